@@ -1,0 +1,45 @@
+//! What went wrong: the operation, the object, and the kernel's answer.
+
+use std::io;
+
+/// This crate's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed netlink operation.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Error {
+    /// The kernel refused. `text` is its extended acknowledgement, empty when it gave none.
+    #[error("cannot {op}: {source}{}{text}", if text.is_empty() { "" } else { ": " })]
+    Kernel { op: String, source: io::Error, text: String },
+    /// The socket failed.
+    #[error("cannot {op}: {source}")]
+    Socket { op: String, source: io::Error },
+    /// A dump was interrupted by changes again and again.
+    #[error("cannot {op}: interrupted by changes {tries} times")]
+    Interrupted { op: String, tries: u32 },
+    /// An answer that makes no sense.
+    #[error("cannot {op}: malformed answer from the kernel: {reason}")]
+    Malformed { op: String, reason: &'static str },
+    /// An event that did not come in time.
+    #[error("cannot {op}: not within {millis} ms")]
+    TimedOut { op: String, millis: u128 },
+}
+
+impl Error {
+    /// The kernel's errno, when it was the kernel that refused.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Error::Kernel { source, .. } => source.raw_os_error(),
+            _ => None,
+        }
+    }
+    /// EEXIST
+    pub fn is_exists(&self) -> bool {
+        todo!()
+    }
+    /// ENODEV, ENOENT, ESRCH, EADDRNOTAVAIL: what should be changed or deleted is not there.
+    pub fn is_not_found(&self) -> bool {
+        todo!()
+    }
+}

@@ -1,0 +1,21 @@
+//! Blocking rtnetlink for programs that live for milliseconds: one socket for one network namespace, a request and its
+//! answer at a time. Names follow iproute2's.
+//!
+//! Requests are built with the builders of `rtnetlink` and `netlink-packet-route`; answers are read leniently,
+//! only the attributes that are asked for, so that a newer kernel's surprise in one attribute never fails a plugin.
+
+mod addr;
+mod error;
+mod link;
+mod monitor;
+mod route;
+mod socket;
+mod vlan;
+
+pub use addr::{Addr, AddrFlags};
+pub use error::{Error, Result};
+pub use link::{BridgePort, Link, LinkChange, MacAddr, NewBridge, NewVeth, OperState};
+pub use monitor::LinkMonitor;
+pub use route::{NextHop, RouteSpec};
+pub use socket::Socket;
+pub use vlan::BridgeVlan;

@@ -1,0 +1,15 @@
+//! What every CNI plugin is made of: the environment and standard input as a validated request, dispatch, delegation to
+//! other plugins, undo, errors as the specification wants them, and an opt-in log.
+
+mod delegate;
+mod dispatch;
+mod error;
+mod log;
+mod request;
+mod undo;
+
+pub use cni_types as types;
+pub use dispatch::{Plugin, main};
+pub use error::{Context, Error, Result};
+pub use request::{Attachment, Call, Request};
+pub use undo::Undo;

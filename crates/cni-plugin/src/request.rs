@@ -1,0 +1,60 @@
+//! A validated request, as a plugin's functions get it.
+
+use std::path::PathBuf;
+
+use cni_types::{CniArgs, CniResult, ContainerId, IfName, PluginConf};
+
+use crate::{Error, Result};
+
+/// What every command has: the configuration, the arguments and the path of delegates.
+#[derive(Debug)]
+pub struct Call {
+    /// The configuration of standard input.
+    pub conf: PluginConf,
+    /// `CNI_ARGS`
+    pub args: CniArgs,
+    /// `CNI_PATH`, split.
+    pub path: Vec<PathBuf>,
+    /// Standard input as it came; delegates get the same bytes.
+    pub stdin: Vec<u8>,
+}
+
+/// Whom ADD, CHECK and DEL are about. `(network name, container_id, ifname)` is the key of all state.
+#[derive(Debug)]
+pub struct Attachment {
+    /// `CNI_CONTAINERID`
+    pub container_id: ContainerId,
+    /// `CNI_IFNAME`
+    pub ifname: IfName,
+    /// `CNI_NETNS`; only DEL may lack it.
+    pub netns: Option<String>,
+}
+
+/// A request about one attachment: ADD, CHECK or DEL.
+#[derive(Debug)]
+pub struct Request<C> {
+    /// What every command has.
+    pub call: Call,
+    /// Whom it is about.
+    pub attachment: Attachment,
+    /// The plugin's own configuration.
+    pub config: C,
+}
+
+impl<C> Request<C> {
+    /// `CNI_NETNS`, or error code 4 when it is missing.
+    pub fn netns(&self) -> Result<&str> {
+        self.attachment
+            .netns
+            .as_deref()
+            .ok_or_else(|| Error::new(cni_types::ErrorCode::INVALID_ENVIRONMENT, "required environment variable CNI_NETNS is missing"))
+    }
+    /// The network's name.
+    pub fn network(&self) -> &str {
+        self.call.conf.name.as_str()
+    }
+    /// The result of the plugins before this one, or error code 7 when there is none.
+    pub fn prev_result(&self) -> Result<&CniResult> {
+        self.call.conf.prev_result.as_ref().ok_or_else(|| Error::config("required prevResult is missing"))
+    }
+}

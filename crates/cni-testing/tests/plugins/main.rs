@@ -1,0 +1,1 @@
+//! Every plugin's executable between private namespaces, one module a plugin.

@@ -1,0 +1,48 @@
+//! The error object of the specification.
+
+use serde_json::Value;
+
+/// Error codes. 1 to 99 are the specification's, 100 and up a plugin's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ErrorCode(pub u32);
+
+#[allow(missing_docs)]
+impl ErrorCode {
+    pub const INCOMPATIBLE_CNI_VERSION: ErrorCode = ErrorCode(1);
+    pub const UNSUPPORTED_FIELD: ErrorCode = ErrorCode(2);
+    pub const UNKNOWN_CONTAINER: ErrorCode = ErrorCode(3);
+    pub const INVALID_ENVIRONMENT: ErrorCode = ErrorCode(4);
+    pub const IO_FAILURE: ErrorCode = ErrorCode(5);
+    pub const DECODING_FAILURE: ErrorCode = ErrorCode(6);
+    pub const INVALID_NETWORK_CONFIG: ErrorCode = ErrorCode(7);
+    pub const INVALID_NETNS: ErrorCode = ErrorCode(8);
+    pub const TRY_AGAIN_LATER: ErrorCode = ErrorCode(11);
+    pub const PLUGIN_NOT_AVAILABLE: ErrorCode = ErrorCode(50);
+    pub const LIMITED_CONNECTIVITY: ErrorCode = ErrorCode(51);
+    /// What the reference answers for every fault of its own (skel, ErrInternal).
+    pub const INTERNAL: ErrorCode = ErrorCode(999);
+}
+
+/// What a plugin prints on standard output when it fails.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{msg}{}{details} (code {})", if details.is_empty() { "" } else { "; " }, code.0)]
+#[allow(missing_docs)]
+pub struct CniError {
+    pub code: ErrorCode,
+    pub msg: String,
+    /// Empty when there are none.
+    pub details: String,
+}
+
+impl CniError {
+    /// Reads a plugin's error; `None` when the value is no error object.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        let _ = value;
+        todo!()
+    }
+    /// `{cniVersion, code, msg, details}`, with details left out when empty.
+    pub fn to_json(&self, cni_version: &str) -> Value {
+        let _ = cni_version;
+        todo!()
+    }
+}

@@ -1,0 +1,3 @@
+//! The command line over libcni.
+
+fn main() {}
