@@ -8,6 +8,7 @@ mod lock;
 mod netns;
 mod owner;
 mod sysctl;
+mod veth;
 
 pub use announce::announce;
 pub use error::{Error, Result};
@@ -16,3 +17,4 @@ pub use lock::{Lock, LockFile};
 pub use netns::NetNs;
 pub use owner::Owner;
 pub use sysctl::{sysctl_read, sysctl_write};
+pub use veth::{NewVethPair, VethPair, veth_add, veth_del};

@@ -19,9 +19,18 @@ impl Owner {
     pub fn alias(&self) -> String {
         todo!()
     }
-    /// Reads an alias back; `None` for anything else's.
+    /// Reads an alias back; `None` for anything else's, and for the hashed form that over-long keys get.
     pub fn from_alias(alias: &str) -> Option<Self> {
         let _ = alias;
+        todo!()
+    }
+    /// Whether an alias, in either form, is this owner's.
+    pub fn owns(&self, alias: &str) -> bool {
+        self.alias() == alias
+    }
+    /// Whether an alias, in either form, is of an attachment to this network. What cannot be told is not: GC keeps it.
+    pub fn is_of_network(alias: &str, network: &str) -> bool {
+        let _ = (alias, network);
         todo!()
     }
 }
