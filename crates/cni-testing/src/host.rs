@@ -2,78 +2,75 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Container, Outcome, Snapshot};
+use cni_netlink::{LinkChange, Socket};
+use tempfile::TempDir;
+
+use crate::{Container, PluginRun, Snapshot, namespace, run};
 
 /// A private host: the calling thread's network namespace from here on, and a folder of its own for state.
-pub struct Host {}
-
-/// One execution of a plugin, being prepared.
-pub struct PluginRun<'h> {
-    #[allow(dead_code)]
-    host: &'h Host,
+///
+/// Threads started afterwards by the calling one are on the host too, and so can run plugins side by side.
+#[derive(Debug)]
+pub struct Host {
+    /// Removed when the host is dropped. Holds the state folder, and apart from it the names of the containers'
+    /// namespaces, which would be noise in a snapshot.
+    root: TempDir,
+    state: PathBuf,
 }
 
 impl Host {
     /// Moves the calling thread into a fresh network namespace (lo up) and makes a temporary folder.
-    #[allow(clippy::new_without_default)]
+    #[allow(clippy::new_without_default, reason = "it does too much for a default value")]
     pub fn new() -> Self {
-        todo!()
+        namespace::enter_fresh();
+        set_lo_up();
+        let root = TempDir::with_prefix("cni-testing-").expect("cannot make a temporary folder");
+        let state = root.path().join("state");
+        std::fs::create_dir(&state).expect("cannot make the state folder");
+        std::fs::create_dir(root.path().join("netns")).expect("cannot make the folder of namespaces");
+        Host { root, state }
     }
+
     /// The temporary folder, removed with the host: for dataDir, conflists, caches.
     pub fn dir(&self) -> &Path {
-        todo!()
+        &self.state
     }
-    /// A container with a namespace of its own. `id` becomes CNI_CONTAINERID.
+
+    /// A container with a namespace of its own, lo down as a runtime leaves it. `id` becomes CNI_CONTAINERID.
     pub fn container(&self, id: &str) -> Container {
-        let _ = id;
-        todo!()
+        Container::new(id, &self.root.path().join("netns"))
     }
+
     /// The folder of the executables under test: beside the test's own, or `CNI_TESTING_BIN` when set.
     pub fn bin_dir(&self) -> PathBuf {
-        todo!()
+        run::bin_dir()
     }
+
     /// Prepares a run of a plugin. CNI_PATH is [`Host::bin_dir`] unless changed.
+    ///
+    /// Panics when the executable is missing: cargo does not build other packages' executables for a test.
     pub fn plugin(&self, name: &str) -> PluginRun<'_> {
-        let _ = name;
-        todo!()
+        PluginRun::new(self, name)
     }
-    /// Links, addresses, routes, rules (nft when installed) of the host's namespace and the files under [`Host::dir`], to be
-    /// compared before and after.
+
+    /// Links, addresses, routes, rules (nft, iptables where installed) of the host's namespace and the files under
+    /// [`Host::dir`], to be compared before and after.
     pub fn snapshot(&self) -> Snapshot {
-        todo!()
+        let mut snapshot = Snapshot::of_network();
+        snapshot.add_rules();
+        snapshot.add_files(self.dir());
+        snapshot
+    }
+
+    /// Whether one ICMP echo from the host is answered within a second.
+    pub fn ping(&self, to: std::net::IpAddr) -> bool {
+        crate::ping::ping(to)
     }
 }
 
-impl PluginRun<'_> {
-    /// Sets an environment variable above the usual ones.
-    #[must_use]
-    pub fn env(self, key: &str, value: &str) -> Self {
-        let _ = (key, value);
-        todo!()
-    }
-    /// ADD of `container`'s `ifname` with this configuration on standard input.
-    pub fn add(self, container: &Container, ifname: &str, conf: &serde_json::Value) -> Outcome {
-        let _ = (container, ifname, conf);
-        todo!()
-    }
-    /// CHECK
-    pub fn check(self, container: &Container, ifname: &str, conf: &serde_json::Value) -> Outcome {
-        let _ = (container, ifname, conf);
-        todo!()
-    }
-    /// DEL
-    pub fn del(self, container: &Container, ifname: &str, conf: &serde_json::Value) -> Outcome {
-        let _ = (container, ifname, conf);
-        todo!()
-    }
-    /// GC, STATUS or VERSION.
-    pub fn command(self, command: &str, conf: &serde_json::Value) -> Outcome {
-        let _ = (command, conf);
-        todo!()
-    }
-    /// Nothing but what [`PluginRun::env`] set, and these bytes on standard input.
-    pub fn raw(self, stdin: &[u8]) -> Outcome {
-        let _ = stdin;
-        todo!()
-    }
+fn set_lo_up() {
+    let mut socket = Socket::open().expect("cannot open a netlink socket");
+    let lo = socket.link_by_name("lo").expect("a network namespace has lo");
+    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    socket.link_change(lo.index, &up).expect("cannot set lo up");
 }

@@ -1,14 +1,24 @@
 //! Fixtures for tests of plugins: a private host, containers on it, the real executables run as a runtime runs them.
 //!
 //! A test's thread becomes the private host: it unshares its network namespace, and the plugins it starts inherit
-//! that. Nothing here touches the machine's own network. Needs root, or the user namespace that `cargo xtask test` enters.
+//! that. Nothing here touches the machine's own network, and nothing changes what the threads of a process share
+//! (environment, working directory), so tests run side by side. Needs root, or the user namespace that
+//! `cargo xtask test` enters.
+//!
+//! A fixture that cannot do its part panics: it is the test that has failed.
 
 mod container;
+mod echo;
 mod host;
+mod namespace;
 mod outcome;
+mod ping;
+mod run;
 mod snapshot;
 
 pub use container::Container;
-pub use host::{Host, PluginRun};
+pub use echo::EchoServer;
+pub use host::Host;
 pub use outcome::Outcome;
+pub use run::PluginRun;
 pub use snapshot::Snapshot;

@@ -1,0 +1,119 @@
+//! Running a plugin's executable as a runtime does: environment, configuration on standard input, standard output read.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::{Container, Host, Outcome};
+
+/// Where `iptables-restore` is, for the one backend that runs a program.
+const PROGRAMS: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// One execution of a plugin, being prepared. It inherits nothing of the test's environment.
+#[derive(Debug)]
+pub struct PluginRun<'h> {
+    /// A run is on the host: the plugin inherits its network namespace.
+    _host: &'h Host,
+    program: PathBuf,
+    env: Vec<(String, String)>,
+}
+
+impl<'h> PluginRun<'h> {
+    pub(crate) fn new(host: &'h Host, name: &str) -> Self {
+        let program = bin_dir().join(name);
+        assert!(
+            program.is_file(),
+            "there is no executable {}: run `cargo xtask test`, or `cargo build --workspace --bins` once before \
+             `cargo test`",
+            program.display()
+        );
+        PluginRun { _host: host, program, env: Vec::new() }
+    }
+
+    /// Sets an environment variable above the usual ones.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// ADD of `container`'s `ifname` with this configuration on standard input.
+    pub fn add(self, container: &Container, ifname: &str, conf: &Value) -> Outcome {
+        self.attachment("ADD", container, ifname, conf)
+    }
+
+    /// CHECK
+    pub fn check(self, container: &Container, ifname: &str, conf: &Value) -> Outcome {
+        self.attachment("CHECK", container, ifname, conf)
+    }
+
+    /// DEL
+    pub fn del(self, container: &Container, ifname: &str, conf: &Value) -> Outcome {
+        self.attachment("DEL", container, ifname, conf)
+    }
+
+    /// GC, STATUS or VERSION.
+    pub fn command(self, command: &str, conf: &Value) -> Outcome {
+        self.usual(&[("CNI_COMMAND", command)]).raw(conf.to_string().as_bytes())
+    }
+
+    /// Nothing but what [`PluginRun::env`] set, and these bytes on standard input.
+    pub fn raw(self, stdin: &[u8]) -> Outcome {
+        let program = self.program.display();
+        #[allow(clippy::disallowed_methods, reason = "this is the runtime's side")]
+        let mut child = Command::new(&self.program)
+            .env_clear()
+            .envs(self.env.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
+        let mut input = child.stdin.take().expect("standard input is piped");
+        let output = std::thread::scope(|scope| {
+            // Beside reading, so that a plugin that answers before it has read everything blocks nobody. One that does
+            // not read at all breaks the pipe, which is its right.
+            scope.spawn(move || input.write_all(stdin));
+            child.wait_with_output()
+        })
+        .unwrap_or_else(|error| panic!("cannot wait for {program}: {error}"));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    fn attachment(self, command: &str, container: &Container, ifname: &str, conf: &Value) -> Outcome {
+        self.usual(&[
+            ("CNI_COMMAND", command),
+            ("CNI_CONTAINERID", container.id()),
+            ("CNI_NETNS", container.netns()),
+            ("CNI_IFNAME", ifname),
+        ])
+        .raw(conf.to_string().as_bytes())
+    }
+
+    /// Puts a runtime's variables below those that the test has set itself.
+    fn usual(mut self, env: &[(&str, &str)]) -> Self {
+        let path = bin_dir();
+        let path = path.to_str().expect("the target folder has a name in UTF-8");
+        let usual = env.iter().copied().chain([("CNI_PATH", path), ("PATH", PROGRAMS)]);
+        let mut all: Vec<_> = usual.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        all.append(&mut self.env);
+        self.env = all;
+        self
+    }
+}
+
+/// Cargo puts a test at `target/<profile>/deps/<test>-<hash>`, executables at `target/<profile>/<name>`.
+pub(crate) fn bin_dir() -> PathBuf {
+    #[allow(clippy::disallowed_methods, reason = "a setting of the tests themselves, not CNI's")]
+    let chosen: Option<OsString> = std::env::var_os("CNI_TESTING_BIN");
+    if let Some(folder) = chosen {
+        return PathBuf::from(folder);
+    }
+    let test = std::env::current_exe().expect("cannot tell which executable this is");
+    let folder = test.parent().and_then(|deps| deps.parent());
+    folder.expect("a test lies in target/<profile>/deps").to_owned()
+}
