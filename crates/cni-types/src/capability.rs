@@ -11,7 +11,13 @@ pub struct PortMapping {
     pub host_port: u16,
     pub container_port: u16,
     pub protocol: String,
-    #[serde(rename = "hostIP", default, skip_serializing_if = "Option::is_none")]
+    /// Runtimes send an empty text for none.
+    #[serde(
+        rename = "hostIP",
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "crate::result::address::optional"
+    )]
     pub host_ip: Option<IpAddr>,
 }
 

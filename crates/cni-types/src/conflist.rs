@@ -1,34 +1,165 @@
 //! A network configuration list, as it lies in /etc/cni/net.d.
+//!
+//! The rules are those of the reference's libcni/conf.go. Unlike a plugin's configuration, the list's own keys are
+//! matched to the letter and `null` is a wrong type, as there.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{ConfError, NetworkName, SpecVersion};
+use crate::{ConfError, InvalidName, NetworkName, PluginType, SpecVersion, UnknownVersion, json};
 
 /// A network: the plugins to run, in order.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
 pub struct NetworkConfigList {
     pub name: NetworkName,
-    /// The version to speak: `cniVersion`, or the newest of `cniVersions` that is known here.
+    /// The version to speak: the newest of `cniVersion` and `cniVersions` that is known here.
     pub cni_version: SpecVersion,
     pub disable_check: bool,
     pub disable_gc: bool,
     pub load_only_inlined_plugins: bool,
-    /// Each plugin's own object, unknown fields included; `type` is present and valid in each.
+    /// Each plugin's own object, unknown fields included; `type` is present and valid in each. Empty when the list has
+    /// no `plugins` key: they lie in a folder then.
     pub plugins: Vec<Map<String, Value>>,
     /// The whole list as it came.
     pub raw: Map<String, Value>,
 }
 
 impl NetworkConfigList {
-    /// Reads a list (`plugins` present) and checks each plugin's `type`.
+    /// Reads a list and checks each plugin's `type`.
     pub fn from_slice(json: &[u8]) -> Result<Self, ConfError> {
-        let _ = json;
-        todo!()
+        let raw: Map<String, Value> = json::from_slice(json)?;
+        let load_only_inlined_plugins = flag(&raw, "loadOnlyInlinedPlugins")?;
+        Ok(NetworkConfigList {
+            name: NetworkName::new(text(&raw, "name")?.unwrap_or_default())?,
+            cni_version: choose_version(&raw)?,
+            disable_check: flag(&raw, "disableCheck")?,
+            disable_gc: flag(&raw, "disableGC")?,
+            load_only_inlined_plugins,
+            plugins: plugins(&raw, load_only_inlined_plugins)?,
+            raw,
+        })
     }
-    /// A list of one, from a single plugin's configuration (the .conf form of before 0.3.0).
+
+    /// A list of one, from a single plugin's configuration (the .conf form of before 0.3.0). Such a network has no
+    /// folder of further plugins, and `raw` is the list that the configuration stands for.
     pub fn from_single(json: &[u8]) -> Result<Self, ConfError> {
-        let _ = json;
-        todo!()
+        let plugin: Map<String, Value> = json::from_slice(json)?;
+        let header: SingleHeader = json::from_value(&Value::Object(plugin.clone()))?;
+        check_plugin(&plugin)?;
+        let name = NetworkName::new(header.name)?;
+        let cni_version: SpecVersion = header.cni_version.parse()?;
+        let mut raw = Map::new();
+        raw.insert("cniVersion".to_owned(), header.cni_version.into());
+        raw.insert("name".to_owned(), name.as_str().into());
+        raw.insert("plugins".to_owned(), vec![Value::Object(plugin.clone())].into());
+        Ok(NetworkConfigList {
+            name,
+            cni_version,
+            disable_check: false,
+            disable_gc: false,
+            load_only_inlined_plugins: true,
+            plugins: vec![plugin],
+            raw,
+        })
     }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SingleHeader {
+    cni_version: String,
+    name: String,
+}
+
+/// What libcni itself reads of a plugin's object.
+#[derive(Deserialize)]
+struct PluginHeader {
+    #[serde(rename = "type", default)]
+    plugin: String,
+    #[serde(default, rename = "capabilities")]
+    _capabilities: BTreeMap<String, bool>,
+}
+
+fn check_plugin(plugin: &Map<String, Value>) -> Result<(), ConfError> {
+    let header: PluginHeader = json::from_value(&Value::Object(plugin.clone()))?;
+    PluginType::new(header.plugin).map_err(|InvalidName { value, reason, .. }| match value.as_str() {
+        "" => ConfError::field("type", "missing"),
+        _ => ConfError::field("type", format!("invalid plugin type {value:?}: {reason}")),
+    })?;
+    Ok(())
+}
+
+fn plugins(raw: &Map<String, Value>, only_inlined: bool) -> Result<Vec<Map<String, Value>>, ConfError> {
+    let items = match raw.get("plugins") {
+        None if only_inlined => {
+            return Err(ConfError::field("plugins", "missing, though loadOnlyInlinedPlugins is true"));
+        }
+        None => return Ok(Vec::new()),
+        Some(Value::Array(items)) if items.is_empty() => {
+            return Err(ConfError::field("plugins", "no plugins in the list"));
+        }
+        Some(Value::Array(items)) => items,
+        Some(_) => return Err(ConfError::field("plugins", "not a list")),
+    };
+    let read = |(index, item): (usize, &Value)| {
+        let place = format!("plugins[{index}]");
+        let plugin = item.as_object().ok_or_else(|| ConfError::field(&place, "not an object"))?;
+        check_plugin(plugin).map_err(|e| e.under(&place))?;
+        Ok(plugin.clone())
+    };
+    items.iter().enumerate().map(read).collect()
+}
+
+fn text<'v>(raw: &'v Map<String, Value>, key: &str) -> Result<Option<&'v str>, ConfError> {
+    let value = raw.get(key).map(|value| value.as_str().ok_or_else(|| ConfError::field(key, "not a string")));
+    value.transpose()
+}
+
+/// A boolean, or `"true"` and `"false"` in any case.
+fn flag(raw: &Map<String, Value>, key: &str) -> Result<bool, ConfError> {
+    match raw.get(key) {
+        None => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(_) => Err(ConfError::field(key, "neither true nor false")),
+    }
+}
+
+/// The newest version known here of those that the list names; 0.1.0 when it names none.
+fn choose_version(raw: &Map<String, Value>) -> Result<SpecVersion, ConfError> {
+    let single = text(raw, "cniVersion")?.unwrap_or_default();
+    let Some(several) = raw.get("cniVersions") else { return Ok(single.parse()?) };
+    let several = several.as_array().ok_or_else(|| ConfError::field("cniVersions", "not a list"))?;
+
+    let mut named = Vec::with_capacity(several.len() + 1);
+    for (index, version) in several.iter().enumerate() {
+        let place = format!("cniVersions[{index}]");
+        let version = version.as_str().ok_or_else(|| ConfError::field(&place, "not a string"))?;
+        if !is_version_number(version) {
+            return Err(ConfError::field(place, format!("invalid version {version:?}")));
+        }
+        named.push(version);
+    }
+    if !single.is_empty() {
+        if !is_version_number(single) {
+            return Err(ConfError::field("cniVersion", format!("invalid version {single:?}")));
+        }
+        named.push(single);
+    }
+    let known = named.iter().filter_map(|version| version.parse().ok()).max();
+    match (known, named.last()) {
+        (Some(version), _) => Ok(version),
+        (None, Some(unknown)) => Err(UnknownVersion((*unknown).to_owned()).into()),
+        (None, None) => Ok(SpecVersion::V0_1_0),
+    }
+}
+
+/// One to three numbers with dots between; an empty text stands for 0.1.0.
+fn is_version_number(text: &str) -> bool {
+    let is_number = |part: &str| part.parse::<u32>().is_ok() && !part.starts_with('+');
+    text.is_empty() || (text.split('.').count() <= 3 && text.split('.').all(is_number))
 }

@@ -1,6 +1,6 @@
 //! The `dns` object of configurations and results.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Name service settings; plugins hand them on, only the runtime writes resolv.conf.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Dns {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_domain")]
     pub domain: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<String>,
@@ -22,4 +22,10 @@ impl Dns {
     pub fn is_empty(&self) -> bool {
         *self == Dns::default()
     }
+}
+
+/// An empty domain is none, as the reference never prints one.
+fn read_domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let domain = Option::<String>::deserialize(deserializer)?;
+    Ok(domain.filter(|d| !d.is_empty()))
 }

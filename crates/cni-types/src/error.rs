@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::json;
+
 /// Error codes. 1 to 99 are the specification's, 100 and up a plugin's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ErrorCode(pub u32);
@@ -37,12 +39,32 @@ pub struct CniError {
 impl CniError {
     /// Reads a plugin's error; `None` when the value is no error object.
     pub fn from_json(value: &Value) -> Option<Self> {
-        let _ = value;
-        todo!()
+        let object = value.as_object()?;
+        let code = match json::get(object, "code") {
+            Some(code) => Some(u32::try_from(code.as_u64()?).ok()?),
+            None => None,
+        };
+        let text = |key| json::get(object, key).map_or(Some(""), Value::as_str);
+        let (msg, details) = (text("msg")?, text("details")?);
+        if code.is_none() && msg.is_empty() {
+            return None;
+        }
+        Some(CniError {
+            code: ErrorCode(code.unwrap_or(0)),
+            msg: msg.to_owned(),
+            details: details.to_owned(),
+        })
     }
     /// `{cniVersion, code, msg, details}`, with details left out when empty.
     pub fn to_json(&self, cni_version: &str) -> Value {
-        let _ = cni_version;
-        todo!()
+        let mut object = serde_json::json!({
+            "cniVersion": cni_version,
+            "code": self.code.0,
+            "msg": self.msg,
+        });
+        if !self.details.is_empty() {
+            object["details"] = Value::from(self.details.as_str());
+        }
+        object
     }
 }

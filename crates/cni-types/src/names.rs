@@ -2,7 +2,7 @@
 
 /// A name that a rule of the specification or of the kernel forbids.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid {kind} {value:?}: {reason}")]
+#[error("{}", self.describe())]
 pub struct InvalidName {
     /// What it should have been: "container ID", "interface name" ...
     pub kind: &'static str,
@@ -52,15 +52,71 @@ name_type!(
     /// A plugin's `type`: the name of an executable, never a path (CVE-2021-20206).
     PluginType, validate_plugin_type);
 
-fn validate_container_id(_value: &str) -> Result<(), InvalidName> {
-    todo!()
+impl InvalidName {
+    fn describe(&self) -> String {
+        let InvalidName { kind, value, reason } = self;
+        match value.as_str() {
+            "" => format!("missing {kind}"),
+            _ => format!("invalid {kind} {value:?}: {reason}"),
+        }
+    }
 }
-fn validate_if_name(_value: &str) -> Result<(), InvalidName> {
-    todo!()
+
+/// The rule that `value` breaks, if any, as the error of a `kind` of name.
+fn check(kind: &'static str, value: &str, broken: Option<&'static str>) -> Result<(), InvalidName> {
+    let broken = if value.is_empty() { Some("it is empty") } else { broken };
+    match broken {
+        None => Ok(()),
+        Some(reason) => Err(InvalidName { kind, value: value.to_owned(), reason }),
+    }
 }
-fn validate_network_name(_value: &str) -> Result<(), InvalidName> {
-    todo!()
+
+fn validate_container_id(value: &str) -> Result<(), InvalidName> {
+    check("container ID", value, broken_identifier_rule(value))
 }
-fn validate_plugin_type(_value: &str) -> Result<(), InvalidName> {
-    todo!()
+
+fn validate_network_name(value: &str) -> Result<(), InvalidName> {
+    check("network name", value, broken_identifier_rule(value))
+}
+
+/// The rule that the specification gives for both container IDs and network names.
+fn broken_identifier_rule(value: &str) -> Option<&'static str> {
+    if !value.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Some("it must start with a letter or a digit")
+    } else if !value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')) {
+        Some("only letters, digits, `_`, `.` and `-` are allowed")
+    } else {
+        None
+    }
+}
+
+fn validate_if_name(value: &str) -> Result<(), InvalidName> {
+    // The kernel's isspace() works on bytes and counts 0xa0 in (lib/ctype.c); the reference refuses Unicode's
+    // white space as well.
+    let is_space = |c: char| c.is_whitespace() || c.to_string().bytes().any(|b| b == 0xa0);
+    let broken = if value.len() > 15 {
+        Some("it is longer than 15 bytes")
+    } else if value == "." || value == ".." {
+        Some("it is a directory's name")
+    } else if value.contains(['/', ':', '\0']) || value.contains(is_space) {
+        Some("`/`, `:`, NUL and white space are not allowed")
+    } else if value.contains('%') {
+        Some("`%` is not allowed, since the kernel puts a number in its place")
+    } else {
+        None
+    };
+    check("interface name", value, broken)
+}
+
+fn validate_plugin_type(value: &str) -> Result<(), InvalidName> {
+    let broken = if value == "." || value == ".." {
+        Some("it is a directory's name")
+    } else if value.contains(['/', '\\']) {
+        Some("it must be a file's name, not a path")
+    } else if value.contains(char::is_control) {
+        Some("control characters are not allowed")
+    } else {
+        None
+    };
+    check("plugin type", value, broken)
 }

@@ -1,6 +1,9 @@
 //! Versions of the specification and the answer to VERSION.
 
+use serde::Deserialize;
 use serde_json::Value;
+
+use crate::{ConfError, json};
 
 /// A released version of the CNI specification, in the order of their release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +37,15 @@ impl SpecVersion {
 
     /// `"1.0.0"` and so on.
     pub fn as_str(self) -> &'static str {
-        todo!()
+        match self {
+            SpecVersion::V0_1_0 => "0.1.0",
+            SpecVersion::V0_2_0 => "0.2.0",
+            SpecVersion::V0_3_0 => "0.3.0",
+            SpecVersion::V0_3_1 => "0.3.1",
+            SpecVersion::V0_4_0 => "0.4.0",
+            SpecVersion::V1_0_0 => "1.0.0",
+            SpecVersion::V1_1_0 => "1.1.0",
+        }
     }
 }
 
@@ -48,8 +59,11 @@ impl std::fmt::Display for SpecVersion {
 impl std::str::FromStr for SpecVersion {
     type Err = UnknownVersion;
     fn from_str(s: &str) -> Result<Self, UnknownVersion> {
-        let _ = s;
-        todo!()
+        if s.is_empty() {
+            return Ok(SpecVersion::V0_1_0);
+        }
+        let known = Self::ALL.iter().find(|version| version.as_str() == s);
+        known.copied().ok_or_else(|| UnknownVersion(s.to_owned()))
     }
 }
 
@@ -62,13 +76,34 @@ pub struct VersionInfo {
 }
 
 impl VersionInfo {
-    /// Reads a plugin's answer.
-    pub fn from_json(value: &Value) -> Result<Self, crate::ConfError> {
-        let _ = value;
-        todo!()
+    /// Reads a plugin's answer. Plugins of version 0.2.0 name no `supportedVersions`: theirs are 0.1.0 and 0.2.0.
+    pub fn from_json(value: &Value) -> Result<Self, ConfError> {
+        let wire: WireVersionInfo = json::from_value(value)?;
+        if wire.cni_version.is_empty() {
+            return Err(ConfError::field("cniVersion", "missing from the answer to VERSION"));
+        }
+        let mut supported_versions = wire.supported_versions;
+        if supported_versions.is_empty() {
+            if wire.cni_version != SpecVersion::V0_2_0.as_str() {
+                return Err(ConfError::field("supportedVersions", "missing from the answer to VERSION"));
+            }
+            supported_versions = vec!["0.1.0".to_owned(), "0.2.0".to_owned()];
+        }
+        Ok(VersionInfo { cni_version: wire.cni_version, supported_versions })
     }
-    /// The JSON form of the answer.
+
+    /// `{cniVersion, supportedVersions}`.
     pub fn to_json(&self) -> Value {
-        todo!()
+        serde_json::json!({
+            "cniVersion": self.cni_version,
+            "supportedVersions": self.supported_versions,
+        })
     }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WireVersionInfo {
+    cni_version: String,
+    supported_versions: Vec<String>,
 }

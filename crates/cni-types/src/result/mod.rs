@@ -1,11 +1,17 @@
 //! The result of ADD, and its forms in every version of the specification.
 
+pub(crate) mod address;
+mod route;
+mod v02;
+mod v03;
+mod v10;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::{ConfError, Dns, SpecVersion};
+use crate::{ConfError, Dns, SpecVersion, json};
 
 /// What an ADD achieved. Holds all that version 1.1.0 can say; older forms are made from it and read into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,26 +84,48 @@ pub struct ResultError {
 impl CniResult {
     /// Reads a result. Its `cniVersion` says which form it has; `default_version` holds when it has none.
     pub fn from_json(value: &Value, default_version: SpecVersion) -> Result<Self, ConfError> {
-        let _ = (value, default_version);
-        todo!()
+        let header: Header = json::from_value(value)?;
+        let version =
+            if header.cni_version.is_empty() { default_version } else { header.cni_version.parse()? };
+        match version {
+            SpecVersion::V0_1_0 | SpecVersion::V0_2_0 => json::from_value(value).map(v02::Wire::into_result),
+            SpecVersion::V0_3_0 | SpecVersion::V0_3_1 | SpecVersion::V0_4_0 => {
+                json::from_value(value).map(v03::Wire::into_result)
+            }
+            SpecVersion::V1_0_0 | SpecVersion::V1_1_0 => json::from_value(value).map(v10::Wire::into_result),
+        }
     }
+
     /// The form that `version` gives it, `cniVersion` included. Fails where that version cannot hold the result at
     /// all (0.1 and 0.2 need an address); what a version has no field for is left out as the reference does.
     pub fn to_json(&self, version: SpecVersion) -> Result<Value, ResultError> {
-        let _ = version;
-        todo!()
+        let form = match version {
+            SpecVersion::V0_1_0 | SpecVersion::V0_2_0 => serde_json::to_value(v02::Wire::of(self, version)?),
+            SpecVersion::V0_3_0 | SpecVersion::V0_3_1 | SpecVersion::V0_4_0 => {
+                serde_json::to_value(v03::Wire::of(self, version))
+            }
+            SpecVersion::V1_0_0 | SpecVersion::V1_1_0 => serde_json::to_value(v10::Wire::of(self, version)),
+        };
+        Ok(form.expect("structs of strings, numbers and lists are always JSON"))
     }
 }
 
-impl serde::Serialize for Route {
-    fn serialize<S: serde::Serializer>(&self, _s: S) -> Result<S::Ok, S::Error> {
-        todo!()
-    }
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Header {
+    cni_version: String,
 }
 
-/// The JSON form that configurations and results share.
-impl<'de> serde::Deserialize<'de> for Route {
-    fn deserialize<D: serde::Deserializer<'de>>(_d: D) -> Result<Self, D::Error> {
-        todo!()
-    }
+/// Go's omitempty: a number that is 0 is not printed, and read as absent.
+fn is_zero(number: &Option<u32>) -> bool {
+    number.is_none_or(|n| n == 0)
+}
+
+/// Go's omitempty for strings.
+fn is_blank(text: &Option<String>) -> bool {
+    text.as_ref().is_none_or(String::is_empty)
+}
+
+fn not_blank(text: Option<String>) -> Option<String> {
+    text.filter(|t| !t.is_empty())
 }
