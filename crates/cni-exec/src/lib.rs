@@ -1,9 +1,28 @@
 //! Finding CNI plugins on a path and running them: what a runtime does for each plugin of a chain, and what a plugin
 //! does for its delegates (section 4 of the specification). Used by `libcni` and by `cni-plugin`.
 
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use cni_types::{CniError, PluginType};
+use serde_json::Value;
+
+/// The most that is read of a plugin's standard output, in bytes; results are a few kilobytes.
+pub const MAX_OUTPUT: u64 = 16 << 20;
+
+/// How often a "text file busy" is tried again, and how long is waited before each.
+const BUSY_RETRIES: u32 = 5;
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+
+/// What a fresh pipe holds at least, one page: the kernel gives no more to a user over fs.pipe-user-pages-soft
+/// (pipe(7)). Input up to this is written without a thread and cannot block, whatever the plugin does.
+const PIPE_MIN_CAPACITY: usize = 4096;
+
+/// The most of a crashed plugin's standard output that goes into an error, in bytes.
+const MAX_CRASH_TEXT: usize = 4096;
 
 /// Why a plugin could not be run, or what it said.
 #[derive(Debug, thiserror::Error)]
@@ -17,25 +36,124 @@ pub enum ExecError {
     #[error("plugin {} failed: {error}", path.display())]
     Plugin { path: PathBuf, error: CniError },
     /// It failed without an error object on standard output.
-    #[error("plugin {} failed ({status}) with no error in JSON: {output}", path.display())]
-    Crashed { path: PathBuf, status: std::process::ExitStatus, output: String },
+    #[error("plugin {} failed ({status}) with no error in JSON: {}", path.display(), display_output(.output))]
+    Crashed { path: PathBuf, status: ExitStatus, output: String },
 }
 
 fn display_paths(paths: &[PathBuf]) -> String {
-    let _ = paths;
-    todo!()
+    if paths.is_empty() {
+        return "an empty path".to_owned();
+    }
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(":")
 }
 
-/// The first executable regular file called `plugin` in `paths`, looked for in order.
+fn display_output(output: &str) -> &str {
+    if output.is_empty() { "no output" } else { output }
+}
+
+/// The first executable regular file called `plugin` in `paths`, looked for in order. Empty elements are skipped, so that
+/// `CNI_PATH=:/opt/cni/bin` never runs what lies in the working directory.
 pub fn find(plugin: &PluginType, paths: &[PathBuf]) -> Result<PathBuf, ExecError> {
-    let _ = (plugin, paths);
-    todo!()
+    paths
+        .iter()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .map(|folder| folder.join(plugin.as_str()))
+        .find(|candidate| {
+            candidate.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        })
+        .ok_or_else(|| ExecError::NotFound { plugin: plugin.clone(), paths: paths.to_vec() })
 }
 
 /// Runs a plugin with `env` set above the caller's own environment, and returns its standard output. Its standard
 /// error passes through to the caller's. "Text file busy" is tried again, five times a second apart, as libcni does:
 /// an installer may just be writing the file.
 pub fn run(path: &Path, env: &[(&str, &str)], stdin: &[u8]) -> Result<Vec<u8>, ExecError> {
-    let _ = (path, env, stdin);
-    todo!()
+    let failed = |source| ExecError::Spawn { path: path.to_owned(), source };
+    let mut child = spawn(path, env).map_err(failed)?;
+    let stdout = match converse(&mut child, stdin) {
+        Ok(stdout) => stdout,
+        Err(source) => {
+            // It may be gone already, and is a zombie otherwise.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(failed(source));
+        }
+    };
+    let status = child.wait().map_err(failed)?;
+    if status.success() {
+        return Ok(stdout);
+    }
+    Err(match error_object(&stdout) {
+        Some(error) => ExecError::Plugin { path: path.to_owned(), error },
+        None => ExecError::Crashed { path: path.to_owned(), status, output: crash_text(&stdout) },
+    })
+}
+
+fn spawn(path: &Path, env: &[(&str, &str)]) -> io::Result<Child> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the one place that starts programs, and only plugins"
+    )]
+    let mut command = Command::new(path);
+    command.envs(env.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    for _ in 0..BUSY_RETRIES {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => std::thread::sleep(BUSY_WAIT),
+            outcome => return outcome,
+        }
+    }
+    command.spawn()
+}
+
+/// Hands `input` to the child and collects what it prints, without either waiting for the other for ever.
+fn converse(child: &mut Child, input: &[u8]) -> io::Result<Vec<u8>> {
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        unreachable!("both were asked to be pipes");
+    };
+    // A plugin may answer without reading: then the pipe breaks, and its answer is what counts.
+    let mut write = move || match stdin.write_all(input) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    };
+    if input.len() <= PIPE_MIN_CAPACITY {
+        write()?;
+        // The child sees the end of its input only when the pipe is closed.
+        drop(write);
+        return read_bounded(stdout);
+    }
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(write);
+        let output = read_bounded(stdout);
+        if output.is_err() {
+            // The writer waits for the child, which perhaps waits for us to read.
+            let _ = child.kill();
+        }
+        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let output = output?;
+        written.map(|()| output)
+    })
+}
+
+fn read_bounded(stdout: impl Read) -> io::Result<Vec<u8>> {
+    let mut output = Vec::new();
+    stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output)?;
+    if output.len() as u64 > MAX_OUTPUT {
+        return Err(io::Error::other(format!("it printed more than {MAX_OUTPUT} bytes")));
+    }
+    Ok(output)
+}
+
+/// The last error object on a failed plugin's standard output: the reference's plugins print their result before
+/// the error when they find only afterwards that the namespace was their own.
+fn error_object(stdout: &[u8]) -> Option<CniError> {
+    serde_json::Deserializer::from_slice(stdout)
+        .into_iter::<Value>()
+        .map_while(Result::ok)
+        .filter_map(|value| CniError::from_json(&value))
+        .last()
+}
+
+fn crash_text(stdout: &[u8]) -> String {
+    let shown = &stdout[..stdout.len().min(MAX_CRASH_TEXT)];
+    String::from_utf8_lossy(shown).trim().to_owned()
 }

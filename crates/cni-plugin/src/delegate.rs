@@ -1,37 +1,114 @@
 //! Running the IPAM plugin: same environment, same standard input, as section 4 of the specification has it.
 
-use cni_types::CniResult;
+use cni_exec::ExecError;
+use cni_types::{CniResult, ErrorCode, PluginType};
 
-use crate::{Call, Request, Result};
+use crate::{Call, Error, Request, Result, log};
+
+/// What host-local says to a second ADD of an attachment that has its lease already.
+const DUPLICATE: &str = "duplicate allocation is not allowed";
 
 impl<C> Request<C> {
     /// Runs the IPAM plugin's ADD. When it fails its DEL is run here, as the specification asks, but not after
     /// host-local's refusal of a second ADD for the same attachment: that DEL would free the lease in use. After success
     /// the caller arms its [`crate::Undo`] with [`Request::ipam_del`].
     pub fn ipam_add(&self) -> Result<CniResult> {
-        todo!()
+        let Some(ipam) = self.call.ipam() else {
+            return Err(Error::config("required ipam.type is missing"));
+        };
+        let outcome = log::step("run the IPAM plugin's ADD", || self.call.delegate(ipam, "ADD", &[]));
+        let took_place = match &outcome {
+            Ok(_) => true,
+            Err(ExecError::NotFound { .. } | ExecError::Spawn { .. }) => false,
+            Err(ExecError::Plugin { error, .. }) => !error.msg.contains(DUPLICATE),
+            Err(ExecError::Crashed { .. }) => true,
+        };
+        let result = outcome.map_err(Error::from).and_then(|stdout| self.call.read_result(ipam, &stdout));
+        if result.is_err()
+            && took_place
+            && let Err(error) = self.ipam_del()
+        {
+            log::warn(format_args!("cannot take back the failed ADD of {ipam}: {error}"));
+        }
+        result
     }
-    /// Runs the IPAM plugin's CHECK.
+    /// Runs the IPAM plugin's CHECK, if there is one.
     pub fn ipam_check(&self) -> Result<()> {
-        todo!()
+        self.call.forward("run the IPAM plugin's CHECK", "CHECK", &[])
     }
-    /// Runs the IPAM plugin's DEL.
+    /// Runs the IPAM plugin's DEL, if there is one.
     pub fn ipam_del(&self) -> Result<()> {
-        todo!()
+        // A namespace that this plugin may not touch, the delegate may not either.
+        let env: &[_] = if self.attachment.netns.is_none() { &[("CNI_NETNS", "")] } else { &[] };
+        self.call.forward("run the IPAM plugin's DEL", "DEL", env)
     }
 }
 
 impl Call {
     /// Whether the configuration names an IPAM plugin; without one, a plugin works at layer 2 only.
     pub fn has_ipam(&self) -> bool {
-        self.conf.ipam.as_ref().is_some_and(|ipam| ipam.plugin.is_some())
+        self.ipam().is_some()
     }
-    /// Forwards GC to the IPAM plugin, if there is one.
+    /// Forwards GC to the IPAM plugin, if there is one. One that does not know the command has nothing to collect.
     pub fn ipam_gc(&self) -> Result<()> {
-        todo!()
+        match self.forward("run the IPAM plugin's GC", "GC", &[]) {
+            Err(error) if is_unknown_command(&error) => Ok(()),
+            outcome => outcome,
+        }
     }
-    /// Forwards STATUS to the IPAM plugin, if there is one.
+    /// Forwards STATUS to the IPAM plugin, if there is one. One that does not know the command says nothing against an
+    /// ADD; one that is not there at all is code 50, since no ADD can succeed.
     pub fn ipam_status(&self) -> Result<()> {
-        todo!()
+        let Some(ipam) = self.ipam() else {
+            return Ok(());
+        };
+        cni_exec::find(ipam, &self.path)
+            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?;
+        match self.forward("run the IPAM plugin's STATUS", "STATUS", &[]) {
+            Err(error) if is_unknown_command(&error) => Ok(()),
+            outcome => outcome,
+        }
     }
+
+    fn ipam(&self) -> Option<&PluginType> {
+        self.conf.ipam.as_ref()?.plugin.as_ref()
+    }
+
+    fn forward(&self, step: &'static str, command: &str, env: &[(&str, &str)]) -> Result<()> {
+        let Some(ipam) = self.ipam() else {
+            return Ok(());
+        };
+        log::step(step, || self.delegate(ipam, command, env))?;
+        Ok(())
+    }
+
+    fn delegate(
+        &self,
+        plugin: &PluginType,
+        command: &str,
+        env: &[(&str, &str)],
+    ) -> Result<Vec<u8>, ExecError> {
+        let path = cni_exec::find(plugin, &self.path)?;
+        let mut all = vec![("CNI_COMMAND", command)];
+        all.extend_from_slice(env);
+        cni_exec::run(&path, &all, &self.stdin)
+    }
+
+    /// A result without a version is in the configuration's: older plugins leave it out (cni issue 895).
+    fn read_result(&self, plugin: &PluginType, stdout: &[u8]) -> Result<CniResult> {
+        let unreadable = |reason: String| {
+            Error::new(
+                ErrorCode::DECODING_FAILURE,
+                format!("cannot read the result of plugin {plugin}: {reason}"),
+            )
+        };
+        let json = serde_json::from_slice(stdout).map_err(|error| unreadable(error.to_string()))?;
+        CniResult::from_json(&json, self.conf.cni_version).map_err(|error| unreadable(error.to_string()))
+    }
+}
+
+/// Plugins made before 1.1.0 answer code 4 to GC and STATUS, in the words of their own skeleton.
+fn is_unknown_command(error: &Error) -> bool {
+    error.code() == ErrorCode::INVALID_ENVIRONMENT
+        && error.to_string().to_ascii_lowercase().contains("unknown")
 }

@@ -1,10 +1,22 @@
 //! From the process's environment to a plugin's function and back to standard output.
 
+use std::io::Read;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use cni_types::{CniResult, SpecVersion};
+use cni_types::{CniResult, SpecVersion, ValidAttachments, VersionInfo};
+use serde_json::Value;
 
-use crate::{Call, Request, Result};
+use crate::incoming::{self, Command};
+use crate::vars::Vars;
+use crate::{Attachment, Call, Error, Request, Result, log, panic, process};
+
+/// The release of the reference's plugins that ours stand in for. Programs that run a plugin without CNI_COMMAND (nerdctl,
+/// Nomad) switch features by the first version that it prints, so it comes first, and our own is its build metadata.
+const COMPATIBLE: &str = "1.9.1";
+
+/// The newest version of the specification, which the reference answers to VERSION.
+const NEWEST: SpecVersion = SpecVersion::V1_1_0;
 
 /// A plugin: its name and its functions. There are no defaults, so that a missing GC does not compile.
 /// `C` is the plugin's own validated configuration.
@@ -30,6 +42,124 @@ pub struct Plugin<C> {
 
 /// Runs the plugin as this process: reads `CNI_*` and standard input, prints a result or an error, returns the exit code.
 pub fn main<C>(plugin: &Plugin<C>) -> ExitCode {
-    let _ = plugin;
-    todo!()
+    process::run(|vars, stdin| plugin.answer(vars, stdin))
+}
+
+/// What a process prints, and where.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Answer {
+    /// Success with nothing to say.
+    Nothing,
+    /// What the plugin is, on standard error.
+    About(String),
+    /// A result or version information.
+    Output(Value),
+    /// An error object, and exit code 1.
+    Error(Value),
+}
+
+impl<C> Plugin<C> {
+    /// Answers a request. Reads `stdin` only when the command has a configuration.
+    pub(crate) fn answer(&self, vars: &Vars, stdin: &mut dyn Read) -> Answer {
+        if vars.command.is_empty() {
+            return Answer::About(about(self.name, self.versions));
+        }
+        let start = Instant::now();
+        // Errors are in the version of the configuration, as soon as that is known.
+        let mut version = NEWEST;
+        let outcome = panic::caught(|| self.respond(vars, stdin, &mut version));
+        log::init(self.name, vars, None);
+        match outcome {
+            Ok(answer) => {
+                log::outcome(start.elapsed(), None);
+                answer
+            }
+            Err(error) => {
+                log::outcome(start.elapsed(), Some(&error.0));
+                Answer::Error(error.0.to_json(version.as_str()))
+            }
+        }
+    }
+
+    fn respond(&self, vars: &Vars, stdin: &mut dyn Read, version: &mut SpecVersion) -> Result<Answer> {
+        let command = Command::parse(&vars.command)?;
+        incoming::require(command, vars)?;
+        if command == Command::Version {
+            return Ok(Answer::Output(version_info(self.versions)));
+        }
+        let attachment = incoming::attachment(command, vars)?;
+        let input = incoming::read_input(stdin)?;
+        let call = incoming::call(command, vars, input, self.versions)?;
+        *version = call.conf.cni_version;
+        log::init(self.name, vars, Some(&call.conf));
+
+        let config = (self.config)(&call)?;
+        let Some(attachment) = attachment else {
+            self.network_command(command, &call, &config)?;
+            return Ok(Answer::Nothing);
+        };
+        let mut request = Request { call, attachment, config };
+        match command {
+            Command::Add => return self.add(&request, vars).map(Answer::Output),
+            Command::Check => (self.check)(&request)?,
+            _ => self.del(&mut request, vars)?,
+        }
+        Ok(Answer::Nothing)
+    }
+
+    fn network_command(&self, command: Command, call: &Call, config: &C) -> Result<()> {
+        if command == Command::Status {
+            return (self.status)(call, config);
+        }
+        match call.conf.valid_attachments {
+            // Collecting without knowing what is in use would cut off running containers.
+            ValidAttachments::Unknown => Ok(()),
+            ValidAttachments::Known(_) => (self.gc)(call, config),
+        }
+    }
+
+    fn add(&self, request: &Request<C>, vars: &Vars) -> Result<Value> {
+        if is_forbidden_netns(&request.attachment, vars)? {
+            return Err(incoming::own_netns_error());
+        }
+        let result = (self.add)(request)?;
+        result.to_json(request.call.conf.cni_version).map_err(|error| {
+            // A result that cannot be told is a failed ADD, and a failed ADD leaves nothing behind.
+            if let Err(error) = (self.del)(request) {
+                log::warn(format_args!("{}: cannot take back the ADD: {error}", self.name));
+            }
+            Error::from(error)
+        })
+    }
+
+    /// What the host holds for the attachment goes in any case; only then is a namespace that is our own complained of.
+    fn del(&self, request: &mut Request<C>, vars: &Vars) -> Result<()> {
+        if !is_forbidden_netns(&request.attachment, vars)? {
+            return (self.del)(request);
+        }
+        request.attachment.netns = None;
+        (self.del)(request)?;
+        Err(incoming::own_netns_error())
+    }
+}
+
+fn is_forbidden_netns(attachment: &Attachment, vars: &Vars) -> Result<bool> {
+    match &attachment.netns {
+        Some(netns) if !vars.allows_own_netns() => incoming::is_own_netns(netns),
+        _ => Ok(false),
+    }
+}
+
+fn version_info(versions: &[SpecVersion]) -> Value {
+    let supported_versions = versions.iter().map(|version| version.as_str().to_owned()).collect();
+    VersionInfo { cni_version: NEWEST.as_str().to_owned(), supported_versions }.to_json()
+}
+
+fn about(name: &str, versions: &[SpecVersion]) -> String {
+    let versions: Vec<&str> = versions.iter().map(|version| version.as_str()).collect();
+    format!(
+        "CNI {name} plugin v{COMPATIBLE}+rs.{}\nCNI protocol versions supported: {}",
+        env!("CARGO_PKG_VERSION"),
+        versions.join(", ")
+    )
 }

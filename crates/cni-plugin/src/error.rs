@@ -1,6 +1,7 @@
 //! The error that a plugin's functions return, and its way to the specification's error object.
 
-use cni_types::{CniError, ErrorCode};
+use cni_exec::ExecError;
+use cni_types::{ArgsError, CniError, ConfError, ErrorCode, InvalidName, UnknownVersion};
 
 /// A plugin's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -44,9 +45,58 @@ impl std::fmt::Display for Error {
 /// `Error` itself is no `std::error::Error`, which is what lets this be for all that are.
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        let _ = error;
-        todo!()
+        let top: &(dyn std::error::Error + 'static) = &error;
+        if let Some(answer) = as_answer(top) {
+            return Error(Box::new(answer.clone()));
+        }
+        let mut msg = top.to_string();
+        let mut code = code_of(top);
+        let mut details = String::new();
+        let mut source = top.source();
+        while let Some(cause) = source {
+            // Many errors, all of ours among them, have their source's text in their own already.
+            let part = cause.to_string();
+            if !msg.contains(&part) {
+                msg = format!("{msg}: {part}");
+            }
+            if let Some(answer) = as_answer(cause) {
+                code = code.or(Some(answer.code));
+                details.clone_from(&answer.details);
+            }
+            code = code.or_else(|| code_of(cause));
+            source = cause.source();
+        }
+        Error(Box::new(CniError { code: code.unwrap_or(ErrorCode::INTERNAL), msg, details }))
     }
+}
+
+type DynError = dyn std::error::Error + 'static;
+
+/// The error object that a delegate answered with, which is passed on as it is.
+fn as_answer(error: &DynError) -> Option<&CniError> {
+    match error.downcast_ref::<ExecError>() {
+        Some(ExecError::Plugin { error, .. }) => Some(error),
+        Some(_) => None,
+        None => error.downcast_ref::<CniError>(),
+    }
+}
+
+/// The code that docs/errors.md gives an error of `cni_types`.
+fn code_of(error: &DynError) -> Option<ErrorCode> {
+    if let Some(error) = error.downcast_ref::<ConfError>() {
+        return Some(match error {
+            ConfError::Syntax(_) | ConfError::Field { .. } => ErrorCode::DECODING_FAILURE,
+            ConfError::Version(_) => ErrorCode::INCOMPATIBLE_CNI_VERSION,
+            ConfError::Name(_) => ErrorCode::INVALID_NETWORK_CONFIG,
+        });
+    }
+    if error.is::<UnknownVersion>() {
+        return Some(ErrorCode::INCOMPATIBLE_CNI_VERSION);
+    }
+    if error.is::<InvalidName>() {
+        return Some(ErrorCode::INVALID_NETWORK_CONFIG);
+    }
+    error.is::<ArgsError>().then_some(ErrorCode::INVALID_ENVIRONMENT)
 }
 
 /// `.context("cannot set up bridge cni0")?`: what was being done, put before the cause. Keeps the code.

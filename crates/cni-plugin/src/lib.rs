@@ -4,9 +4,13 @@
 mod delegate;
 mod dispatch;
 mod error;
-mod log;
+mod incoming;
+pub mod log;
+mod panic;
+mod process;
 mod request;
 mod undo;
+mod vars;
 
 pub use cni_types as types;
 pub use dispatch::{Plugin, main};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cni_types::{CniArgs, CniResult, ContainerId, IfName, PluginConf};
+use cni_types::{CniArgs, CniResult, ContainerId, ErrorCode, IfName, PluginConf};
 
 use crate::{Error, Result};
 
@@ -13,7 +13,7 @@ pub struct Call {
     pub conf: PluginConf,
     /// `CNI_ARGS`
     pub args: CniArgs,
-    /// `CNI_PATH`, split.
+    /// `CNI_PATH`, split; empty elements are left out.
     pub path: Vec<PathBuf>,
     /// Standard input as it came; delegates get the same bytes.
     pub stdin: Vec<u8>,
@@ -26,7 +26,8 @@ pub struct Attachment {
     pub container_id: ContainerId,
     /// `CNI_IFNAME`
     pub ifname: IfName,
-    /// `CNI_NETNS`; only DEL may lack it.
+    /// `CNI_NETNS`; only DEL may lack it. A DEL whose `CNI_NETNS` is the plugin's own namespace has `None` too, since
+    /// what lies there is the host's.
     pub netns: Option<String>,
 }
 
@@ -44,10 +45,9 @@ pub struct Request<C> {
 impl<C> Request<C> {
     /// `CNI_NETNS`, or error code 4 when it is missing.
     pub fn netns(&self) -> Result<&str> {
-        self.attachment
-            .netns
-            .as_deref()
-            .ok_or_else(|| Error::new(cni_types::ErrorCode::INVALID_ENVIRONMENT, "required environment variable CNI_NETNS is missing"))
+        self.attachment.netns.as_deref().ok_or_else(|| {
+            Error::new(ErrorCode::INVALID_ENVIRONMENT, "required environment variable CNI_NETNS is missing")
+        })
     }
     /// The network's name.
     pub fn network(&self) -> &str {

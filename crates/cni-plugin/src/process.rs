@@ -1,0 +1,57 @@
+//! The process around a plugin: the one place that reads the environment and standard input and writes standard output.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::dispatch::Answer;
+use crate::vars::Vars;
+use crate::{log, panic};
+
+/// Answers the request that this process was started with.
+pub(crate) fn run(answer: impl FnOnce(&Vars, &mut dyn std::io::Read) -> Answer) -> ExitCode {
+    panic::install_hook();
+    let vars = vars();
+    // Unlocked and unread: without CNI_COMMAND it may be a terminal.
+    match answer(&vars, &mut std::io::stdin()) {
+        Answer::Nothing => ExitCode::SUCCESS,
+        Answer::About(text) => {
+            log::to_stderr(&text);
+            ExitCode::SUCCESS
+        }
+        Answer::Output(json) => print(&json, ExitCode::SUCCESS),
+        Answer::Error(json) => print(&json, ExitCode::FAILURE),
+    }
+}
+
+fn print(json: &serde_json::Value, code: ExitCode) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{json:#}").and_then(|()| stdout.flush()) {
+        Ok(()) => code,
+        Err(error) => {
+            log::warn(format_args!("cannot write the answer to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the one place that reads CNI_*")]
+fn vars() -> Vars {
+    let os = |name| std::env::var_os(name).unwrap_or_default();
+    // What is not UTF-8 is neither a valid ID nor a name, and is refused as such; a path with the replacement
+    // character names nothing.
+    let text =
+        |name| os(name).into_string().unwrap_or_else(|raw: OsString| raw.to_string_lossy().into_owned());
+    Vars {
+        command: text("CNI_COMMAND"),
+        container_id: text("CNI_CONTAINERID"),
+        netns: text("CNI_NETNS"),
+        ifname: text("CNI_IFNAME"),
+        args: text("CNI_ARGS"),
+        path: os("CNI_PATH"),
+        netns_override: text("CNI_NETNS_OVERRIDE"),
+        log_level: text("CNI_LOG_LEVEL"),
+        log_file: os("CNI_LOG_FILE"),
+        traceparent: text("TRACEPARENT"),
+    }
+}
