@@ -1,11 +1,22 @@
 //! Setting up a container's interface from an IPAM result, and checking it.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
 
-use cni_netlink::{RouteSpec, Socket};
+use cni_netlink::{Addr, AddrFlags, LinkChange, LinkMonitor, NextHop, OperState, RouteSpec, Socket};
 use ipnet::IpNet;
 
-use crate::Result;
+use crate::{Error, Result, announce, sysctl_write};
+
+/// Duplicate address detection takes one to two seconds (RFC 4862: a random delay of up to one, then one of waiting).
+const DAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long announcements wait for the link to carry packets; a veth does within a millisecond.
+const CARRIER_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// RT_SCOPE_LINK of rtnetlink(7). Routes of this scope and narrower ones go to hosts on the link: they have no gateway.
+const SCOPE_LINK: u8 = 253;
 
 /// What an interface gets. Plain values, so that this crate need not know the specification's types.
 #[derive(Clone, Debug, Default)]
@@ -13,22 +24,169 @@ pub struct IfaceConfig {
     /// Addresses, each with its gateway.
     pub addresses: Vec<(IpNet, Option<IpAddr>)>,
     /// Routes; their next hops' indices are filled in here, and a missing gateway is the first gateway of the family.
+    /// A route without next hops gets one. Host bits of a destination are ignored.
     pub routes: Vec<RouteSpec>,
     /// Do duplicate address detection for IPv6 and wait for its end, at most ten seconds; without it addresses are usable
     /// at once.
     pub dad: bool,
 }
 
+impl IfaceConfig {
+    /// The first gateway of the family, which routes without one of their own go through.
+    fn gateway(&self, family_of: &IpNet) -> Option<IpAddr> {
+        let gateways = self.addresses.iter().filter_map(|(_, gateway)| *gateway);
+        gateways.into_iter().find(|gateway| gateway.is_ipv4() == family_of.addr().is_ipv4())
+    }
+
+    fn first_ipv6(&self) -> Option<IpAddr> {
+        self.addresses.iter().map(|(address, _)| address.addr()).find(IpAddr::is_ipv6)
+    }
+
+    /// A route of this configuration as it goes to the kernel.
+    fn complete(&self, route: &RouteSpec, index: u32) -> RouteSpec {
+        let on_link = route.scope.is_some_and(|scope| scope >= SCOPE_LINK);
+        let default = if on_link { None } else { self.gateway(&route.dst) };
+        let hop = |gateway: Option<IpAddr>| NextHop { index, gateway: gateway.or(default) };
+        let next_hops = match &route.next_hops[..] {
+            [] => vec![hop(None)],
+            hops => hops.iter().map(|given| hop(given.gateway)).collect(),
+        };
+        RouteSpec { dst: route.dst.trunc(), next_hops, ..route.clone() }
+    }
+}
+
 /// Call inside the container's namespace. Enables IPv6 on lo and the interface when there are IPv6 addresses
 /// (disable_ipv6=0, keep_addr_on_down=1), sets arp_notify and ndisc_notify, adds the addresses, sets the link up, adds the
 /// routes (equal destinations become one multipath route) and announces the addresses.
+///
+/// A step that fails ends it; the interface is the caller's to delete. Only announcements may fail unnoticed: they speed
+/// up what neighbours find out anyway.
 pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
-    let _ = (socket, index, ifname, config);
-    todo!()
+    prepare_sysctls(ifname, config)?;
+    // Opened before the changes whose effects it waits for.
+    let mut monitor = LinkMonitor::open()?;
+    for (address, _) in &config.addresses {
+        socket.addr_add(index, *address, AddrFlags { nodad: !config.dad })?;
+    }
+    socket.link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() })?;
+    if config.dad && config.first_ipv6().is_some() {
+        wait_for_dad(&mut monitor, socket, index, ifname, config)?;
+    }
+    for route in &config.routes {
+        socket.route_add_ecmp(&config.complete(route, index))?;
+    }
+    announce_all(&mut monitor, socket, index, ifname, config);
+    Ok(())
+}
+
+/// Before the addresses are added: a disabled interface refuses them, and DAD and notifications are decided when they come.
+fn prepare_sysctls(ifname: &str, config: &IfaceConfig) -> Result<()> {
+    // Absent or read-only files of these change no outcome, only how soon neighbours learn of a later change.
+    let prefer = |key: String, value: &str| {
+        let _ = sysctl_write(&key, value);
+    };
+    prefer(format!("net/ipv4/conf/{ifname}/arp_notify"), "1");
+    let Some(address) = config.first_ipv6() else { return Ok(()) };
+
+    if !Path::new("/proc/sys/net/ipv6").exists() {
+        return Err(Error::NoIpv6 { address, ifname: ifname.to_owned() });
+    }
+    sysctl_write("net/ipv6/conf/lo/disable_ipv6", "0")?;
+    sysctl_write(&format!("net/ipv6/conf/{ifname}/disable_ipv6"), "0")?;
+    sysctl_write(&format!("net/ipv6/conf/{ifname}/keep_addr_on_down"), "1")?;
+    prefer(format!("net/ipv6/conf/{ifname}/ndisc_notify"), "1");
+    // The link-local address, which the kernel adds itself, follows accept_dad and not our flags.
+    prefer(format!("net/ipv6/conf/{ifname}/accept_dad"), if config.dad { "1" } else { "0" });
+    if config.dad {
+        // Own probes that a hairpin port sends back are not taken for another host's (RFC 7527).
+        prefer(format!("net/ipv6/conf/{ifname}/enhanced_dad"), "1");
+    }
+    Ok(())
+}
+
+fn wait_for_dad(
+    monitor: &mut LinkMonitor,
+    socket: &mut Socket,
+    index: u32,
+    ifname: &str,
+    config: &IfaceConfig,
+) -> Result<()> {
+    let wanted = |addr: &Addr| config.addresses.iter().any(|(address, _)| *address == addr.address);
+    let settled = |addrs: &[Addr]| {
+        addrs.iter().filter(|addr| wanted(addr)).all(|addr| !addr.tentative || addr.dadfailed)
+    };
+    let addrs = monitor.wait_addrs(socket, index, DAD_TIMEOUT, settled)?;
+    match addrs.iter().find(|addr| wanted(addr) && addr.dadfailed) {
+        Some(addr) => {
+            Err(Error::DuplicateAddress { address: addr.address.addr(), ifname: ifname.to_owned() })
+        }
+        None => Ok(()),
+    }
+}
+
+fn announce_all(
+    monitor: &mut LinkMonitor,
+    socket: &mut Socket,
+    index: u32,
+    ifname: &str,
+    config: &IfaceConfig,
+) {
+    if config.addresses.is_empty() {
+        return;
+    }
+    // A bridge port forwards only once the kernel's link watch has seen the carrier, which happens under the rtnl lock for
+    // both ends of a veth together: waiting for this end, then asking for the link under that lock, waits for the other.
+    let _ = monitor.wait_link(socket, index, CARRIER_TIMEOUT, |link| link.operstate == OperState::Up);
+    let Ok(link) = socket.link_by_index(index) else { return };
+    let Some(mac) = link.mac else { return };
+    for (address, _) in &config.addresses {
+        let _ = announce(ifname, index, mac, address.addr());
+    }
 }
 
 /// Call inside the container's namespace: every address and route of `config` is there.
+///
+/// A route is compared by destination, table and, where given, gateway and metric. Its MTU and advmss are not: the
+/// reference makes routes without them, and its containers must pass too.
 pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
-    let _ = (socket, index, ifname, config);
-    todo!()
+    let addrs = socket.addr_dump(index)?;
+    for (address, _) in &config.addresses {
+        match addrs.iter().find(|addr| addr.address == *address) {
+            None => return Err(Error::Mismatch(format!("{ifname} has no address {address}"))),
+            Some(addr) if addr.dadfailed => {
+                return Err(Error::DuplicateAddress { address: address.addr(), ifname: ifname.to_owned() });
+            }
+            Some(_) => {}
+        }
+    }
+    for route in &config.routes {
+        let found = socket.route_dump(index, route.table)?;
+        if !found.iter().any(|found| fulfils(found, route)) {
+            return Err(Error::Mismatch(format!("{ifname} has no route {}", describe(route))));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a route that was found is the one that is wanted.
+fn fulfils(found: &RouteSpec, wanted: &RouteSpec) -> bool {
+    let gateways = wanted.next_hops.iter().filter_map(|hop| hop.gateway);
+    found.dst == wanted.dst.trunc()
+        && wanted.metric.is_none_or(|metric| metric == 0 || found.metric == Some(metric))
+        && gateways.into_iter().all(|gateway| found.next_hops.iter().any(|hop| hop.gateway == Some(gateway)))
+}
+
+/// `to 10.0.0.0/8 via 10.1.0.1 metric 5 table 100`
+fn describe(route: &RouteSpec) -> String {
+    let mut text = format!("to {}", route.dst.trunc());
+    for gateway in route.next_hops.iter().filter_map(|hop| hop.gateway) {
+        text += &format!(" via {gateway}");
+    }
+    if let Some(metric) = route.metric {
+        text += &format!(" metric {metric}");
+    }
+    if let Some(table) = route.table {
+        text += &format!(" table {table}");
+    }
+    text
 }

@@ -7,6 +7,7 @@ mod iface;
 mod lock;
 mod netns;
 mod owner;
+mod sys;
 mod sysctl;
 mod veth;
 

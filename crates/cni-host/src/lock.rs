@@ -1,36 +1,72 @@
-//! flock(2) on files, the lock that Go's filemutex takes.
+//! flock(2) on files, the lock that Go's filemutex takes, so that the reference's plugins and these exclude each other.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::Result;
+use fs2::FileExt;
+
+use crate::{Error, Result};
+
+/// Pauses between two tries grow from the first to the second: a lease store is held for well under a millisecond
+/// without contention, and a hundred waiting plugins should not spin.
+const FIRST_PAUSE: Duration = Duration::from_micros(100);
+const LAST_PAUSE: Duration = Duration::from_millis(10);
 
 /// A file to be locked.
 #[derive(Debug)]
 pub struct LockFile {
-    #[allow(dead_code)]
     path: PathBuf,
-    #[allow(dead_code)]
     file: File,
 }
 
 /// An exclusive lock, held until dropped.
 #[derive(Debug)]
 pub struct Lock<'a> {
-    #[allow(dead_code)]
     file: &'a File,
 }
 
 impl LockFile {
-    /// Opens the file, making it when missing (mode 0600).
+    /// Opens the file, making it when missing (mode 0600). What is there is only opened for reading, so that a file on
+    /// nsfs or a read-only mount can be locked too.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let _ = path.as_ref();
-        todo!()
+        let path = path.as_ref();
+        match OpenOptions::new().read(true).custom_flags(nix::libc::O_CREAT).mode(0o600).open(path) {
+            Ok(file) => Ok(LockFile { path: path.to_owned(), file }),
+            Err(source) => Err(Error::Io { op: "open lock file", path: path.to_owned(), source }),
+        }
     }
-    /// Takes the exclusive lock, waiting at most `timeout`.
+
+    /// Takes the exclusive lock, waiting at most `timeout`. Locks belong to the opened file: two [`LockFile`]s of one path
+    /// exclude each other, in one process too.
     pub fn lock(&self, timeout: Duration) -> Result<Lock<'_>> {
-        let _ = timeout;
-        todo!()
+        let start = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            // flock(2) without LOCK_NB could not be given up: polling is what bounds the wait.
+            match FileExt::try_lock_exclusive(&self.file) {
+                Ok(()) => return Ok(Lock { file: &self.file }),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(source) => return Err(Error::Io { op: "lock", path: self.path.clone(), source }),
+            }
+            let left = timeout.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Err(Error::LockTimeout { path: self.path.clone(), seconds: timeout.as_secs() });
+            }
+            thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // Unlocked here and not by closing: a child process that inherited the descriptor would keep the lock. It can
+        // only fail on a descriptor that is not open.
+        let _ = FileExt::unlock(self.file);
     }
 }

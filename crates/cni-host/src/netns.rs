@@ -1,54 +1,133 @@
-//! Network namespaces by path.
+//! Network namespaces by path. The only place that enters one.
 
+use std::fs;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use cni_netlink::Socket;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sched::CloneFlags;
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
-use crate::Result;
+use crate::{Error, Result, sys};
+
+/// The stack of the thread that enters a namespace. Address space only: pages that are not touched cost nothing.
+const STACK: usize = 512 * 1024;
 
 /// An open network namespace.
 #[derive(Debug)]
 pub struct NetNs {
-    #[allow(dead_code)]
     path: PathBuf,
     fd: OwnedFd,
 }
 
 impl NetNs {
-    /// Opens by path: `/run/netns/blue`, `/proc/PID/ns/net`, `/proc/PID/fd/N`. A missing one is told apart from a broken
-    /// one (NS_GET_NSTYPE or the file system's magic tells whether it is a network namespace at all).
+    /// Opens by path: `/run/netns/blue`, `/proc/PID/ns/net`, `/proc/PID/fd/N`.
+    ///
+    /// [`Error::NetNsGone`] when there is nothing (any more): no such path, no such process, or only the empty file that
+    /// a namespace was mounted on, as a reboot or `umount` leaves it. [`Error::NetNsBroken`] when there is something else:
+    /// another kind of file or namespace, or one that cannot be opened. The reference tells the two apart likewise, but
+    /// counts the empty file among the second, so that its DEL fails for ever once the mount is gone.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let _ = path.as_ref();
-        todo!()
+        let path = path.as_ref();
+        // Looked at before it is opened: opening a FIFO would block, opening a device may do anything.
+        let kind = statfs(path).map_err(|errno| cannot_open(path, errno))?.filesystem_type();
+        if kind != NSFS_MAGIC {
+            return Err(not_a_namespace(path));
+        }
+        let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| cannot_open(path, errno))?;
+        match sys::is_netns(&fd) {
+            Ok(true) => Ok(NetNs { path: path.to_owned(), fd }),
+            Ok(false) => Err(broken(path, "it is a namespace of another kind")),
+            Err(errno) => Err(broken(path, errno.desc())),
+        }
     }
+
     /// The calling thread's own (/proc/thread-self/ns/net).
     pub fn current() -> Result<Self> {
-        todo!()
+        NetNs::open("/proc/thread-self/ns/net")
     }
+
     /// Same device and inode.
     pub fn is_same(&self, other: &NetNs) -> Result<bool> {
-        let _ = other;
-        todo!()
+        Ok(self.identity()? == other.identity()?)
     }
+
+    fn identity(&self) -> Result<(u64, u64)> {
+        let stat = fstat(&self.fd).map_err(|errno| broken(&self.path, errno.desc()))?;
+        Ok((stat.st_dev, stat.st_ino))
+    }
+
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
-        todo!()
+        &self.path
     }
+
     /// Runs `f` inside, on a scoped thread that ends afterwards, so that no step back can fail. Panics in `f` go on in
     /// the caller.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
-        let _ = f;
-        todo!()
+        thread::scope(|scope| {
+            let inside = move || {
+                self.enter()?;
+                Ok(f())
+            };
+            let thread = thread::Builder::new()
+                .name("netns".to_owned())
+                .stack_size(STACK)
+                .spawn_scoped(scope, inside)
+                .map_err(|error| broken(&self.path, format!("cannot start a thread: {error}")))?;
+            thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic))
+        })
     }
+
+    /// Moves the calling thread, for good.
+    fn enter(&self) -> Result<()> {
+        #[allow(clippy::disallowed_methods, reason = "the one place; the thread ends afterwards")]
+        let entered = nix::sched::setns(&self.fd, CloneFlags::CLONE_NEWNET);
+        entered.map_err(|errno| broken(&self.path, format!("cannot enter: {}", errno.desc())))
+    }
+
     /// A netlink socket inside.
     pub fn socket(&self) -> Result<Socket> {
-        todo!()
+        Ok(self.run(Socket::open)??)
     }
 }
 
 impl AsFd for NetNs {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+fn broken(path: &Path, reason: impl Into<String>) -> Error {
+    Error::NetNsBroken { path: path.to_owned(), reason: reason.into() }
+}
+
+fn cannot_open(path: &Path, errno: Errno) -> Error {
+    match errno {
+        Errno::ENOENT => Error::NetNsGone { path: path.to_owned(), reason: "no such path" },
+        // A process that ended between the steps of looking up /proc/PID/...
+        Errno::ESRCH => Error::NetNsGone { path: path.to_owned(), reason: "no such process" },
+        errno => broken(path, io::Error::from(errno).to_string()),
+    }
+}
+
+/// `ip netns add` and the runtimes mount a namespace on an empty file of their own; once unmounted that file stays.
+fn not_a_namespace(path: &Path) -> Error {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.len() == 0 && !path.starts_with("/proc") => {
+            Error::NetNsGone {
+                path: path.to_owned(),
+                reason: "only the empty file it was mounted on is left",
+            }
+        }
+        Ok(_) => broken(path, "it is no namespace"),
+        Err(error) => cannot_open(path, Errno::from_raw(error.raw_os_error().unwrap_or(0))),
     }
 }

@@ -3,9 +3,11 @@
 //! The near end's name is derived from the owner and its alias says whose it is, so that DEL finds the pair when the
 //! container's namespace is gone, and never takes somebody else's.
 
-use cni_netlink::{BridgePort, Link, MacAddr, Socket};
+use std::os::fd::AsFd;
 
-use crate::{NetNs, Owner, Result};
+use cni_netlink::{BridgePort, Link, LinkChange, MacAddr, NewVeth, Socket};
+
+use crate::{Error, NetNs, Owner, Result, sysctl_write};
 
 /// A veth pair to be made. The near end is called [`Owner::veth_name`], the far end [`Owner::ifname`].
 #[derive(Debug)]
@@ -40,13 +42,77 @@ pub struct VethPair {
 /// A pair that the same attachment left behind in another namespace is replaced; when the container already has an
 /// interface of that name nothing is touched and the error says so. On failure nothing stays.
 pub fn veth_add(host: &mut Socket, new: &NewVethPair<'_>) -> Result<VethPair> {
-    let _ = (host, new);
-    todo!()
+    let name = new.owner.veth_name();
+    let peer_mac = new.mac.unwrap_or_else(MacAddr::random);
+    let veth = NewVeth {
+        name: &name,
+        mac: MacAddr::random(),
+        master: new.master,
+        peer_name: &new.owner.ifname,
+        peer_mac,
+        peer_netns: Some(new.netns.as_fd()),
+        mtu: new.mtu,
+    };
+    match host.link_add_veth(&veth) {
+        Err(error) if error.is_exists() => {
+            make_room(host, new)?;
+            host.link_add_veth(&veth)?;
+        }
+        made => made?,
+    }
+    match set_up(host, new, &name) {
+        Ok(link) => Ok(VethPair { host: link, peer_mac }),
+        Err(error) => {
+            // The first error tells more than one about cleaning up after it.
+            let _ = veth_del(host, new.owner);
+            Err(error)
+        }
+    }
+}
+
+/// EEXIST does not say which end's name is taken.
+fn make_room(host: &mut Socket, new: &NewVethPair<'_>) -> Result<()> {
+    match new.netns.socket()?.link_by_name(&new.owner.ifname) {
+        Ok(_) => {
+            Err(Error::LinkExists { ifname: new.owner.ifname.clone(), netns: new.netns.path().to_owned() })
+        }
+        Err(error) if error.is_not_found() => veth_del(host, new.owner).map(drop),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn set_up(host: &mut Socket, new: &NewVethPair<'_>, name: &str) -> Result<Link> {
+    let link = host.link_by_name(name)?;
+    match sysctl_write(&format!("net/ipv6/conf/{name}/accept_ra"), "0") {
+        // No IPv6 in this kernel, so nobody listens to router advertisements.
+        Err(error) if error.is_missing_file() => {}
+        // A bridge takes its ports' packets before IPv6 sees them; a read-only /proc/sys need not stop it.
+        Err(_) if new.master.is_some() => {}
+        written => written?,
+    }
+    let alias = new.owner.alias();
+    let change = LinkChange { up: Some(true), alias: Some(&alias), port: new.port, ..LinkChange::default() };
+    host.link_change(link.index, &change)?;
+    Ok(link)
 }
 
 /// Deletes the pair of this attachment, if there is one: the near end by its name, only if its alias says that it is this
 /// owner's. Call with a socket of the host's namespace. Says whether there was one.
 pub fn veth_del(host: &mut Socket, owner: &Owner) -> Result<bool> {
-    let _ = (host, owner);
-    todo!()
+    let link = match host.link_by_name(&owner.veth_name()) {
+        Ok(link) => link,
+        Err(error) if error.is_not_found() => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    // Without an alias it is from an ADD that was killed between making the pair and naming its owner: the link's own
+    // name is the owner's.
+    let ours = link.alias.as_deref().is_none_or(|alias| alias.is_empty() || owner.owns(alias));
+    if link.kind != "veth" || !ours {
+        return Ok(false);
+    }
+    match host.link_del(link.index) {
+        // The container's namespace may be taking the pair with it at this moment.
+        Err(error) if !error.is_not_found() => Err(error.into()),
+        _ => Ok(true),
+    }
 }

@@ -1,30 +1,102 @@
-//! The loopback plugin.
+//! The loopback plugin: brings up `lo` in a container's network namespace. Runtimes call it for every container, as a
+//! network of its own or as the first of a chain; a new namespace's `lo` is there but down.
+//!
+//! It keeps no state: all that it changes is one flag of a link that is born and dies with its namespace. The interface is
+//! always `lo`, whatever `CNI_IFNAME` says, as with the reference.
 
-use cni_plugin::{Call, Plugin, Request, Result};
-use cni_types::{CniResult, SpecVersion};
+use cni_host::NetNs;
+use cni_netlink::{Addr, Link, LinkChange, Socket};
+use cni_plugin::{Call, Context, Error, Plugin, Request, Result};
+use cni_types::{CniResult, ErrorCode, Interface, IpConfig, SpecVersion};
 
-/// The plugin's table of functions.
-pub const PLUGIN: Plugin<Config> =
+/// The plugin's table of functions. It has no configuration of its own.
+pub const PLUGIN: Plugin<()> =
     Plugin { name: "loopback", versions: SpecVersion::ALL, config, add, check, del, gc, status };
 
-/// The plugin's validated configuration.
-pub struct Config {}
+const LO: &str = "lo";
 
-fn config(_call: &Call) -> Result<Config> {
-    todo!()
+fn config(_call: &Call) -> Result<()> {
+    Ok(())
 }
-fn add(_req: &Request<Config>) -> Result<CniResult> {
-    todo!()
+
+fn add(req: &Request<()>) -> Result<CniResult> {
+    let netns = req.netns()?;
+    let (mut socket, link) = open_lo(netns)?;
+    // The kernel gives it 127.0.0.1/8 and ::1/128 when it comes up.
+    socket.link_change(link.index, &LinkChange { up: Some(true), ..LinkChange::default() })?;
+    let addrs = socket.addr_dump(link.index)?;
+    if let Some(addr) = addrs.iter().find(|addr| !addr.address.addr().is_loopback()) {
+        let text =
+            format!("cannot take {LO} in {netns} for a loopback interface: it has address {}", addr.address);
+        return Err(Error::failed(text));
+    }
+    Ok(match &req.call.conf.prev_result {
+        Some(result) => result.clone(),
+        None => result(netns, &addrs),
+    })
 }
-fn check(_req: &Request<Config>) -> Result<()> {
-    todo!()
+
+/// Up, and with an IPv4 loopback address, as ADD leaves it. ::1 may go for good reasons: its presence follows
+/// net.ipv6.conf.lo.disable_ipv6, which is the container's own to set.
+fn check(req: &Request<()>) -> Result<()> {
+    let netns = req.netns()?;
+    let (mut socket, link) = open_lo(netns)?;
+    if !link.up {
+        return Err(Error::failed(format!("{LO} in {netns} is down")));
+    }
+    let is_ipv4_loopback = |addr: &Addr| addr.address.addr().is_ipv4() && addr.address.addr().is_loopback();
+    if !socket.addr_dump(link.index)?.iter().any(is_ipv4_loopback) {
+        return Err(Error::failed(format!("{LO} in {netns} has no address of 127.0.0.0/8")));
+    }
+    Ok(())
 }
-fn del(_req: &Request<Config>) -> Result<()> {
-    todo!()
+
+fn del(req: &Request<()>) -> Result<()> {
+    let Some(netns) = &req.attachment.netns else { return Ok(()) };
+    let netns = match NetNs::open(netns) {
+        Err(error) if error.is_netns_gone() => return Ok(()),
+        opened => opened.map_err(invalid_netns)?,
+    };
+    let (mut socket, link) = lo_of(&netns)?;
+    Ok(socket.link_change(link.index, &LinkChange { up: Some(false), ..LinkChange::default() })?)
 }
-fn gc(_call: &Call, _config: &Config) -> Result<()> {
-    todo!()
+
+/// Nothing of ADD lies outside the container's namespace, so nothing can be left over.
+fn gc(_call: &Call, _config: &()) -> Result<()> {
+    Ok(())
 }
-fn status(_call: &Call, _config: &Config) -> Result<()> {
-    todo!()
+
+/// An ADD needs nothing of the host: no address, no device, no folder.
+fn status(_call: &Call, _config: &()) -> Result<()> {
+    Ok(())
+}
+
+/// A socket in the namespace, and its `lo`.
+fn open_lo(netns: &str) -> Result<(Socket, Link)> {
+    lo_of(&NetNs::open(netns).map_err(invalid_netns)?)
+}
+
+fn lo_of(netns: &NetNs) -> Result<(Socket, Link)> {
+    let mut socket = netns.socket().map_err(invalid_netns)?;
+    let link = socket.link_by_name(LO).with_context(|| format!("in {}", netns.path().display()))?;
+    Ok((socket, link))
+}
+
+fn invalid_netns(error: cni_host::Error) -> Error {
+    Error::new(ErrorCode::INVALID_NETNS, error.to_string())
+}
+
+/// `lo` and the first address of each family, IPv4 first, as the reference has it.
+fn result(netns: &str, addrs: &[Addr]) -> CniResult {
+    let lo = Interface {
+        name: LO.to_owned(),
+        mac: Some("00:00:00:00:00:00".to_owned()),
+        sandbox: Some(netns.to_owned()),
+        ..Interface::default()
+    };
+    let first =
+        |ipv4: bool| addrs.iter().map(|addr| addr.address).find(|address| address.addr().is_ipv4() == ipv4);
+    let ips = [first(true), first(false)].into_iter().flatten();
+    let ips = ips.map(|address| IpConfig { interface: Some(0), address, gateway: None }).collect();
+    CniResult { interfaces: vec![lo], ips, ..CniResult::default() }
 }
