@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use cni_types::{CniArgs, CniResult, ContainerId, ErrorCode, IfName, PluginConf};
+use cni_types::{CniArgs, CniResult, ContainerId, ErrorCode, IfName, PluginConf, json};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{Error, Result};
 
@@ -17,6 +19,14 @@ pub struct Call {
     pub path: Vec<PathBuf>,
     /// Standard input as it came; delegates get the same bytes.
     pub stdin: Vec<u8>,
+}
+
+impl Call {
+    /// Reads a plugin's own configuration from the whole object, keys and `null` taken as the reference takes them
+    /// ([`cni_types::json`]). What cannot be read is error code 6.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
+        Ok(json::from_value(&Value::Object(self.conf.raw.clone()))?)
+    }
 }
 
 /// Whom ADD, CHECK and DEL are about. `(network name, container_id, ifname)` is the key of all state.
@@ -53,8 +63,9 @@ impl<C> Request<C> {
     pub fn network(&self) -> &str {
         self.call.conf.name.as_str()
     }
-    /// The result of the plugins before this one, or error code 7 when there is none.
+    /// The result of the plugins before this one, or error code 7 when there is none, 6 when it cannot be
+    /// read.
     pub fn prev_result(&self) -> Result<&CniResult> {
-        self.call.conf.prev_result.as_ref().ok_or_else(|| Error::config("required prevResult is missing"))
+        self.call.conf.prev_result()?.ok_or_else(|| Error::config("required prevResult is missing"))
     }
 }

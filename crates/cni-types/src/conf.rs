@@ -1,6 +1,5 @@
 //! A plugin's configuration, as it arrives on standard input.
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{CniResult, Dns, InvalidName, NetworkName, PluginType, SpecVersion, ValidAttachments, json};
@@ -55,43 +54,60 @@ pub struct PluginConf {
     pub plugin: Option<PluginType>,
     pub ipam: Option<IpamConf>,
     pub dns: Dns,
-    pub prev_result: Option<CniResult>,
     pub valid_attachments: ValidAttachments,
     /// Every field as it came, unknown ones included.
     pub raw: Map<String, Value>,
+    prev_result: Option<Result<CniResult, Unreadable>>,
 }
 
+/// The place and the reason of a [`ConfError::Field`].
+type Unreadable = (String, String);
+
 impl PluginConf {
-    /// Reads and validates a configuration. A prevResult without its own cniVersion has the configuration's.
+    /// Reads and validates a configuration. One without `cniVersion` is of 0.1.0, one without `name` is refused.
     pub fn from_slice(json: &[u8]) -> Result<Self, ConfError> {
-        let raw: Map<String, Value> = crate::json::from_slice(json)?;
+        let raw: Map<String, Value> = json::from_slice(json)?;
         Self::from_object(raw)
     }
 
     /// The same from an object that is parsed already.
     pub fn from_object(raw: Map<String, Value>) -> Result<Self, ConfError> {
-        let cni_version = optional::<String>(&raw, "cniVersion")?.unwrap_or_default().parse()?;
-        let name = NetworkName::new(optional::<String>(&raw, "name")?.unwrap_or_default())?;
-        let plugin = plugin_type(optional(&raw, "type")?)?;
-        let ipam = match optional::<WireIpam>(&raw, "ipam")? {
+        let cni_version = json::optional::<String>(&raw, "cniVersion")?.unwrap_or_default().parse()?;
+        let name = NetworkName::new(json::optional::<String>(&raw, "name")?.unwrap_or_default())?;
+        let plugin = plugin_type(json::optional(&raw, "type")?)?;
+        let ipam = match json::optional::<WireIpam>(&raw, "ipam")? {
             Some(ipam) => Some(IpamConf { plugin: plugin_type(ipam.plugin)? }),
             None => None,
         };
-        let prev_result = match json::get(&raw, "prevResult") {
-            Some(value) => Some(CniResult::from_json(value, cni_version).map_err(|e| e.under("prevResult"))?),
-            None => None,
-        };
+        let prev_result = json::get(&raw, "prevResult").map(|value| read_prev_result(value, cni_version));
         Ok(PluginConf {
             cni_version,
             name,
             plugin,
             ipam,
-            dns: optional(&raw, "dns")?.unwrap_or_default(),
-            prev_result,
+            dns: json::optional(&raw, "dns")?.unwrap_or_default(),
             valid_attachments: ValidAttachments::of_config(&raw)?,
+            prev_result,
             raw,
         })
     }
+
+    /// The result of the plugins before this one. Whoever does not ask is not kept from working by one that cannot be
+    /// read; above all, a DEL that has no use for it still cleans up.
+    pub fn prev_result(&self) -> Result<Option<&CniResult>, ConfError> {
+        match &self.prev_result {
+            None => Ok(None),
+            Some(Ok(result)) => Ok(Some(result)),
+            Some(Err((path, reason))) => Err(ConfError::field(path, reason)),
+        }
+    }
+}
+
+fn read_prev_result(value: &Value, config_version: SpecVersion) -> Result<CniResult, Unreadable> {
+    CniResult::from_json(value, config_version).map_err(|error| match error.under("prevResult") {
+        ConfError::Field { path, reason } => (path, reason),
+        other => ("prevResult.cniVersion".to_owned(), other.to_string()),
+    })
 }
 
 #[derive(serde::Deserialize)]
@@ -102,9 +118,4 @@ struct WireIpam {
 
 fn plugin_type(name: Option<String>) -> Result<Option<PluginType>, InvalidName> {
     name.filter(|n| !n.is_empty()).map(PluginType::new).transpose()
-}
-
-fn optional<T: DeserializeOwned>(object: &Map<String, Value>, key: &str) -> Result<Option<T>, ConfError> {
-    let value = json::get(object, key).map(|value| json::from_value(value).map_err(|e| e.under(key)));
-    value.transpose()
 }

@@ -47,7 +47,7 @@ impl NetworkConfigList {
     /// folder of further plugins, and `raw` is the list that the configuration stands for.
     pub fn from_single(json: &[u8]) -> Result<Self, ConfError> {
         let plugin: Map<String, Value> = json::from_slice(json)?;
-        let header: SingleHeader = json::from_value(&Value::Object(plugin.clone()))?;
+        let header: SingleHeader = json::from_object(&plugin)?;
         check_plugin(&plugin)?;
         let name = NetworkName::new(header.name)?;
         let cni_version: SpecVersion = header.cni_version.parse()?;
@@ -84,7 +84,7 @@ struct PluginHeader {
 }
 
 fn check_plugin(plugin: &Map<String, Value>) -> Result<(), ConfError> {
-    let header: PluginHeader = json::from_value(&Value::Object(plugin.clone()))?;
+    let header: PluginHeader = json::from_object(plugin)?;
     PluginType::new(header.plugin).map_err(|InvalidName { value, reason, .. }| match value.as_str() {
         "" => ConfError::field("type", "missing"),
         _ => ConfError::field("type", format!("invalid plugin type {value:?}: {reason}")),

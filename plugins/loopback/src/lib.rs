@@ -30,7 +30,7 @@ fn add(req: &Request<()>) -> Result<CniResult> {
             format!("cannot take {LO} in {netns} for a loopback interface: it has address {}", addr.address);
         return Err(Error::failed(text));
     }
-    Ok(match &req.call.conf.prev_result {
+    Ok(match req.call.conf.prev_result()? {
         Some(result) => result.clone(),
         None => result(netns, &addrs),
     })

@@ -96,15 +96,12 @@ fn visit_items<'de, V: Visitor<'de>>(items: &'de [Value], visitor: V) -> Result<
     }
 }
 
+/// The entries of an object as they are; no object has none.
 fn visit_entries<'de, V: Visitor<'de>>(
-    entries: Vec<(&'de str, &'de Value)>,
+    object: Option<&'de Map<String, Value>>,
     visitor: V,
 ) -> Result<V::Value, Error> {
-    visitor.visit_map(Entries { entries: entries.into_iter(), current: None })
-}
-
-fn all_entries(object: &Map<String, Value>) -> Vec<(&str, &Value)> {
-    object.iter().map(|(key, value)| (key.as_str(), value)).collect()
+    visitor.visit_map(Entries { left: object.map(Map::iter), current: None })
 }
 
 impl<'de> Deserializer<'de> for ValueReader<'de> {
@@ -117,7 +114,7 @@ impl<'de> Deserializer<'de> for ValueReader<'de> {
             Value::Number(number) => number.deserialize_any(visitor).map_err(de::Error::custom),
             Value::String(s) => visitor.visit_borrowed_str(s),
             Value::Array(items) => visit_items(items, visitor),
-            Value::Object(object) => visit_entries(all_entries(object), visitor),
+            Value::Object(object) => visit_entries(Some(object), visitor),
         }
     }
 
@@ -155,23 +152,21 @@ impl<'de> Deserializer<'de> for ValueReader<'de> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Object(object) => visit_entries(all_entries(object), visitor),
-            Value::Null => visit_entries(Vec::new(), visitor),
+            Value::Object(object) => visit_entries(Some(object), visitor),
+            Value::Null => visit_entries(None, visitor),
             _ => Err(self.mismatch(&visitor)),
         }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Object(object) => {
-                visitor.visit_map(Fields { object, fields: fields.iter(), current: None })
-            }
-            Value::Null => visit_entries(Vec::new(), visitor),
+            Value::Object(object) => ObjectReader(object).deserialize_struct(name, fields, visitor),
+            Value::Null => visit_entries(None, visitor),
             _ => Err(self.mismatch(&visitor)),
         }
     }
@@ -199,6 +194,39 @@ impl<'de> Deserializer<'de> for ValueReader<'de> {
     }
 }
 
+/// The same for an object that is at hand without a [`Value`] around it.
+pub(super) struct ObjectReader<'de>(pub(super) &'de Map<String, Value>);
+
+impl<'de> Deserializer<'de> for ObjectReader<'de> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visit_entries(Some(self.0), visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_map(Fields { object: self.0, all: fields, left: fields.iter(), current: None })
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
 struct Items<'de> {
     items: std::slice::Iter<'de, Value>,
     next: usize,
@@ -219,9 +247,8 @@ impl<'de> SeqAccess<'de> for &mut Items<'de> {
     }
 }
 
-/// The entries of an object as they are.
 struct Entries<'de> {
-    entries: std::vec::IntoIter<(&'de str, &'de Value)>,
+    left: Option<serde_json::map::Iter<'de>>,
     current: Option<(&'de str, &'de Value)>,
 }
 
@@ -229,7 +256,8 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        self.current = self.entries.next();
+        let next = self.left.as_mut().and_then(Iterator::next);
+        self.current = next.map(|(key, value)| (key.as_str(), value));
         let Some((key, _)) = self.current else { return Ok(None) };
         seed.deserialize(de::value::BorrowedStrDeserializer::new(key))
             .map(Some)
@@ -241,10 +269,12 @@ impl<'de> MapAccess<'de> for Entries<'de> {
     }
 }
 
-/// The entries of an object that belong to a struct's fields, under the fields' own names.
+/// The entries of an object that belong to a struct's fields, under the fields' own names. Go looks for a key's field;
+/// this looks for a field's key, which serde's visitors of structs make cheaper, with the same outcome.
 struct Fields<'de> {
     object: &'de Map<String, Value>,
-    fields: std::slice::Iter<'static, &'static str>,
+    all: &'static [&'static str],
+    left: std::slice::Iter<'static, &'static str>,
     current: Option<(&'de str, &'de Value)>,
 }
 
@@ -252,8 +282,10 @@ impl<'de> MapAccess<'de> for Fields<'de> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        for field in self.fields.by_ref() {
-            self.current = super::entry(self.object, field);
+        for field in self.left.by_ref() {
+            // A key that spells another field exactly is that field's alone.
+            let entry = super::entry(self.object, field);
+            self.current = entry.filter(|(key, _)| key == field || !self.all.contains(key));
             if self.current.is_some() {
                 return seed.deserialize((*field).into_deserializer()).map(Some);
             }
