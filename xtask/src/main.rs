@@ -1,3 +1,72 @@
-//! The project's own tasks.
+//! The project's own tasks, `cargo xtask <task>`: the one way in, for a developer and for CI.
+//!
+//! It depends on none of the project's crates, so that `tidy` and `ci` can say what is wrong when those do not compile.
 
-fn main() {}
+#![allow(clippy::print_stdout, reason = "its reader is a person")]
+#![allow(clippy::disallowed_methods, reason = "it runs cargo and is configured by cargo's environment")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod binaries;
+mod cargo;
+mod ci;
+mod counts;
+mod debian;
+mod demo;
+mod namespaces;
+mod test;
+mod tidy;
+mod tools;
+
+/// What a task gives: an error is a sentence for the person who ran it.
+type Result<T> = std::result::Result<T, String>;
+
+#[derive(Parser)]
+#[command(about = "The project's own tasks", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the optimised, statically linked executables into target/cni/bin
+    Build,
+    /// Build, and put plugins into a folder, also over ones that are in use
+    Install {
+        /// The folder, such as /opt/cni/bin
+        #[arg(long)]
+        dir: PathBuf,
+        /// Executables to install; every plugin when none is named
+        names: Vec<String>,
+    },
+    /// Connect two private containers over a private bridge and show every step
+    Demo,
+    /// Run all tests, in namespaces of their own
+    Test,
+    /// Format, lints, rules, documentation, dependencies, demo and tests
+    Ci,
+    /// Check who may do what (docs/architecture.md)
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Build => binaries::build().map(|_| ()),
+        Task::Install { dir, names } => binaries::install(&dir, &names),
+        Task::Demo => demo::run(),
+        Task::Test => test::run(),
+        Task::Ci => ci::run(),
+        Task::Tidy => tidy::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Running cargo, and what it knows about the workspace.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::Result;
+
+/// The workspace's root.
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The part of `cargo metadata` (format version 1) that is used here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
+    pub(crate) target_directory: PathBuf,
+    pub(crate) workspace_root: PathBuf,
+}
+
+/// A package of the workspace.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// A dependency as its manifest declares it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// `None` is a normal one, else "dev" or "build".
+    pub(crate) kind: Option<String>,
+    #[serde(default)]
+    pub(crate) features: Vec<String>,
+}
+
+/// A library, executable, test ...
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+impl Package {
+    /// The folder of its manifest.
+    pub(crate) fn dir(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The names of its executables.
+    pub(crate) fn executables(&self) -> impl Iterator<Item = &str> {
+        self.targets
+            .iter()
+            .filter(|target| target.kind.iter().any(|kind| kind == "bin"))
+            .map(|target| target.name.as_str())
+    }
+}
+
+impl Metadata {
+    /// Asks cargo.
+    pub(crate) fn load() -> Result<Self> {
+        let mut cargo = cargo();
+        cargo.args(["metadata", "--no-deps", "--format-version", "1"]);
+        let json = output(&mut cargo)?;
+        serde_json::from_slice(&json).map_err(|error| format!("cannot read cargo's metadata: {error}"))
+    }
+
+    /// The packages that are plugins: chained, main or for addresses.
+    pub(crate) fn plugins(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| self.is_plugin(package))
+    }
+
+    /// Whether the package lies where plugins lie.
+    pub(crate) fn is_plugin(&self, package: &Package) -> bool {
+        let folder = package.dir().strip_prefix(&self.workspace_root);
+        folder.is_ok_and(|folder| folder.starts_with("plugins") || folder.starts_with("ipam"))
+    }
+}
+
+/// Cargo, at the workspace's root, the one that runs this task.
+pub(crate) fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut cargo = Command::new(program);
+    cargo.current_dir(ROOT);
+    cargo
+}
+
+/// The target triple of this machine, as rustc names it.
+pub(crate) fn host_triple() -> Result<String> {
+    let program = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+    let text = output(Command::new(program).arg("-vV"))?;
+    let text = String::from_utf8_lossy(&text);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
+}
+
+/// Runs it with this process's streams; an error when it fails.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    let status = command.status().map_err(|error| format!("cannot run {shown}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{shown} failed ({status})")) }
+}
+
+/// Runs it for its standard output.
+fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let shown = show(command);
+    let command = command.stderr(std::process::Stdio::inherit());
+    let output = command.output().map_err(|error| format!("cannot run {shown}: {error}"))?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(format!("{shown} failed ({})", output.status))
+    }
+}
+
+/// A command as a person would type it, the program without its folder.
+pub(crate) fn show(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let words = std::iter::once(name).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,169 @@
+//! Rules about what the packages depend on. Each returns sentences that say which package breaks it.
+
+use crate::cargo::{Dependency, Package};
+
+/// A rule sees one package and the names of all plugins.
+type Rule = fn(&Package, &[&str]) -> Vec<String>;
+
+pub(super) const RULES: &[Rule] = &[
+    types_do_no_io,
+    plugins_stand_alone,
+    netlink_has_one_home,
+    namespaces_have_homes,
+    fixtures_are_for_tests,
+    command_lines_are_not_for_plugins,
+];
+
+/// `cni-types` is data: everything it builds on is data too.
+fn types_do_no_io(package: &Package, _: &[&str]) -> Vec<String> {
+    let allowed = ["ipnet", "serde", "serde_json", "thiserror"];
+    let broken =
+        |dep: &Dependency| package.name == "cni-types" && !is_dev(dep) && !allowed.contains(&&*dep.name);
+    complain(package, broken, "cni-types does no I/O and may only use ipnet, serde, serde_json and thiserror")
+}
+
+/// IPAM is a process found through CNI_PATH, not a library; and whoever installs one plugin gets one plugin.
+fn plugins_stand_alone(package: &Package, plugins: &[&str]) -> Vec<String> {
+    let broken = |dep: &Dependency| plugins.contains(&&*package.name) && plugins.contains(&&*dep.name);
+    complain(package, broken, "a plugin never depends on another plugin")
+}
+
+/// The message crates break their interface often, so one crate each hides them.
+fn netlink_has_one_home(package: &Package, _: &[&str]) -> Vec<String> {
+    let homes = ["cni-netlink", "cni-nftables"];
+    let names = |dep: &Dependency| dep.name.starts_with("netlink-") || dep.name == "rtnetlink";
+    let broken = |dep: &Dependency| names(dep) && !homes.contains(&&*package.name);
+    complain(package, broken, "only cni-netlink and cni-nftables know netlink messages")
+}
+
+/// A step into another namespace that is not undone ruins whatever the thread does next.
+fn namespaces_have_homes(package: &Package, _: &[&str]) -> Vec<String> {
+    let homes = ["cni-host", "cni-testing", "xtask"];
+    let enters =
+        |dep: &Dependency| dep.name == "nix" && dep.features.iter().any(|feature| feature == "sched");
+    let broken = |dep: &Dependency| enters(dep) && !homes.contains(&&*package.name);
+    complain(
+        package,
+        broken,
+        "only cni-host (and cni-testing, xtask) may call setns or unshare (feature sched)",
+    )
+}
+
+/// Nothing that is shipped contains fixtures.
+fn fixtures_are_for_tests(package: &Package, _: &[&str]) -> Vec<String> {
+    complain(package, |dep| dep.name == "cni-testing" && !is_dev(dep), "cni-testing is a dev-dependency only")
+}
+
+/// It would cost each run of a plugin 0.1 ms and 290 kB.
+fn command_lines_are_not_for_plugins(package: &Package, _: &[&str]) -> Vec<String> {
+    let homes = ["cnitool", "cni-plugins", "xtask"];
+    let broken = |dep: &Dependency| dep.name.starts_with("clap") && !homes.contains(&&*package.name);
+    complain(package, broken, "clap is for cnitool, cni-plugins and xtask, never in a plugin's path")
+}
+
+/// Versions, lints and the reason for each dependency are in one place.
+pub(super) fn inherits_from_workspace(package: &Package, manifest: &str) -> Vec<String> {
+    let (mut section, mut lints, mut violations) = ("", false, Vec::new());
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+            continue;
+        }
+        lints |= section == "[lints]" && line == "workspace = true";
+        let declares = section.ends_with("dependencies]") && !line.is_empty() && !line.starts_with('#');
+        if declares && !line.contains("workspace = true") {
+            violations.push(format!("{}: `{line}` belongs in [workspace.dependencies]", package.name));
+        }
+    }
+    if !lints {
+        violations.push(format!("{}: does not inherit the workspace's lints", package.name));
+    }
+    violations
+}
+
+fn is_dev(dep: &Dependency) -> bool {
+    dep.kind.as_deref() == Some("dev")
+}
+
+fn complain(package: &Package, broken: impl Fn(&Dependency) -> bool, rule: &str) -> Vec<String> {
+    let broken = package.dependencies.iter().filter(|dep| broken(dep));
+    broken.map(|dep| format!("{} depends on {}: {rule}", package.name, dep.name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many rules a dependency of a package breaks.
+    fn broken(package: &str, dependency: &str, kind: Option<&str>, features: &[&str]) -> Vec<String> {
+        let dependency = Dependency {
+            name: dependency.to_owned(),
+            kind: kind.map(str::to_owned),
+            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+        };
+        let package = Package {
+            name: package.to_owned(),
+            manifest_path: "/Cargo.toml".into(),
+            dependencies: vec![dependency],
+            targets: Vec::new(),
+        };
+        RULES.iter().flat_map(|rule| rule(&package, &["cni-bridge", "cni-host-local"])).collect()
+    }
+
+    #[test]
+    fn types_with_io_are_found() {
+        assert_eq!(broken("cni-types", "fs2", None, &[]).len(), 1);
+        assert!(broken("cni-types", "serde", None, &[]).is_empty());
+        assert!(broken("cni-types", "proptest", Some("dev"), &[]).is_empty());
+    }
+
+    #[test]
+    fn a_plugin_in_a_plugin_is_found() {
+        assert_eq!(broken("cni-bridge", "cni-host-local", None, &[]).len(), 1);
+        assert_eq!(broken("cni-bridge", "cni-host-local", Some("dev"), &[]).len(), 1);
+        assert!(broken("cni-plugins", "cni-host-local", None, &[]).is_empty());
+    }
+
+    #[test]
+    fn netlink_outside_its_home_is_found() {
+        assert_eq!(broken("cni-host", "netlink-packet-route", None, &[]).len(), 1);
+        assert_eq!(broken("cni-bridge", "rtnetlink", Some("dev"), &[]).len(), 1);
+        assert!(broken("cni-netlink", "netlink-sys", None, &[]).is_empty());
+    }
+
+    #[test]
+    fn namespaces_outside_their_homes_are_found() {
+        assert_eq!(broken("cni-bridge", "nix", None, &["sched"]).len(), 1);
+        assert!(broken("cni-bridge", "nix", None, &["fs"]).is_empty());
+        assert!(broken("cni-host", "nix", None, &["sched"]).is_empty());
+    }
+
+    #[test]
+    fn fixtures_that_would_be_shipped_are_found() {
+        assert_eq!(broken("cni-host", "cni-testing", None, &[]).len(), 1);
+        assert!(broken("cni-host", "cni-testing", Some("dev"), &[]).is_empty());
+    }
+
+    #[test]
+    fn a_command_line_in_a_plugin_is_found() {
+        assert_eq!(broken("cni-bridge", "clap", None, &[]).len(), 1);
+        assert!(broken("cnitool", "clap_complete", None, &[]).is_empty());
+    }
+
+    #[test]
+    fn a_manifest_that_goes_its_own_way_is_found() {
+        let package = Package {
+            name: "cni-x".to_owned(),
+            manifest_path: "/Cargo.toml".into(),
+            dependencies: Vec::new(),
+            targets: Vec::new(),
+        };
+        let good = "[dependencies]\n# why\nserde.workspace = true\nnix = { workspace = true, features = [] }\n\n\
+                    [lints]\nworkspace = true\n";
+        assert!(inherits_from_workspace(&package, good).is_empty());
+        let own_version = good.replace("serde.workspace = true", "serde = \"1\"");
+        assert_eq!(inherits_from_workspace(&package, &own_version).len(), 1);
+        let own_lints = good.replace("[lints]\nworkspace = true", "[lints.rust]");
+        assert_eq!(inherits_from_workspace(&package, &own_lints).len(), 1);
+    }
+}
