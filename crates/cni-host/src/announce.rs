@@ -90,3 +90,59 @@ fn icmpv6_checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
     }
     !(sum as u16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: MacAddr = MacAddr([0x02, 0x42, 0xac, 0x11, 0x00, 0x02]);
+
+    /// The bytes of the kernel's own with `arp_notify=1` when a link with this address comes up, captured with tcpdump.
+    #[test]
+    fn an_arp_announcement_names_the_address_as_sender_and_target() {
+        let expected = [
+            "ffffffffffff",
+            "0242ac110002",
+            "0806", // Ethernet
+            "0001",
+            "0800",
+            "06",
+            "04",
+            "0001", // request
+            "0242ac110002",
+            "0a010005", // sender
+            "000000000000",
+            "0a010005", // target
+        ];
+        assert_eq!(hex(&arp_announcement(MAC, Ipv4Addr::new(10, 1, 0, 5))), expected.concat());
+    }
+
+    /// The bytes of the kernel's own with `ndisc_notify=1`, captured likewise.
+    #[test]
+    fn a_neighbour_advertisement_overrides_what_neighbours_have_cached() {
+        let expected = [
+            "333300000001",
+            "0242ac110002",
+            "86dd", // Ethernet
+            "60000000",
+            "0020",
+            "3a",
+            "ff", // IPv6: 32 bytes of ICMPv6, hop limit 255
+            "fd000000000000000000000000000005",
+            "ff020000000000000000000000000001",
+            "88",
+            "00",
+            "ae3e",
+            "20000000",
+            "fd000000000000000000000000000005", // advertisement
+            "02",
+            "01",
+            "0242ac110002", // target link-layer address
+        ];
+        assert_eq!(hex(&neighbour_advertisement(MAC, "fd00::5".parse().unwrap())), expected.concat());
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

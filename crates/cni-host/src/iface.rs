@@ -190,3 +190,103 @@ fn describe(route: &RouteSpec) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INDEX: u32 = 7;
+
+    fn config(addresses: &[(&str, Option<&str>)]) -> IfaceConfig {
+        let parse = |(address, gateway): &(&str, Option<&str>)| {
+            (address.parse().unwrap(), gateway.map(|gateway| gateway.parse().unwrap()))
+        };
+        IfaceConfig { addresses: addresses.iter().map(parse).collect(), ..IfaceConfig::default() }
+    }
+
+    fn route(dst: &str, gateway: Option<&str>) -> RouteSpec {
+        let gateway = gateway.map(|gateway| gateway.parse().unwrap());
+        RouteSpec {
+            dst: dst.parse().unwrap(),
+            next_hops: vec![NextHop { index: 0, gateway }],
+            metric: None,
+            table: None,
+            scope: None,
+            mtu: None,
+            advmss: None,
+        }
+    }
+
+    fn gateway_of(config: &IfaceConfig, route: &RouteSpec) -> Option<IpAddr> {
+        let complete = config.complete(route, INDEX);
+        let [hop] = complete.next_hops[..] else { panic!("one next hop: {complete:?}") };
+        assert_eq!(hop.index, INDEX);
+        hop.gateway
+    }
+
+    #[test]
+    fn a_route_without_a_gateway_gets_the_first_of_its_family() {
+        let config = config(&[
+            ("fd00::5/64", Some("fd00::1")),
+            ("10.2.0.5/16", None),
+            ("10.1.0.5/16", Some("10.1.0.1")),
+            ("10.3.0.5/16", Some("10.3.0.1")),
+        ]);
+        let gateway = |dst| gateway_of(&config, &route(dst, None)).map(|gateway| gateway.to_string());
+        assert_eq!(gateway("0.0.0.0/0").as_deref(), Some("10.1.0.1"));
+        assert_eq!(gateway("::/0").as_deref(), Some("fd00::1"));
+        let own = route("0.0.0.0/0", Some("10.1.0.9"));
+        assert_eq!(gateway_of(&config, &own), own.next_hops[0].gateway);
+    }
+
+    #[test]
+    fn a_route_has_no_gateway_where_there_is_none() {
+        let config = config(&[("10.1.0.5/16", None), ("fd00::5/64", Some("fd00::1"))]);
+        assert_eq!(gateway_of(&config, &route("192.0.2.0/24", None)), None);
+    }
+
+    /// The kernel refuses a gateway for a route of link scope (net/ipv4/fib_semantics.c, fib_check_nh).
+    #[test]
+    fn a_route_of_link_scope_gets_no_gateway() {
+        let config = config(&[("10.1.0.5/16", Some("10.1.0.1"))]);
+        let on_link = RouteSpec { scope: Some(SCOPE_LINK), ..route("192.0.2.0/24", None) };
+        assert_eq!(gateway_of(&config, &on_link), None);
+    }
+
+    #[test]
+    fn a_route_without_next_hops_gets_one() {
+        let config = config(&[("10.1.0.5/16", Some("10.1.0.1"))]);
+        let bare = RouteSpec { next_hops: Vec::new(), ..route("192.0.2.0/24", None) };
+        assert_eq!(gateway_of(&config, &bare), Some("10.1.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn host_bits_of_a_destination_are_masked_and_the_rest_is_kept() {
+        let given = RouteSpec {
+            metric: Some(5),
+            table: Some(100),
+            scope: Some(0),
+            mtu: Some(1400),
+            advmss: Some(1360),
+            ..route("192.0.2.77/24", Some("10.1.0.1"))
+        };
+        let complete = IfaceConfig::default().complete(&given, INDEX);
+        let next_hops = vec![NextHop { index: INDEX, ..given.next_hops[0] }];
+        assert_eq!(complete, RouteSpec { dst: "192.0.2.0/24".parse().unwrap(), next_hops, ..given });
+    }
+
+    #[test]
+    fn a_route_found_fulfils_what_is_asked_of_it_and_no_more() {
+        let found = RouteSpec { metric: Some(5), mtu: Some(1400), ..route("192.0.2.0/24", Some("10.1.0.1")) };
+        let metric = |metric| RouteSpec { metric, ..route("192.0.2.9/24", None) };
+        for wanted in
+            [metric(None), metric(Some(0)), metric(Some(5)), route("192.0.2.0/24", Some("10.1.0.1"))]
+        {
+            assert!(fulfils(&found, &wanted), "{wanted:?}");
+        }
+        for wanted in [metric(Some(6)), route("192.0.2.0/25", None), route("192.0.2.0/24", Some("10.1.0.2"))]
+        {
+            assert!(!fulfils(&found, &wanted), "{wanted:?}");
+        }
+    }
+}

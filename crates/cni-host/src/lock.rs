@@ -70,3 +70,79 @@ impl Drop for Lock<'_> {
         let _ = FileExt::unlock(self.file);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(30);
+
+    fn lock_file() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        (folder, path)
+    }
+
+    #[test]
+    fn the_file_is_made_for_its_owner_only() {
+        let (_folder, path) = lock_file();
+        LockFile::open(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_held_lock_keeps_others_out_until_dropped() {
+        let (_folder, path) = lock_file();
+        let (mine, yours) = (LockFile::open(&path).unwrap(), LockFile::open(&path).unwrap());
+        let held = mine.lock(SHORT).unwrap();
+        let error = yours.lock(SHORT).unwrap_err();
+        assert!(matches!(error, Error::LockTimeout { .. }), "{error}");
+        drop(held);
+        drop(yours.lock(SHORT).unwrap());
+    }
+
+    #[test]
+    fn a_waiter_gets_the_lock_when_it_is_released() {
+        let (_folder, path) = lock_file();
+        let (mine, yours) = (LockFile::open(&path).unwrap(), LockFile::open(&path).unwrap());
+        let held = mine.lock(SHORT).unwrap();
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| yours.lock(Duration::from_secs(10)).map(|_lock| Instant::now()));
+            thread::sleep(SHORT);
+            let released = Instant::now();
+            drop(held);
+            let taken = waiter.join().unwrap().unwrap();
+            assert!(taken >= released);
+            assert!(taken - released < Duration::from_secs(5), "waited {:?}", taken - released);
+        });
+    }
+
+    /// What Go's filemutex does (github.com/alexflint/go-filemutex, filemutex_flock.go): a blocking flock of the whole file.
+    #[test]
+    fn the_lock_is_the_one_that_go_takes() {
+        use nix::fcntl::{Flock, FlockArg};
+
+        let (_folder, path) = lock_file();
+        let ours = LockFile::open(&path).unwrap();
+        let go = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusive).unwrap();
+        assert!(matches!(ours.lock(SHORT), Err(Error::LockTimeout { .. })));
+        drop(go);
+        let held = ours.lock(SHORT).unwrap();
+        let (_, errno) =
+            Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap_err();
+        assert_eq!(errno, nix::errno::Errno::EWOULDBLOCK);
+        drop(held);
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_named() {
+        let (folder, _) = lock_file();
+        let error = LockFile::open(folder.path().join("no/lock")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("cannot open lock file ") && error.contains("/no/lock: No such file"),
+            "{error}"
+        );
+    }
+}

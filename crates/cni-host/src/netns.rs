@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, fstat};
-use nix::sys::statfs::{NSFS_MAGIC, statfs};
+use nix::sys::statfs::{NSFS_MAGIC, PROC_SUPER_MAGIC, statfs};
 
 use crate::{Error, Result, sys};
 
@@ -38,7 +38,8 @@ impl NetNs {
         // Looked at before it is opened: opening a FIFO would block, opening a device may do anything.
         let kind = statfs(path).map_err(|errno| cannot_open(path, errno))?.filesystem_type();
         if kind != NSFS_MAGIC {
-            return Err(not_a_namespace(path));
+            // Whatever lies in /proc is never a mount point's file, empty though it looks.
+            return Err(not_a_namespace(path, kind != PROC_SUPER_MAGIC));
         }
         let fd = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| cannot_open(path, errno))?;
@@ -119,14 +120,12 @@ fn cannot_open(path: &Path, errno: Errno) -> Error {
 }
 
 /// `ip netns add` and the runtimes mount a namespace on an empty file of their own; once unmounted that file stays.
-fn not_a_namespace(path: &Path) -> Error {
+fn not_a_namespace(path: &Path, may_be_mount_point: bool) -> Error {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() && metadata.len() == 0 && !path.starts_with("/proc") => {
-            Error::NetNsGone {
-                path: path.to_owned(),
-                reason: "only the empty file it was mounted on is left",
-            }
-        }
+        Ok(metadata) if may_be_mount_point && metadata.is_file() && metadata.len() == 0 => Error::NetNsGone {
+            path: path.to_owned(),
+            reason: "only the empty file it was mounted on is left",
+        },
         Ok(_) => broken(path, "it is no namespace"),
         Err(error) => cannot_open(path, Errno::from_raw(error.raw_os_error().unwrap_or(0))),
     }

@@ -67,3 +67,99 @@ fn hex_digest(text: &str, digits: usize) -> String {
     hex.truncate(digits);
     hex
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn owner(network: &str, container_id: &str, ifname: &str) -> Owner {
+        Owner { network: network.into(), container_id: container_id.into(), ifname: ifname.into() }
+    }
+
+    /// A name that changes between releases would leave every running container's link behind. The digits are those of
+    /// `printf 'blue\\0c1\\0eth0' | sha512sum`.
+    #[test]
+    fn the_veth_name_of_a_key_never_changes() {
+        assert_eq!(owner("blue", "c1", "eth0").veth_name(), "vethd3c1b05f553");
+    }
+
+    #[test]
+    fn parts_that_read_alike_when_joined_have_names_of_their_own() {
+        assert_ne!(owner("ab", "c", "eth0").veth_name(), owner("a", "bc", "eth0").veth_name());
+    }
+
+    #[test]
+    fn an_alias_is_read_back() {
+        let owner = owner("blue", "c1", "eth0");
+        assert_eq!(owner.alias(), "cni:blue:c1:eth0");
+        assert_eq!(Owner::from_alias("cni:blue:c1:eth0"), Some(owner));
+    }
+
+    #[test]
+    fn an_alias_of_somebody_else_is_nobody() {
+        for alias in
+            ["", "cni:", "cni:blue", "cni:blue:c1", "cni:blue:c1:", "cni::c1:eth0", "cni:a:b:c:d", "uplink"]
+        {
+            assert_eq!(Owner::from_alias(alias), None, "{alias:?}");
+            assert!(!Owner::is_of_network(alias, "blue"), "{alias:?}");
+        }
+    }
+
+    #[test]
+    fn an_alias_belongs_to_its_own_network_only() {
+        let alias = owner("blue", "c1", "eth0").alias();
+        assert!(Owner::is_of_network(&alias, "blue"));
+        assert!(!Owner::is_of_network(&alias, "blu"));
+        assert!(!Owner::is_of_network(&alias, "c1"));
+    }
+
+    #[test]
+    fn an_over_long_key_is_hashed_but_still_told_apart() {
+        let long = owner("blue", &"c".repeat(300), "eth0");
+        let other = owner("blue", &"c".repeat(301), "eth0");
+        assert_eq!(Owner::from_alias(&long.alias()), None);
+        assert!(long.owns(&long.alias()));
+        assert!(!other.owns(&long.alias()));
+        assert!(Owner::is_of_network(&long.alias(), "blue"));
+        assert!(!Owner::is_of_network(&long.alias(), "green"));
+    }
+
+    #[test]
+    fn the_longest_plain_alias_is_what_the_kernel_takes() {
+        let fits = owner("blue", &"c".repeat(255 - "cni:blue::eth0".len()), "eth0");
+        assert_eq!(fits.alias().len(), 255);
+        assert_eq!(Owner::from_alias(&fits.alias()), Some(fits));
+    }
+
+    fn key() -> impl Strategy<Value = Owner> {
+        let name = "[a-zA-Z0-9][a-zA-Z0-9_.-]{0,300}";
+        (name, name, "[^\\s:/\\x00]{1,15}").prop_map(|(network, id, ifname)| owner(&network, &id, &ifname))
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_has_names_that_the_kernel_takes(owner in key()) {
+            prop_assert_eq!(owner.veth_name().len(), 15);
+            prop_assert!(owner.alias().len() <= 255);
+        }
+
+        #[test]
+        fn every_alias_is_known_again(owner in key(), other in key()) {
+            let alias = owner.alias();
+            prop_assert!(owner.owns(&alias));
+            prop_assert!(Owner::is_of_network(&alias, &owner.network));
+            prop_assert_eq!(other.owns(&alias), other == owner);
+            prop_assert_eq!(Owner::is_of_network(&alias, &other.network), other.network == owner.network);
+            if let Some(read) = Owner::from_alias(&alias) {
+                prop_assert_eq!(read, owner);
+            }
+        }
+
+        #[test]
+        fn no_alias_makes_the_reader_panic(alias in ".*") {
+            let _ = (Owner::from_alias(&alias), Owner::is_of_network(&alias, "blue"));
+        }
+    }
+}

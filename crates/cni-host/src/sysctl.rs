@@ -47,3 +47,54 @@ fn path_of(key: &str) -> Result<PathBuf> {
     let source = io::Error::new(io::ErrorKind::InvalidInput, "not the name of a kernel setting");
     Err(Error::Io { op: "use", path: PathBuf::from(key), source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_names_a_file_below_proc_sys() {
+        let path = path_of("net/ipv6/conf/eth0.100/disable_ipv6").unwrap();
+        assert_eq!(path, Path::new("/proc/sys/net/ipv6/conf/eth0.100/disable_ipv6"));
+    }
+
+    #[test]
+    fn a_key_that_could_lead_elsewhere_is_refused() {
+        let keys = [
+            "",
+            "/",
+            "/etc/passwd",
+            "net/../kernel/core_pattern",
+            "..",
+            "net/./ipv4",
+            "net//ipv4",
+            "net/",
+            "net/\0",
+        ];
+        for key in keys {
+            let error = sysctl_read(key).unwrap_err().to_string();
+            assert!(error.ends_with("not the name of a kernel setting"), "{key:?}: {error}");
+            assert!(sysctl_write(key, "1").is_err(), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_setting_is_told_apart() {
+        let error = sysctl_read("net/no/such/setting").unwrap_err();
+        assert!(error.is_missing_file());
+        assert!(
+            error.to_string().starts_with("cannot read /proc/sys/net/no/such/setting: No such file"),
+            "{error}"
+        );
+        // Writing must not make a file either.
+        assert!(sysctl_write("net/no/such/setting", "1").unwrap_err().is_missing_file());
+    }
+
+    #[test]
+    fn values_are_compared_number_by_number() {
+        assert!(same_value("4096\t87380\t6291456\n", "4096 87380 6291456"));
+        assert!(same_value("1\n", "1"));
+        assert!(!same_value("1\n", "11"));
+        assert!(!same_value("1 2", "1"));
+    }
+}
