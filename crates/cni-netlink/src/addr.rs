@@ -1,7 +1,11 @@
 //! Addresses: `ip address`.
 
 use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use crate::attr::{self, Attrs};
 use crate::{Result, Socket};
 
 /// Flags of an address to be added.
@@ -26,17 +30,89 @@ pub struct Addr {
 impl Socket {
     /// Adds an address; IPv4 gets the broadcast address that iproute2's `brd +` gives, as the reference does.
     pub fn addr_add(&mut self, index: u32, address: IpNet, flags: AddrFlags) -> Result<()> {
-        let _ = (index, address, flags);
-        todo!()
+        let message = RouteNetlinkMessage::NewAddress(add_message(index, address, flags));
+        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || {
+            format!("add address {address} to the link with index {index}")
+        })
     }
+
     /// Removes an address.
     pub fn addr_del(&mut self, index: u32, address: IpNet) -> Result<()> {
-        let _ = (index, address);
-        todo!()
+        let message = RouteNetlinkMessage::DelAddress(message(index, address));
+        self.change(message, 0, || format!("remove address {address} from the link with index {index}"))
     }
+
     /// The addresses of one link, both families.
     pub fn addr_dump(&mut self, index: u32) -> Result<Vec<Addr>> {
-        let _ = index;
-        todo!()
+        let mut message = AddressMessage::default();
+        // Both families answer to AF_UNSPEC. Kernels before 4.20 ignore the index and give those of all links.
+        message.header.index = index;
+        self.dump(
+            RouteNetlinkMessage::GetAddress(message),
+            || format!("list the addresses of the link with index {index}"),
+            |payload| parse(payload).filter(|addr| addr.index == index),
+        )
     }
+}
+
+/// `ip address add ADDRESS brd + [nodad] dev INDEX`
+fn add_message(index: u32, address: IpNet, flags: AddrFlags) -> AddressMessage {
+    let mut message = message(index, address);
+    match address {
+        // RFC 3021: a network of two addresses, or one, has no broadcast address.
+        IpNet::V4(net) if net.prefix_len() < 31 => {
+            message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
+        }
+        IpNet::V4(_) => {}
+        IpNet::V6(_) if flags.nodad => message.header.flags |= AddressHeaderFlags::Nodad,
+        IpNet::V6(_) => {}
+    }
+    message
+}
+
+/// `ip address del ADDRESS dev INDEX`
+fn message(index: u32, address: IpNet) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = match address {
+        IpNet::V4(_) => AddressFamily::Inet,
+        IpNet::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.prefix_len = address.prefix_len();
+    message.header.index = index;
+    message.attributes =
+        vec![AddressAttribute::Local(address.addr()), AddressAttribute::Address(address.addr())];
+    message
+}
+
+/// Length of `struct ifaddrmsg`.
+const IFADDRMSG: usize = 8;
+
+/// linux/if_addr.h
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFA_F_DADFAILED: u32 = 0x08;
+const IFA_F_TENTATIVE: u32 = 0x40;
+
+/// Reads the payload of RTM_NEWADDR; `None` for other families and for what is cut short.
+fn parse(payload: &[u8]) -> Option<Addr> {
+    let prefix_len = attr::u8_at(payload, 1)?;
+    let mut flags = u32::from(attr::u8_at(payload, 2)?);
+    let index = attr::u32_at(payload, 4)?;
+    let (mut address, mut local) = (None, None);
+    for (kind, value) in Attrs::after(payload, IFADDRMSG) {
+        match kind {
+            IFA_ADDRESS => address = attr::ip(value),
+            IFA_LOCAL => local = attr::ip(value),
+            IFA_FLAGS => flags = attr::u32(value).unwrap_or(flags),
+            _ => {}
+        }
+    }
+    // With a peer IFA_ADDRESS is the peer's, and without one IPv6 has no IFA_LOCAL.
+    Some(Addr {
+        index,
+        address: IpNet::new(local.or(address)?, prefix_len).ok()?,
+        tentative: flags & IFA_F_TENTATIVE != 0,
+        dadfailed: flags & IFA_F_DADFAILED != 0,
+    })
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use nix::libc;
+
 /// This crate's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -36,10 +38,10 @@ impl Error {
     }
     /// EEXIST
     pub fn is_exists(&self) -> bool {
-        todo!()
+        self.errno() == Some(libc::EEXIST)
     }
     /// ENODEV, ENOENT, ESRCH, EADDRNOTAVAIL: what should be changed or deleted is not there.
     pub fn is_not_found(&self) -> bool {
-        todo!()
+        matches!(self.errno(), Some(libc::ENODEV | libc::ENOENT | libc::ESRCH | libc::EADDRNOTAVAIL))
     }
 }

@@ -5,8 +5,11 @@
 //! only the attributes that are asked for, so that a newer kernel's surprise in one attribute never fails a plugin.
 
 mod addr;
+mod attr;
 mod error;
+mod extack;
 mod link;
+mod mac;
 mod monitor;
 mod route;
 mod socket;
@@ -14,7 +17,8 @@ mod vlan;
 
 pub use addr::{Addr, AddrFlags};
 pub use error::{Error, Result};
-pub use link::{BridgePort, Link, LinkChange, MacAddr, NewBridge, NewVeth, OperState};
+pub use link::{BridgePort, Link, LinkChange, NewBridge, NewVeth, OperState};
+pub use mac::MacAddr;
 pub use monitor::LinkMonitor;
 pub use route::{NextHop, RouteSpec};
 pub use socket::Socket;

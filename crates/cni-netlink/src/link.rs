@@ -1,34 +1,16 @@
 //! Links: `ip link`.
 
+mod build;
+mod parse;
+
+pub(crate) use parse::{IFINFOMSG, index as message_index};
+
 use std::os::fd::BorrowedFd;
 
-use crate::{Result, Socket};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
 
-/// A hardware address of Ethernet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MacAddr(pub [u8; 6]);
-
-impl MacAddr {
-    /// A random address, locally administered and unicast. Given to the kernel it counts as set by the user, so that
-    /// udev's MACAddressPolicy leaves it alone.
-    pub fn random() -> Self {
-        todo!()
-    }
-}
-
-impl std::fmt::Display for MacAddr {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
-    }
-}
-
-/// `02:42:ac:11:00:02`, also with `-`.
-impl std::str::FromStr for MacAddr {
-    type Err = String;
-    fn from_str(_s: &str) -> std::result::Result<Self, String> {
-        todo!()
-    }
-}
+use crate::{MacAddr, Result, Socket};
 
 /// RFC 2863 operational state, IFLA_OPERSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +97,7 @@ pub struct NewBridge<'a> {
 }
 
 /// Changes to a link, in one message: RTM_NEWLINK for an existing index, since RTM_SETLINK ignores port settings.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]
 pub struct LinkChange<'a> {
     pub up: Option<bool>,
@@ -134,37 +116,85 @@ impl Socket {
     /// Makes a veth pair, both ends down. One transmit and one receive queue each: the default of one a CPU costs
     /// tens of milliseconds on large hosts.
     pub fn link_add_veth(&mut self, veth: &NewVeth<'_>) -> Result<()> {
-        let _ = veth;
-        todo!()
+        let message = RouteNetlinkMessage::NewLink(build::veth(veth));
+        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || {
+            format!("add veth pair {} to {}", veth.name, veth.peer_name)
+        })
     }
+
     /// Makes a bridge, down.
     pub fn link_add_bridge(&mut self, bridge: &NewBridge<'_>) -> Result<()> {
-        let _ = bridge;
-        todo!()
+        let message = RouteNetlinkMessage::NewLink(build::bridge(bridge));
+        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add bridge {}", bridge.name))
     }
-    /// The link of this name (or alternative name).
+
+    /// The link of this name (or alternative name, where the kernel has them: since 5.5).
     pub fn link_by_name(&mut self, name: &str) -> Result<Link> {
-        let _ = name;
-        todo!()
+        let message = RouteNetlinkMessage::GetLink(build::get_by_name(name));
+        self.get(message, || format!("find link {name}"), parse::link)
     }
+
     /// The link with this index.
     pub fn link_by_index(&mut self, index: u32) -> Result<Link> {
-        let _ = index;
-        todo!()
+        let message = RouteNetlinkMessage::GetLink(build::get_by_index(index));
+        self.get(message, || format!("find the link with index {index}"), parse::link)
     }
+
     /// All links of one kind (filtered by the kernel), or all for `None`.
     pub fn link_dump(&mut self, kind: Option<&str>) -> Result<Vec<Link>> {
-        let _ = kind;
-        todo!()
+        let op = || match kind {
+            Some(kind) => format!("list {kind} links"),
+            None => "list links".to_string(),
+        };
+        // A kernel that does not know the kind, or no filters at all, answers with every link.
+        let wanted = |link: &Link| kind.is_none_or(|kind| link.kind == kind);
+        let message = RouteNetlinkMessage::GetLink(build::dump(kind));
+        self.dump(message, op, |payload| parse::link(payload).filter(wanted))
     }
-    /// Applies all changes in one message.
+
+    /// Applies all changes in one message; in two when it enslaves to a bridge and sets the port, since the kernel
+    /// looks up whose port it is before it changes the master (net/core/rtnetlink.c, rtnl_changelink).
+    ///
+    /// Renaming an interface that is up fails with EBUSY before Linux 6.2, also together with `up: Some(false)`.
+    /// An alias has at most 255 bytes; an empty one removes it.
     pub fn link_change(&mut self, index: u32, change: &LinkChange<'_>) -> Result<()> {
-        let _ = (index, change);
-        todo!()
+        let mut change = *change;
+        if let (Some(Some(_)), Some(_)) = (change.master, change.port) {
+            self.link_change_at_once(
+                index,
+                &LinkChange { master: change.master.take(), ..Default::default() },
+            )?;
+        }
+        self.link_change_at_once(index, &change)
     }
+
+    fn link_change_at_once(&mut self, index: u32, change: &LinkChange<'_>) -> Result<()> {
+        let message = RouteNetlinkMessage::NewLink(build::change(index, change));
+        self.change(message, 0, || format!("change the link with index {index}: {}", change.summary()))
+    }
+
     /// Deletes a link; a veth's peer goes with it.
     pub fn link_del(&mut self, index: u32) -> Result<()> {
-        let _ = index;
-        todo!()
+        let message = RouteNetlinkMessage::DelLink(build::by_index(index));
+        self.change(message, 0, || format!("delete the link with index {index}"))
+    }
+}
+
+impl LinkChange<'_> {
+    /// What is changed, in iproute2's words, for errors.
+    fn summary(&self) -> String {
+        let on = |on: bool| if on { "on" } else { "off" };
+        let words = [
+            self.name.map(|name| format!("name {name}")),
+            self.mac.map(|mac| format!("address {mac}")),
+            self.mtu.map(|mtu| format!("mtu {mtu}")),
+            self.alias.map(|alias| format!("alias {alias:?}")),
+            self.master.map(|master| master.map_or("nomaster".into(), |index| format!("master {index}"))),
+            self.port.map(|port| format!("hairpin {} isolated {}", on(port.hairpin), on(port.isolated))),
+            self.vlan_filtering.map(|filtering| format!("vlan_filtering {}", on(filtering))),
+            self.promisc.map(|promisc| format!("promisc {}", on(promisc))),
+            self.up.map(|up| if up { "up".into() } else { "down".into() }),
+        ];
+        words.into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 }

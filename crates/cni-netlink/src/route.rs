@@ -1,10 +1,18 @@
 //! Routes: `ip route`.
 
+mod build;
+mod parse;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::{Result, Socket};
+
+/// RT_TABLE_MAIN
+const MAIN: u32 = 254;
 
 /// One way out of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,14 +22,14 @@ pub struct NextHop {
     pub gateway: Option<IpAddr>,
 }
 
-/// A route, to be added or as found.
+/// A route, to be added or as found; in one that was found the kernel's choices are filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSpec {
     /// Destination; a prefix length of 0 is the default route. Host bits must be zero.
     pub dst: IpNet,
     /// One, or several for a multipath route.
     pub next_hops: Vec<NextHop>,
-    /// RTA_PRIORITY, iproute2's metric.
+    /// RTA_PRIORITY, iproute2's metric. The kernel takes 1024 for `None` with IPv6.
     pub metric: Option<u32>,
     /// `None` for the main table.
     pub table: Option<u32>,
@@ -36,23 +44,119 @@ pub struct RouteSpec {
 impl Socket {
     /// Adds a route, failing with EEXIST when there is one to the same destination, metric and table.
     pub fn route_add(&mut self, route: &RouteSpec) -> Result<()> {
-        let _ = route;
-        todo!()
+        self.route_new(route, NLM_F_CREATE | NLM_F_EXCL, "add")
     }
+
     /// Adds a next hop to a route that may be there already: equal destinations become one multipath route (the
-    /// reference's RouteAddEcmp).
+    /// reference's RouteAddEcmp). EEXIST when that way is there already.
+    ///
+    /// For IPv6 the kernel merges by itself what has a gateway. For IPv4 it would put the new route before the old one,
+    /// which then never carries a packet; so it is merged here, when the old one is such a route too and leaves by the
+    /// same interface. Other routes to the destination stay behind the new one, as with the reference: a second
+    /// network's default route wins and does not share its traffic with the first one's.
     pub fn route_add_ecmp(&mut self, route: &RouteSpec) -> Result<()> {
-        let _ = route;
-        todo!()
+        if matches!(route.dst, IpNet::V6(_)) {
+            return self.route_new(route, NLM_F_CREATE, "add");
+        }
+        let exists = match self.route_add(route) {
+            Err(error) if error.is_exists() => error,
+            done => return done,
+        };
+        let Some(found) = self.route_first(route)?.filter(|found| found.merges_with(route)) else {
+            return self.route_new(route, NLM_F_CREATE, "add");
+        };
+        let mut merged = RouteSpec { next_hops: found.route.next_hops, ..route.clone() };
+        let new = route.next_hops.iter().filter(|hop| !merged.next_hops.contains(hop)).copied();
+        let new: Vec<_> = new.collect();
+        if new.is_empty() {
+            return Err(exists);
+        }
+        merged.next_hops.extend(new);
+        self.route_new(&merged, NLM_F_REPLACE, "add a next hop to")
     }
-    /// Removes a route.
+
+    /// Removes a route. Of an IPv6 multipath route one next hop can be removed; of an IPv4 one all must be named.
     pub fn route_del(&mut self, route: &RouteSpec) -> Result<()> {
-        let _ = route;
-        todo!()
+        let message = RouteNetlinkMessage::DelRoute(build::delete(route));
+        self.change(message, 0, || format!("remove {route}"))
     }
+
     /// Routes of one table (main for `None`) whose way out is this link, both families.
     pub fn route_dump(&mut self, index: u32, table: Option<u32>) -> Result<Vec<RouteSpec>> {
-        let _ = (index, table);
-        todo!()
+        let table = table.unwrap_or(MAIN);
+        let found = self.dump(
+            RouteNetlinkMessage::GetRoute(build::dump(None, Some(index), table)),
+            || format!("list the routes of table {table} by the link with index {index}"),
+            // Kernels before 4.20 ignore both filters.
+            |payload| {
+                parse::route(payload).filter(|found| found.route.leaves_by(index) && found.is_of(table))
+            },
+        )?;
+        Ok(found.into_iter().map(|found| found.route).collect())
+    }
+
+    fn route_new(&mut self, route: &RouteSpec, flags: u16, verb: &str) -> Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(build::add(route));
+        self.change(message, flags, || format!("{verb} {route}"))
+    }
+
+    /// The IPv4 route that NLM_F_REPLACE would replace: the first of equal destination, metric and table, whatever
+    /// way it leads (net/ipv4/fib_trie.c, fib_table_insert).
+    fn route_first(&mut self, route: &RouteSpec) -> Result<Option<parse::Found>> {
+        let table = route.table.unwrap_or(MAIN);
+        let metric = route.metric.unwrap_or(0);
+        let found = self.dump(
+            RouteNetlinkMessage::GetRoute(build::dump(Some(route.dst), None, table)),
+            || format!("list the routes of table {table}"),
+            |payload| {
+                parse::route(payload).filter(|found| {
+                    found.route.dst == route.dst
+                        && found.route.metric.unwrap_or(0) == metric
+                        && found.tos == 0
+                        && found.is_of(table)
+                })
+            },
+        )?;
+        Ok(found.into_iter().next())
+    }
+}
+
+impl RouteSpec {
+    fn leaves_by(&self, index: u32) -> bool {
+        self.next_hops.iter().any(|hop| hop.index == index)
+    }
+}
+
+impl parse::Found {
+    fn is_of(&self, table: u32) -> bool {
+        self.route.table == Some(table)
+    }
+
+    /// Whether it was added as `route` is about to be, by the same interface.
+    fn merges_with(&self, route: &RouteSpec) -> bool {
+        let same_way = |hop: &NextHop| route.next_hops.iter().all(|new| new.index == hop.index);
+        self.plain
+            && self.route.scope == Some(build::scope(route))
+            && (self.route.mtu, self.route.advmss) == (route.mtu, route.advmss)
+            && self.route.next_hops.iter().all(same_way)
+    }
+}
+
+/// `route 10.1.0.0/16 via 10.0.0.1 dev 2 metric 5 table 100`, in iproute2's words.
+impl std::fmt::Display for RouteSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "route {}", self.dst)?;
+        for hop in &self.next_hops {
+            if let Some(gateway) = hop.gateway {
+                write!(f, " via {gateway}")?;
+            }
+            write!(f, " dev {}", hop.index)?;
+        }
+        for (name, value) in [("metric", self.metric), ("table", self.table)] {
+            if let Some(value) = value {
+                write!(f, " {name} {value}")?;
+            }
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,11 @@
 //! VLANs of bridge ports: `bridge vlan`.
 
+use netlink_packet_route::link::{BridgeVlanInfoFlags, LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{LinkBridgeVlan, LinkMessageBuilder, LinkUnspec};
+
+use crate::attr::{self, Attrs};
+use crate::link::{IFINFOMSG, message_index};
 use crate::{Result, Socket};
 
 /// A range of VLANs on a port.
@@ -16,17 +22,94 @@ pub struct BridgeVlan {
 impl Socket {
     /// Adds VLANs to a bridge port, or to the bridge itself with `on_bridge` (`self` in iproute2).
     pub fn bridge_vlan_add(&mut self, index: u32, vlans: &[BridgeVlan], on_bridge: bool) -> Result<()> {
-        let _ = (index, vlans, on_bridge);
-        todo!()
+        let message = RouteNetlinkMessage::SetLink(message(index, vlans, on_bridge));
+        self.change(message, 0, || format!("add VLANs {} to the link with index {index}", list(vlans)))
     }
+
     /// Removes VLANs from a bridge port, or from the bridge itself.
     pub fn bridge_vlan_del(&mut self, index: u32, vlans: &[BridgeVlan], on_bridge: bool) -> Result<()> {
-        let _ = (index, vlans, on_bridge);
-        todo!()
+        let message = RouteNetlinkMessage::DelLink(message(index, vlans, on_bridge));
+        self.change(message, 0, || format!("remove VLANs {} from the link with index {index}", list(vlans)))
     }
+
     /// The VLANs of one port, ranges compressed.
     pub fn bridge_vlan_dump(&mut self, index: u32) -> Result<Vec<BridgeVlan>> {
-        let _ = index;
-        todo!()
+        let ports = self.dump(
+            RouteNetlinkMessage::GetLink(dump_message()),
+            || format!("list the VLANs of the link with index {index}"),
+            // This dump takes no index (net/core/rtnetlink.c, valid_bridge_getlink_req).
+            |payload| (message_index(payload) == Some(index)).then(|| parse(payload)),
+        )?;
+        Ok(ports.into_iter().flatten().collect())
     }
+}
+
+/// `bridge vlan add` and `del`, which differ only in the message's type.
+fn message(index: u32, vlans: &[BridgeVlan], on_bridge: bool) -> LinkMessage {
+    let mut builder = LinkBridgeVlan::new(index);
+    if on_bridge {
+        builder = builder.bridge_self();
+    }
+    for vlan in vlans {
+        let mut flags = BridgeVlanInfoFlags::empty();
+        flags.set(BridgeVlanInfoFlags::Pvid, vlan.pvid);
+        flags.set(BridgeVlanInfoFlags::Untagged, vlan.untagged);
+        builder = if vlan.first == vlan.last {
+            builder.vlan(vlan.first, flags)
+        } else {
+            builder.vlan_range_start(vlan.first, flags).vlan_range_end(vlan.last, flags)
+        };
+    }
+    builder.build()
+}
+
+/// `bridge -compressvlans vlan show`
+fn dump_message() -> LinkMessage {
+    LinkMessageBuilder::<LinkUnspec>::new()
+        .interface_family(AddressFamily::Bridge)
+        .append_extra_attribute(LinkAttribute::ExtMask(vec![LinkExtentMask::BrvlanCompressed]))
+        .build()
+}
+
+/// `1,10-20` for errors.
+fn list(vlans: &[BridgeVlan]) -> String {
+    let range = |vlan: &BridgeVlan| match (vlan.first, vlan.last) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    };
+    vlans.iter().map(range).collect::<Vec<_>>().join(",")
+}
+
+/// linux/if_link.h and linux/if_bridge.h
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
+const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
+const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
+const BRIDGE_VLAN_INFO_RANGE_BEGIN: u16 = 1 << 3;
+const BRIDGE_VLAN_INFO_RANGE_END: u16 = 1 << 4;
+
+/// Reads the VLANs out of the payload of an AF_BRIDGE RTM_NEWLINK.
+fn parse(payload: &[u8]) -> Vec<BridgeVlan> {
+    let Some(spec) = Attrs::after(payload, IFINFOMSG).find(IFLA_AF_SPEC) else {
+        return Vec::new();
+    };
+    let mut vlans = Vec::new();
+    let mut begun = None;
+    for (_, value) in Attrs(spec).filter(|(kind, _)| *kind == IFLA_BRIDGE_VLAN_INFO) {
+        let (Some(flags), Some(vid)) = (attr::u16_at(value, 0), attr::u16_at(value, 2)) else {
+            continue;
+        };
+        if flags & BRIDGE_VLAN_INFO_RANGE_BEGIN != 0 {
+            begun = Some(vid);
+            continue;
+        }
+        let first = begun.take().filter(|_| flags & BRIDGE_VLAN_INFO_RANGE_END != 0);
+        vlans.push(BridgeVlan {
+            first: first.unwrap_or(vid),
+            last: vid,
+            pvid: flags & BRIDGE_VLAN_INFO_PVID != 0,
+            untagged: flags & BRIDGE_VLAN_INFO_UNTAGGED != 0,
+        });
+    }
+    vlans
 }

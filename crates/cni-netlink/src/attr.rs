@@ -1,0 +1,110 @@
+//! Reading what the kernel sends: messages in a datagram, attributes in a message. Lenient on purpose: an attribute that
+//! is unknown, or longer than its value needs, is passed over, and one that is cut short ends the walk. All readers of
+//! answers in this crate go through here.
+
+/// Length of `struct nlmsghdr`.
+pub(crate) const HEADER: usize = 16;
+
+/// Bits of an attribute's type that say how it is encoded (NLA_F_NESTED, NLA_F_NET_BYTEORDER), not what it is.
+const TYPE_MASK: u16 = 0x3fff;
+
+/// One netlink message of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
+    pub(crate) kind: u16,
+    pub(crate) flags: u16,
+    pub(crate) sequence: u32,
+    pub(crate) payload: &'a [u8],
+}
+
+/// Walks the messages of a datagram; `None` in place of a message whose length makes no sense, after which it ends.
+pub(crate) struct Messages<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Option<Message<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let bytes = std::mem::take(&mut self.0);
+        let message = message(bytes);
+        if let Some(message) = &message {
+            self.0 = bytes.get(align(HEADER + message.payload.len())..).unwrap_or_default();
+        }
+        Some(message)
+    }
+}
+
+fn message(bytes: &[u8]) -> Option<Message<'_>> {
+    Some(Message {
+        kind: u16_at(bytes, 4)?,
+        flags: u16_at(bytes, 6)?,
+        sequence: u32_at(bytes, 8)?,
+        payload: bytes.get(HEADER..u32_at(bytes, 0)? as usize)?,
+    })
+}
+
+/// Walks attributes: type without its encoding bits, and value.
+pub(crate) struct Attrs<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Attrs<'a> {
+    /// The attributes behind a fixed header of `header` bytes.
+    pub(crate) fn after(payload: &'a [u8], header: usize) -> Self {
+        Attrs(payload.get(header..).unwrap_or_default())
+    }
+
+    /// The value of the first attribute of this type.
+    pub(crate) fn find(mut self, kind: u16) -> Option<&'a [u8]> {
+        self.find_map(|(found, value)| (found == kind).then_some(value))
+    }
+}
+
+impl<'a> Iterator for Attrs<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let bytes = std::mem::take(&mut self.0);
+        let length = usize::from(u16_at(bytes, 0)?);
+        let kind = u16_at(bytes, 2)? & TYPE_MASK;
+        let value = bytes.get(4..length)?;
+        self.0 = bytes.get(align(length)..).unwrap_or_default();
+        Some((kind, value))
+    }
+}
+
+/// NLMSG_ALIGN and NLA_ALIGN.
+pub(crate) fn align(length: usize) -> usize {
+    length.saturating_add(3) & !3
+}
+
+pub(crate) fn u8_at(bytes: &[u8], at: usize) -> Option<u8> {
+    bytes.get(at).copied()
+}
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// A value that is one number.
+pub(crate) fn u32(value: &[u8]) -> Option<u32> {
+    u32_at(value, 0)
+}
+
+/// A string with or without its terminating zero. Device names may hold any byte, so what is no UTF-8 is replaced.
+pub(crate) fn string(value: &[u8]) -> String {
+    let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
+}
+
+/// An IPv4 or IPv6 address, told apart by its length.
+pub(crate) fn ip(value: &[u8]) -> Option<std::net::IpAddr> {
+    if let Ok(octets) = <[u8; 4]>::try_from(value) {
+        return Some(octets.into());
+    }
+    <[u8; 16]>::try_from(value).ok().map(Into::into)
+}

@@ -1,0 +1,107 @@
+//! Reading RTM_NEWLINK: only what `Link` holds.
+
+use super::{BridgePort, Link, OperState};
+use crate::MacAddr;
+use crate::attr::{self, Attrs};
+
+/// Length of `struct ifinfomsg`.
+pub(crate) const IFINFOMSG: usize = 16;
+
+/// linux/if.h
+const IFF_UP: u32 = 1;
+
+/// linux/if_link.h
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_PROMISCUITY: u16 = 30;
+const IFLA_LINK_NETNSID: u16 = 37;
+
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+
+/// The index that a link or an address message is about: both have it at the same place.
+pub(crate) fn index(payload: &[u8]) -> Option<u32> {
+    attr::u32_at(payload, 4)
+}
+
+/// Reads the payload of RTM_NEWLINK; `None` when there is no whole header or no name.
+pub(super) fn link(payload: &[u8]) -> Option<Link> {
+    let flags = attr::u32_at(payload, 8)?;
+    let mut link = Link {
+        index: index(payload)?,
+        name: String::new(),
+        mac: None,
+        mtu: 0,
+        up: flags & IFF_UP != 0,
+        promiscuity: 0,
+        operstate: OperState::Unknown,
+        kind: String::new(),
+        master: None,
+        peer: None,
+        peer_netnsid: None,
+        alias: None,
+        port: None,
+        vlan_filtering: None,
+    };
+    for (kind, value) in Attrs::after(payload, IFINFOMSG) {
+        match kind {
+            IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddr),
+            IFLA_IFNAME => link.name = attr::string(value),
+            IFLA_MTU => link.mtu = attr::u32(value).unwrap_or(0),
+            IFLA_LINK => link.peer = attr::u32(value),
+            IFLA_MASTER => link.master = attr::u32(value),
+            IFLA_OPERSTATE => link.operstate = operstate(value),
+            IFLA_IFALIAS => link.alias = Some(attr::string(value)),
+            IFLA_PROMISCUITY => link.promiscuity = attr::u32(value).unwrap_or(0),
+            IFLA_LINK_NETNSID => link.peer_netnsid = attr::u32(value).map(u32::cast_signed),
+            IFLA_LINKINFO => info(value, &mut link),
+            _ => {}
+        }
+    }
+    (!link.name.is_empty()).then_some(link)
+}
+
+/// IFLA_LINKINFO: what kind of link it is and what its master says of it.
+fn info(value: &[u8], link: &mut Link) {
+    link.kind = Attrs(value).find(IFLA_INFO_KIND).map(attr::string).unwrap_or_default();
+    if link.kind == "bridge" {
+        link.vlan_filtering = nested_bool(value, IFLA_INFO_DATA, IFLA_BR_VLAN_FILTERING);
+    }
+    if Attrs(value).find(IFLA_INFO_SLAVE_KIND).is_some_and(|kind| attr::string(kind) == "bridge") {
+        link.port = Some(BridgePort {
+            hairpin: nested_bool(value, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_MODE).unwrap_or(false),
+            // Absent before Linux 4.18, which cannot isolate ports.
+            isolated: nested_bool(value, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_ISOLATED).unwrap_or(false),
+        });
+    }
+}
+
+fn nested_bool(value: &[u8], nest: u16, kind: u16) -> Option<bool> {
+    let inner = Attrs(value).find(nest)?;
+    attr::u8_at(Attrs(inner).find(kind)?, 0).map(|byte| byte != 0)
+}
+
+/// IF_OPER_* of linux/if.h
+fn operstate(value: &[u8]) -> OperState {
+    match value.first() {
+        Some(1) => OperState::NotPresent,
+        Some(2) => OperState::Down,
+        Some(3) => OperState::LowerLayerDown,
+        Some(4) => OperState::Testing,
+        Some(5) => OperState::Dormant,
+        Some(6) => OperState::Up,
+        _ => OperState::Unknown,
+    }
+}

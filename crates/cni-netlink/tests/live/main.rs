@@ -1,0 +1,4 @@
+//! This crate against the running kernel, in private network namespaces.
+
+mod links;
+mod support;
