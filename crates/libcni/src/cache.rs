@@ -109,7 +109,7 @@ impl Cache {
         sync_folder(&results)
     }
 
-    /// An attachment's entry. A result of before [`KIND`] is none, since it names neither arguments nor configuration.
+    /// An attachment's entry. The bare result of an old libcni is none, since it names neither arguments nor configuration.
     pub fn get(
         &self,
         network: &NetworkName,

@@ -1,5 +1,7 @@
 //! Chains of plugins that write down what they are asked (testdata/libcni/recorder): order, requests, environment, cache.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

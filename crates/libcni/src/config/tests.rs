@@ -33,7 +33,7 @@ fn the_newest_version_that_is_known_is_spoken() {
 fn capabilities_are_those_that_a_plugin_sets_to_true() {
     let blue = find("blue").unwrap();
     assert_eq!(blue.capabilities(), BTreeSet::from(["ips", "portMappings"]));
-    assert_eq!(blue.plugins[0].capabilities["mac"], false);
+    assert!(!blue.plugins[0].capabilities["mac"]);
 }
 
 #[test]
