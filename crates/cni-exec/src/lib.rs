@@ -122,7 +122,8 @@ fn converse(child: &mut Child, input: &[u8]) -> io::Result<Vec<u8>> {
         return read_bounded(stdout);
     }
     std::thread::scope(|scope| {
-        let writer = scope.spawn(write);
+        // Not scope.spawn, which panics when the process may have no more threads.
+        let writer = std::thread::Builder::new().spawn_scoped(scope, write)?;
         let output = read_bounded(stdout);
         if output.is_err() {
             // The writer waits for the child, which perhaps waits for us to read.
@@ -135,7 +136,7 @@ fn converse(child: &mut Child, input: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn read_bounded(stdout: impl Read) -> io::Result<Vec<u8>> {
-    let mut output = Vec::new();
+    let mut output = Vec::with_capacity(8192);
     stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output)?;
     if output.len() as u64 > MAX_OUTPUT {
         return Err(io::Error::other(format!("it printed more than {MAX_OUTPUT} bytes")));
@@ -157,3 +158,6 @@ fn crash_text(stdout: &[u8]) -> String {
     let shown = &stdout[..stdout.len().min(MAX_CRASH_TEXT)];
     String::from_utf8_lossy(shown).trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests;

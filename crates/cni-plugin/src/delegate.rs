@@ -112,3 +112,6 @@ fn is_unknown_command(error: &Error) -> bool {
     error.code() == ErrorCode::INVALID_ENVIRONMENT
         && error.to_string().to_ascii_lowercase().contains("unknown")
 }
+
+#[cfg(test)]
+mod tests;

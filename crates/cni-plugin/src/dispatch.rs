@@ -65,6 +65,7 @@ impl<C> Plugin<C> {
             return Answer::About(about(self.name, self.versions));
         }
         let start = Instant::now();
+        log::name(self.name);
         // Errors are in the version of the configuration, as soon as that is known.
         let mut version = NEWEST;
         let outcome = panic::caught(|| self.respond(vars, stdin, &mut version));
@@ -126,7 +127,7 @@ impl<C> Plugin<C> {
         result.to_json(request.call.conf.cni_version).map_err(|error| {
             // A result that cannot be told is a failed ADD, and a failed ADD leaves nothing behind.
             if let Err(error) = (self.del)(request) {
-                log::warn(format_args!("{}: cannot take back the ADD: {error}", self.name));
+                log::warn(format_args!("cannot take back the ADD: {error}"));
             }
             Error::from(error)
         })
@@ -163,3 +164,6 @@ fn about(name: &str, versions: &[SpecVersion]) -> String {
         versions.join(", ")
     )
 }
+
+#[cfg(test)]
+mod tests;

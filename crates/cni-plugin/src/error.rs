@@ -119,3 +119,90 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use cni_types::{CniArgs, NetworkName, PluginConf, PluginType};
+
+    use super::*;
+
+    fn converted(error: impl std::error::Error + Send + Sync + 'static) -> (u32, String) {
+        let error = Error::from(error);
+        (error.code().0, error.to_string())
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum Layer<E: std::error::Error + 'static> {
+        #[error("cannot set up cni0: {0}")]
+        Telling(#[source] E),
+        #[error("cannot set up cni0")]
+        Silent(#[source] E),
+    }
+
+    #[test]
+    fn the_chain_of_sources_is_told_once() {
+        let denied = || io::Error::other("permission denied");
+        let expected = (999, "cannot set up cni0: permission denied".to_owned());
+        assert_eq!(converted(Layer::Telling(denied())), expected);
+        assert_eq!(converted(Layer::Silent(denied())), expected);
+        assert_eq!(
+            converted(Layer::Silent(Layer::Telling(denied()))).1,
+            format!("cannot set up cni0: {}", expected.1)
+        );
+    }
+
+    #[test]
+    fn errors_of_the_types_have_the_codes_of_the_specification() {
+        let conf = |json: &str| converted(PluginConf::from_slice(json.as_bytes()).unwrap_err()).0;
+        assert_eq!(conf("{"), 6);
+        assert_eq!(conf(r#"{"name": 5}"#), 6);
+        assert_eq!(conf("{}"), 7);
+        assert_eq!(conf(r#"{"name": "../etc"}"#), 7);
+        assert_eq!(conf(r#"{"name": "a", "ipam": {"type": "../sh"}}"#), 7);
+        assert_eq!(conf(r#"{"name": "a", "cniVersion": "9.9.9"}"#), 1);
+        assert_eq!(converted(NetworkName::new("a/b").unwrap_err()).0, 7);
+        assert_eq!(converted(CniArgs::parse("MAC").unwrap_err()).0, 4);
+        assert_eq!(converted("9.9.9".parse::<cni_types::SpecVersion>().unwrap_err()).0, 1);
+    }
+
+    #[test]
+    fn a_code_is_found_below_other_errors() {
+        let inner = CniArgs::parse("MAC").unwrap_err();
+        assert_eq!(
+            converted(Layer::Silent(inner)),
+            (4, "cannot set up cni0: invalid pair \"MAC\" in CNI_ARGS".into())
+        );
+    }
+
+    #[test]
+    fn a_delegates_error_keeps_code_message_and_details() {
+        let answer =
+            CniError { code: ErrorCode(11), msg: "pool is busy".into(), details: "try later".into() };
+        let failed = || ExecError::Plugin { path: "/bin/ipam".into(), error: answer.clone() };
+        assert_eq!(*Error::from(failed()).0, answer);
+        assert_eq!(*Error::from(answer.clone()).0, answer);
+
+        let wrapped = Error::from(Layer::Silent(failed()));
+        assert_eq!((wrapped.code().0, &*wrapped.0.details), (11, "try later"));
+        assert!(wrapped.to_string().starts_with("cannot set up cni0: plugin /bin/ipam failed: pool is busy"));
+    }
+
+    #[test]
+    fn a_missing_delegate_is_named_with_the_path() {
+        let plugin = PluginType::new("ipam").unwrap();
+        let error = ExecError::NotFound { plugin, paths: vec![PathBuf::from("/opt/cni/bin")] };
+        assert_eq!(converted(error), (999, "cannot find plugin ipam in /opt/cni/bin".to_owned()));
+    }
+
+    #[test]
+    fn context_goes_before_the_cause_and_keeps_code_and_details() {
+        let error = Err::<(), _>(Error::config("mtu: -1").details("at least 68"))
+            .context("cannot read mtu")
+            .unwrap_err();
+        assert_eq!(error.to_string(), "cannot read mtu: mtu: -1");
+        assert_eq!((error.code(), &*error.0.details), (ErrorCode::INVALID_NETWORK_CONFIG, "at least 68"));
+    }
+}

@@ -93,7 +93,7 @@ pub(crate) fn attachment(command: Command, vars: &Vars) -> Result<Option<Attachm
 
 /// Reads standard input to its end.
 pub(crate) fn read_input(stdin: &mut dyn Read) -> Result<Vec<u8>> {
-    let mut input = Vec::new();
+    let mut input = Vec::with_capacity(8192);
     stdin.take(MAX_INPUT + 1).read_to_end(&mut input).map_err(|error| {
         Error::new(
             ErrorCode::IO_FAILURE,

@@ -10,27 +10,33 @@
 //!  "trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","span_id":"00f067aa0ba902b7"}
 //! ```
 
+mod time;
+
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use cni_types::PluginConf;
 use serde::Serialize;
 
+use self::time::rfc3339;
 use crate::vars::Vars;
 
 /// `None` inside when the log is off. Set once a process, by dispatch.
 static LOG: OnceLock<Option<Log>> = OnceLock::new();
 
+/// The plugin's name, for lines on standard error, which a runtime mixes with those of others.
+static NAME: OnceLock<&str> = OnceLock::new();
+
 /// Says on standard error, and in the log when there is one, what went wrong without failing the request.
 pub fn warn(msg: impl Display) {
     let log = active();
     if log.is_none_or(|log| log.file.is_some()) {
-        to_stderr(&msg.to_string());
+        to_stderr(&format!("{}: {msg}", NAME.get().unwrap_or(&"cni-plugin")));
     }
     if let Some(log) = log {
         log.write(Level::Warn, Entry { msg: Some(msg.to_string()), ..Entry::default() });
@@ -86,6 +92,11 @@ pub(crate) fn outcome(took: Duration, error: Option<&cni_types::CniError>) {
             log.write(Level::Error, Entry { msg: Some(msg), code: Some(error.code.0), ..entry });
         }
     }
+}
+
+/// Says who is speaking on standard error.
+pub(crate) fn name(plugin: &'static str) {
+    NAME.get_or_init(|| plugin);
 }
 
 /// Opens the log as the environment or the configuration asks. Later calls do nothing.
@@ -277,27 +288,5 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1000.0
 }
 
-/// `2026-01-02T03:04:05.678Z`, always UTC. A clock before 1970 is shown as 1970.
-fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil_date(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
-}
-
-/// Year, month and day of a count of days since 1970-01-01 in the Gregorian calendar. Counted in years that begin in
-/// March, so that the leap day is a year's last, and in eras of 400 years (146097 days), after which all repeats.
-fn civil_date(days_since_1970: u64) -> (u64, u64, u64) {
-    // 719468 days lie between 0000-03-01 and 1970-01-01.
-    let days = days_since_1970 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // From March on, five months have 153 days.
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day)
-}
+#[cfg(test)]
+mod tests;

@@ -46,12 +46,71 @@ impl<'a> Undo<'a> {
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         while let Some((what, step)) = self.steps.pop() {
-            // A second panic while unwinding would abort the process, and with it the other steps.
-            match catch_unwind(AssertUnwindSafe(|| log::step(what, step))) {
+            log::debug(format_args!("undo: {what}"));
+            // A panic that left this function while another unwinds would abort the process.
+            match catch_unwind(AssertUnwindSafe(step)) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => log::warn(format_args!("cannot {what}: {error}")),
-                Err(_) => log::warn(format_args!("cannot {what}: panic")),
+                Err(_) => log::warn(format_args!("cannot {what}: it panicked")),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::Error;
+
+    /// Steps that note their names, run by `fail` unless it commits.
+    fn undone(fail: impl FnOnce(Undo<'_>)) -> Vec<&'static str> {
+        let done = RefCell::new(Vec::new());
+        let mut undo = Undo::default();
+        for name in ["first", "second", "third"] {
+            let done = &done;
+            undo.push(name, move || {
+                done.borrow_mut().push(name);
+                if name == "second" { Err(Error::failed("it is stuck")) } else { Ok(()) }
+            });
+        }
+        let _ = catch_unwind(AssertUnwindSafe(|| fail(undo)));
+        done.into_inner()
+    }
+
+    #[test]
+    fn steps_run_backwards_and_a_failing_one_does_not_stop_the_rest() {
+        assert_eq!(undone(|undo| drop(undo)), ["third", "second", "first"]);
+    }
+
+    #[test]
+    fn commit_forgets_the_steps() {
+        assert!(undone(|undo| undo.commit()).is_empty());
+    }
+
+    #[test]
+    fn steps_run_while_a_panic_unwinds() {
+        let fail = |_undo: Undo<'_>| panic!("in the middle of an ADD");
+        assert_eq!(undone(fail), ["third", "second", "first"]);
+    }
+
+    #[test]
+    fn a_panicking_step_does_not_stop_the_rest_even_while_a_panic_unwinds() {
+        for panicking in [false, true] {
+            let done = RefCell::new(Vec::new());
+            let note = |name| {
+                done.borrow_mut().push(name);
+                Ok(())
+            };
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                let mut undo = Undo::default();
+                undo.push("last", || note("last"));
+                undo.push("panic", || panic!("in an undo step"));
+                undo.push("first", || note("first"));
+                assert!(!panicking, "in the middle of an ADD");
+            }));
+            assert_eq!(*done.borrow(), ["first", "last"]);
         }
     }
 }
