@@ -27,6 +27,9 @@ pub enum Error {
     /// Netlink failed.
     #[error(transparent)]
     Netlink(#[from] cni_netlink::Error),
+    /// Netlink failed on a container's interface, which its own error knows by its index only.
+    #[error("cannot {op} {ifname}: {source}")]
+    Iface { op: &'static str, ifname: String, source: cni_netlink::Error },
     /// The container has an interface of that name already; it was not touched.
     #[error("cannot make interface {ifname} in {}: there is one already", netns.display())]
     LinkExists { ifname: String, netns: PathBuf },

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cni_netlink::{Addr, AddrFlags, LinkChange, LinkMonitor, NextHop, OperState, RouteSpec, Socket};
+use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, NextHop, OperState, RouteSpec, Socket};
 use ipnet::IpNet;
 
 use crate::{Error, Result, announce, sysctl_write};
@@ -42,6 +42,10 @@ impl IfaceConfig {
         self.addresses.iter().map(|(address, _)| address.addr()).find(IpAddr::is_ipv6)
     }
 
+    fn has(&self, addr: &Addr) -> bool {
+        self.addresses.iter().any(|(address, _)| *address == addr.address)
+    }
+
     /// A route of this configuration as it goes to the kernel.
     fn complete(&self, route: &RouteSpec, index: u32) -> RouteSpec {
         let on_link = route.scope.is_some_and(|scope| scope >= SCOPE_LINK);
@@ -63,17 +67,20 @@ impl IfaceConfig {
 /// up what neighbours find out anyway.
 pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
     prepare_sysctls(ifname, config)?;
+    let failed = |source| Error::Iface { op: "set up", ifname: ifname.to_owned(), source };
     // Opened before the changes whose effects it waits for.
-    let mut monitor = LinkMonitor::open()?;
+    let mut monitor = LinkMonitor::open().map_err(failed)?;
     for (address, _) in &config.addresses {
-        socket.addr_add(index, *address, AddrFlags { nodad: !config.dad })?;
+        socket.addr_add(index, *address, AddrFlags { nodad: !config.dad }).map_err(failed)?;
     }
-    socket.link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() })?;
+    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    socket.link_change(index, &up).map_err(failed)?;
     if config.dad && config.first_ipv6().is_some() {
-        wait_for_dad(&mut monitor, socket, index, ifname, config)?;
+        let addrs = wait_for_dad(&mut monitor, socket, index, config).map_err(failed)?;
+        refuse_duplicates(&addrs, ifname, config)?;
     }
     for route in &config.routes {
-        socket.route_add_ecmp(&config.complete(route, index))?;
+        socket.route_add_ecmp(&config.complete(route, index)).map_err(failed)?;
     }
     announce_all(&mut monitor, socket, index, ifname, config);
     Ok(())
@@ -108,15 +115,17 @@ fn wait_for_dad(
     monitor: &mut LinkMonitor,
     socket: &mut Socket,
     index: u32,
-    ifname: &str,
     config: &IfaceConfig,
-) -> Result<()> {
-    let wanted = |addr: &Addr| config.addresses.iter().any(|(address, _)| *address == addr.address);
+) -> cni_netlink::Result<Vec<Addr>> {
     let settled = |addrs: &[Addr]| {
-        addrs.iter().filter(|addr| wanted(addr)).all(|addr| !addr.tentative || addr.dadfailed)
+        let mut ours = addrs.iter().filter(|addr| config.has(addr));
+        ours.all(|addr| addr.dadfailed || !addr.tentative)
     };
-    let addrs = monitor.wait_addrs(socket, index, DAD_TIMEOUT, settled)?;
-    match addrs.iter().find(|addr| wanted(addr) && addr.dadfailed) {
+    monitor.wait_addrs(socket, index, DAD_TIMEOUT, settled)
+}
+
+fn refuse_duplicates(addrs: &[Addr], ifname: &str, config: &IfaceConfig) -> Result<()> {
+    match addrs.iter().find(|addr| addr.dadfailed && config.has(addr)) {
         Some(addr) => {
             Err(Error::DuplicateAddress { address: addr.address.addr(), ifname: ifname.to_owned() })
         }
@@ -134,10 +143,12 @@ fn announce_all(
     if config.addresses.is_empty() {
         return;
     }
-    // A bridge port forwards only once the kernel's link watch has seen the carrier, which happens under the rtnl lock for
-    // both ends of a veth together: waiting for this end, then asking for the link under that lock, waits for the other.
-    let _ = monitor.wait_link(socket, index, CARRIER_TIMEOUT, |link| link.operstate == OperState::Up);
-    let Ok(link) = socket.link_by_index(index) else { return };
+    // A bridge forwards from a port only once the kernel's link watch has seen its carrier. It sees both ends of a veth in
+    // one go under the rtnl lock, which asking for a link takes too: when this end is seen to be up, the other is.
+    let is_up = |link: &Link| link.operstate == OperState::Up;
+    let link =
+        monitor.wait_link(socket, index, CARRIER_TIMEOUT, is_up).or_else(|_| socket.link_by_index(index));
+    let Ok(link) = link else { return };
     let Some(mac) = link.mac else { return };
     for (address, _) in &config.addresses {
         let _ = announce(ifname, index, mac, address.addr());
@@ -149,18 +160,16 @@ fn announce_all(
 /// A route is compared by destination, table and, where given, gateway and metric. Its MTU and advmss are not: the
 /// reference makes routes without them, and its containers must pass too.
 pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
-    let addrs = socket.addr_dump(index)?;
+    let failed = |source| Error::Iface { op: "check", ifname: ifname.to_owned(), source };
+    let addrs = socket.addr_dump(index).map_err(failed)?;
     for (address, _) in &config.addresses {
-        match addrs.iter().find(|addr| addr.address == *address) {
-            None => return Err(Error::Mismatch(format!("{ifname} has no address {address}"))),
-            Some(addr) if addr.dadfailed => {
-                return Err(Error::DuplicateAddress { address: address.addr(), ifname: ifname.to_owned() });
-            }
-            Some(_) => {}
+        if !addrs.iter().any(|addr| addr.address == *address) {
+            return Err(Error::Mismatch(format!("{ifname} has no address {address}")));
         }
     }
+    refuse_duplicates(&addrs, ifname, config)?;
     for route in &config.routes {
-        let found = socket.route_dump(index, route.table)?;
+        let found = socket.route_dump(index, route.table).map_err(failed)?;
         if !found.iter().any(|found| fulfils(found, route)) {
             return Err(Error::Mismatch(format!("{ifname} has no route {}", describe(route))));
         }

@@ -21,6 +21,8 @@ fn config(_call: &Call) -> Result<()> {
 
 fn add(req: &Request<()>) -> Result<CniResult> {
     let netns = req.netns()?;
+    // Read before anything is touched: one that cannot be read fails the ADD.
+    let prev_result = req.call.conf.prev_result()?;
     let (mut socket, link) = open_lo(netns)?;
     // The kernel gives it 127.0.0.1/8 and ::1/128 when it comes up.
     socket.link_change(link.index, &LinkChange { up: Some(true), ..LinkChange::default() })?;
@@ -30,7 +32,7 @@ fn add(req: &Request<()>) -> Result<CniResult> {
             format!("cannot take {LO} in {netns} for a loopback interface: it has address {}", addr.address);
         return Err(Error::failed(text));
     }
-    Ok(match req.call.conf.prev_result()? {
+    Ok(match prev_result {
         Some(result) => result.clone(),
         None => result(netns, &addrs),
     })

@@ -1,0 +1,110 @@
+//! Against the kernel: every test on a thread of its own in a fresh network namespace, which ends with it.
+//!
+//! Needs CAP_SYS_ADMIN (root, or the user namespace that `cargo xtask test` enters). Without it a test says on standard
+//! error that it was skipped.
+
+mod announce;
+mod iface;
+mod netns;
+mod sysctl;
+mod veth;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::Duration;
+
+use cni_host::NetNs;
+use cni_netlink::{AddrFlags, Link, LinkChange, MacAddr, NewBridge, NewVeth, Socket};
+use nix::sched::CloneFlags;
+
+/// Runs a test on a thread with a network namespace of its own, its "host".
+fn on_private_host(test: impl FnOnce() + Send) {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
+            Ok(()) => test(),
+            // Not eprintln: the test harness swallows that.
+            Err(error) => writeln!(
+                io::stderr(),
+                "SKIPPED {}: cannot make a network namespace: {error}; run it by `cargo xtask test`, or as root",
+                thread::current().name().unwrap_or("a test")
+            )
+            .unwrap(),
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+#[allow(clippy::disallowed_methods, reason = "a private host for a test")]
+fn unshare(flags: CloneFlags) -> nix::Result<()> {
+    nix::sched::unshare(flags)
+}
+
+/// A fresh network namespace, held open.
+fn fresh_file() -> File {
+    let make = || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        File::open("/proc/thread-self/ns/net").unwrap()
+    };
+    thread::spawn(make).join().unwrap()
+}
+
+/// A fresh network namespace, a "container".
+fn fresh_netns() -> NetNs {
+    let file = fresh_file();
+    NetNs::open(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
+}
+
+fn set_up(socket: &mut Socket, name: &str) -> Link {
+    let link = socket.link_by_name(name).unwrap();
+    socket.link_change(link.index, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
+    socket.link_by_index(link.index).unwrap()
+}
+
+/// A bridge on the calling thread's host, up.
+fn bridge(host: &mut Socket) -> Link {
+    host.link_add_bridge(&NewBridge { name: "br0", mac: None, mtu: None, vlan_filtering: false }).unwrap();
+    set_up(host, "br0")
+}
+
+/// A container whose eth0 leads to the bridge, both ends up, without addresses yet. The near end is called `port`.
+fn plug(host: &mut Socket, bridge: &Link, port: &str) -> (NetNs, Link) {
+    let netns = fresh_netns();
+    let veth = NewVeth {
+        name: port,
+        mac: MacAddr::random(),
+        master: Some(bridge.index),
+        peer_name: "eth0",
+        peer_mac: MacAddr::random(),
+        peer_netns: Some(std::os::fd::AsFd::as_fd(&netns)),
+        mtu: None,
+    };
+    host.link_add_veth(&veth).unwrap();
+    set_up(host, port);
+    let eth0 = netns.socket().unwrap().link_by_name("eth0").unwrap();
+    (netns, eth0)
+}
+
+/// A neighbour with a socket of its own: eth0 up with these addresses, no duplicate address detection.
+fn give_addresses(netns: &NetNs, addresses: &[&str]) {
+    let mut socket = netns.socket().unwrap();
+    let eth0 = set_up(&mut socket, "eth0");
+    for address in addresses {
+        socket.addr_add(eth0.index, address.parse().unwrap(), AddrFlags { nodad: true }).unwrap();
+    }
+}
+
+/// A UDP socket inside, bound to the address.
+fn udp(netns: &NetNs, address: IpAddr) -> UdpSocket {
+    netns.run(|| UdpSocket::bind(SocketAddr::new(address, 5000))).unwrap().unwrap()
+}
+
+/// Whether a datagram from one socket reaches the other within the time.
+fn reaches(from: &UdpSocket, to: &UdpSocket, within: Duration) -> bool {
+    let mut buffer = [0; 16];
+    to.set_read_timeout(Some(within)).unwrap();
+    // A neighbour that cannot be found makes a later send fail; the datagram did not arrive either way.
+    from.send_to(b"hello", to.local_addr().unwrap()).is_ok() && to.recv_from(&mut buffer).is_ok()
+}
