@@ -90,9 +90,11 @@ impl<C> Plugin<C> {
         }
         let attachment = incoming::attachment(command, vars)?;
         let input = incoming::read_input(stdin)?;
-        let call = incoming::call(command, vars, input, self.versions)?;
-        *version = call.conf.cni_version;
-        log::init(self.name, vars, Some(&call.conf));
+        let conf = incoming::configuration(&input, self.versions)?;
+        *version = conf.cni_version;
+        log::init(self.name, vars, Some(&conf));
+        incoming::negotiate(command, *version, self.versions)?;
+        let call = incoming::call(command, vars, conf, input)?;
 
         let config = (self.config)(&call)?;
         let Some(attachment) = attachment else {

@@ -107,25 +107,8 @@ pub(crate) fn read_input(stdin: &mut dyn Read) -> Result<Vec<u8>> {
     Ok(input)
 }
 
-/// Reads the configuration and checks that the plugin and the command go with its version.
-pub(crate) fn call(command: Command, vars: &Vars, input: Vec<u8>, versions: &[SpecVersion]) -> Result<Call> {
-    let conf = configuration(&input, versions)?;
-    let (since, name) = command.since();
-    if conf.cni_version < since {
-        let msg = format!("config version does not allow {name}");
-        return Err(Error::new(ErrorCode::INCOMPATIBLE_CNI_VERSION, msg)
-            .details(format!("config is {:?}, {name} came with {since}", conf.cni_version.as_str())));
-    }
-    if !versions.contains(&conf.cni_version) {
-        return Err(incompatible(conf.cni_version.as_str(), versions));
-    }
-    // GC and STATUS are about no container, and no plugin reads arguments then.
-    let args = if command.has_attachment() { CniArgs::parse(&vars.args)? } else { CniArgs::default() };
-    let path = std::env::split_paths(&vars.path).filter(|folder| !folder.as_os_str().is_empty()).collect();
-    Ok(Call { conf, args, path, stdin: input })
-}
-
-fn configuration(input: &[u8], versions: &[SpecVersion]) -> Result<PluginConf> {
+/// Reads the configuration. A version that nobody knows is refused as one that the plugin does not speak.
+pub(crate) fn configuration(input: &[u8], versions: &[SpecVersion]) -> Result<PluginConf> {
     if let Err(error) = std::str::from_utf8(input) {
         let msg =
             format!("network configuration is not UTF-8: invalid byte at offset {}", error.valid_up_to());
@@ -133,8 +116,33 @@ fn configuration(input: &[u8], versions: &[SpecVersion]) -> Result<PluginConf> {
     }
     PluginConf::from_slice(input).map_err(|error| match error {
         ConfError::Version(UnknownVersion(version)) => incompatible(&version, versions),
+        ConfError::Syntax(error) => {
+            Error::new(ErrorCode::DECODING_FAILURE, format!("network configuration is not JSON: {error}"))
+        }
         error => Error::from(error),
     })
+}
+
+/// Checks that the command and the plugin go with the configuration's version.
+pub(crate) fn negotiate(command: Command, conf: SpecVersion, versions: &[SpecVersion]) -> Result<()> {
+    let (since, name) = command.since();
+    if conf < since {
+        let msg = format!("config version does not allow {name}");
+        let details = format!("config is {:?}, {name} came with {since}", conf.as_str());
+        return Err(Error::new(ErrorCode::INCOMPATIBLE_CNI_VERSION, msg).details(details));
+    }
+    if !versions.contains(&conf) {
+        return Err(incompatible(conf.as_str(), versions));
+    }
+    Ok(())
+}
+
+/// Puts together what every function of a plugin gets.
+pub(crate) fn call(command: Command, vars: &Vars, conf: PluginConf, input: Vec<u8>) -> Result<Call> {
+    // GC and STATUS are about no container, and no plugin reads arguments then.
+    let args = if command.has_attachment() { CniArgs::parse(&vars.args)? } else { CniArgs::default() };
+    let path = std::env::split_paths(&vars.path).filter(|folder| !folder.as_os_str().is_empty()).collect();
+    Ok(Call { conf, args, path, stdin: input })
 }
 
 fn incompatible(config: &str, versions: &[SpecVersion]) -> Error {

@@ -268,10 +268,11 @@ fn versions_that_the_plugin_or_nobody_knows_are_code_1_with_details() {
             panic!()
         };
         assert_eq!(calls, Vec::<String>::new());
+        let known = if version < "1.2.0" { version } else { "1.1.0" };
         assert_eq!(
             json,
             json!({
-                "cniVersion": "1.1.0", "code": 1, "msg": "incompatible CNI versions",
+                "cniVersion": known, "code": 1, "msg": "incompatible CNI versions",
                 "details": format!("config is \"{version}\", plugin supports [\"0.4.0\" \"1.0.0\"]"),
             })
         );
@@ -280,6 +281,10 @@ fn versions_that_the_plugin_or_nobody_knows_are_code_1_with_details() {
 
 #[test]
 fn errors_are_in_the_version_of_the_configuration() {
+    let bad_args = Vars { args: "MAC".into(), ..vars("ADD") };
+    let (Answer::Error(json), _) = ask(&bad_args, &conf("0.3.1")) else { panic!() };
+    assert_eq!((&json["cniVersion"], &json["code"]), (&json!("0.3.1"), &json!(4)));
+
     let (Answer::Error(json), calls) = ask(&vars("CHECK"), &conf("0.4.0")) else { panic!() };
     assert_eq!(json, json!({"cniVersion": "0.4.0", "code": 999, "msg": "lo is down"}));
     assert_eq!(calls, ["config", "check netns=Some(\"/run/netns/blue\")"]);
@@ -370,7 +375,9 @@ fn a_panic_is_an_error_object() {
 #[test]
 fn path_elements_are_split_and_empty_ones_dropped() {
     let vars = Vars { path: ":/opt/cni/bin::/usr/lib/cni:".into(), ..vars("ADD") };
-    let call = incoming::call(Command::Add, &vars, conf("1.0.0").into_bytes(), SpecVersion::ALL).unwrap();
+    let input = conf("1.0.0").into_bytes();
+    let conf = incoming::configuration(&input, SpecVersion::ALL).unwrap();
+    let call = incoming::call(Command::Add, &vars, conf, input).unwrap();
     let expected: Vec<std::path::PathBuf> = vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()];
     assert_eq!(call.path, expected);
 }
