@@ -64,3 +64,63 @@ fn parse_bool(text: &str) -> Option<bool> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> CniArgs {
+        CniArgs::parse(text).unwrap()
+    }
+
+    #[test]
+    fn pairs_are_split_at_semicolons() {
+        let args = parse("IP=10.0.0.5/24;K8S_POD_NAME=web;EMPTY=");
+        assert_eq!(args.get("IP"), Some("10.0.0.5/24"));
+        assert_eq!(args.get("K8S_POD_NAME"), Some("web"));
+        assert_eq!(args.get("EMPTY"), Some(""));
+        assert_eq!(args.get("ip"), None);
+        assert_eq!(parse(""), CniArgs::default());
+    }
+
+    #[test]
+    fn the_last_of_several_pairs_counts() {
+        assert_eq!(parse("IP=10.0.0.5;IP=10.0.0.6").get("IP"), Some("10.0.0.6"));
+    }
+
+    #[test]
+    fn a_pair_has_exactly_one_equals_sign() {
+        for (text, pair) in
+            [("A", "A"), ("A=b=c", "A=b=c"), ("A=1;", ""), (";A=1", ""), ("A=1;;B=2", ""), ("A=1;B==", "B==")]
+        {
+            assert_eq!(CniArgs::parse(text), Err(ArgsError::InvalidPair(pair.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_unless_that_is_switched_off() {
+        let unknown =
+            |keys: &[&str]| Err(ArgsError::Unknown(keys.iter().map(|key| (*key).to_owned()).collect()));
+        assert_eq!(parse("IP=1").expect_only(&["IP", "MAC"]), Ok(()));
+        assert_eq!(parse("IP=1;a=1;B=2").expect_only(&["IP"]), unknown(&["a", "B"]));
+        assert_eq!(parse("ip=1").expect_only(&["IP"]), unknown(&["ip"]));
+        for value in ["1", "true", "True", "TRUE"] {
+            assert_eq!(parse(&format!("a=1;IgnoreUnknown={value}")).expect_only(&[]), Ok(()), "{value}");
+        }
+        for value in ["0", "false", "False"] {
+            assert_eq!(
+                parse(&format!("IgnoreUnknown={value};a=1")).expect_only(&[]),
+                unknown(&["a"]),
+                "{value}"
+            );
+        }
+        assert_eq!(parse("IgnoreUnknown=1;a=1;IgnoreUnknown=0").expect_only(&[]), unknown(&["a"]));
+        assert_eq!(parse("ignoreunknown=1;a=1").expect_only(&[]), unknown(&["ignoreunknown", "a"]));
+    }
+
+    #[test]
+    fn ignore_unknown_must_be_a_truth_value() {
+        let error = parse("IgnoreUnknown=yes").expect_only(&[]).unwrap_err();
+        assert_eq!(error.to_string(), r#"invalid value "yes" for IgnoreUnknown in CNI_ARGS"#);
+    }
+}

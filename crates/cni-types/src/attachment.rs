@@ -35,3 +35,52 @@ impl ValidAttachments {
         Ok(Self::Unknown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(config: Value) -> Result<ValidAttachments, ConfError> {
+        ValidAttachments::of_config(config.as_object().unwrap())
+    }
+
+    fn known(pairs: &[(&str, &str)]) -> ValidAttachments {
+        let attachment = |(id, ifname): &(&str, &str)| GcAttachment {
+            container_id: (*id).into(),
+            ifname: (*ifname).into(),
+        };
+        ValidAttachments::Known(pairs.iter().map(attachment).collect())
+    }
+
+    #[test]
+    fn absent_and_null_say_nothing_but_an_empty_list_does() {
+        assert_eq!(read(json!({})).unwrap(), ValidAttachments::Unknown);
+        assert_eq!(read(json!({ "cni.dev/valid-attachments": null })).unwrap(), ValidAttachments::Unknown);
+        assert_eq!(read(json!({ "cni.dev/attachments": null })).unwrap(), ValidAttachments::Unknown);
+        assert_eq!(read(json!({ "cni.dev/valid-attachments": [] })).unwrap(), known(&[]));
+    }
+
+    #[test]
+    fn either_key_is_read_and_the_newer_one_counts() {
+        let list = |id: &str| json!([{ "containerID": id, "ifname": "eth0" }]);
+        assert_eq!(read(json!({ "cni.dev/valid-attachments": list("a") })).unwrap(), known(&[("a", "eth0")]));
+        assert_eq!(read(json!({ "cni.dev/attachments": list("b") })).unwrap(), known(&[("b", "eth0")]));
+        let both = json!({ "cni.dev/attachments": list("b"), "cni.dev/valid-attachments": list("a") });
+        assert_eq!(read(both).unwrap(), known(&[("a", "eth0")]));
+        let null = json!({ "cni.dev/attachments": list("b"), "cni.dev/valid-attachments": null });
+        assert_eq!(read(null).unwrap(), known(&[("b", "eth0")]));
+    }
+
+    #[test]
+    fn an_attachment_without_its_parts_is_an_error_and_not_one_less_to_keep() {
+        let error = |list: Value| read(json!({ "cni.dev/valid-attachments": list })).unwrap_err().to_string();
+        assert_eq!(
+            error(json!([{ "containerID": "a", "ifname": "eth0" }, { "containerID": "b" }])),
+            "cni.dev/valid-attachments[1]: missing field `ifname`"
+        );
+        assert_eq!(error(json!([null])), "cni.dev/valid-attachments[0]: missing field `containerID`");
+        assert!(error(json!({})).starts_with("cni.dev/valid-attachments: invalid type"));
+    }
+}

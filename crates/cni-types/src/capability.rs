@@ -31,3 +31,48 @@ pub struct BandwidthEntry {
     pub egress_rate: u64,
     pub egress_burst: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn port_mappings_are_read_as_runtimes_send_them() {
+        let mappings: Vec<PortMapping> = json::from_value(&json!([
+            { "hostPort": 8080, "containerPort": 80, "protocol": "tcp" },
+            { "hostPort": 53, "containerPort": 5353, "protocol": "udp", "hostIP": "" },
+            { "HostPort": 443, "containerPort": 443, "protocol": "sctp", "hostIP": "fd00::1" },
+        ]))
+        .unwrap();
+        assert_eq!(mappings[1].host_ip, None);
+        assert_eq!((mappings[2].host_port, mappings[2].host_ip), (443, "fd00::1".parse().ok()));
+        assert_eq!(
+            serde_json::to_value(&mappings[0]).unwrap(),
+            json!({ "hostPort": 8080, "containerPort": 80, "protocol": "tcp" })
+        );
+    }
+
+    #[test]
+    fn a_bad_port_mapping_is_refused() {
+        let error = |value| json::from_value::<PortMapping>(&value).unwrap_err().to_string();
+        let with_port = |port: i64| json!({ "hostPort": port, "containerPort": 80, "protocol": "tcp" });
+        assert_eq!(error(with_port(65536)), "hostPort: invalid value: integer `65536`, expected u16");
+        assert_eq!(error(with_port(-1)), "hostPort: invalid value: integer `-1`, expected u16");
+        let mut bad_address = with_port(80);
+        bad_address["hostIP"] = "10.0.0".into();
+        assert_eq!(error(bad_address), r#"hostIP: invalid IP address "10.0.0""#);
+    }
+
+    #[test]
+    fn bandwidth_may_be_partial() {
+        let entry: BandwidthEntry =
+            json::from_value(&json!({ "ingressRate": 2048, "ingressBurst": 1600 })).unwrap();
+        assert_eq!(
+            entry,
+            BandwidthEntry { ingress_rate: 2048, ingress_burst: 1600, ..BandwidthEntry::default() }
+        );
+    }
+}

@@ -163,3 +163,175 @@ fn is_version_number(text: &str) -> bool {
     let is_number = |part: &str| part.parse::<u32>().is_ok() && !part.starts_with('+');
     text.is_empty() || (text.split('.').count() <= 3 && text.split('.').all(is_number))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A list with these keys beside a name and a plugin; `null` takes one of those away.
+    fn list(keys: Value) -> Result<NetworkConfigList, ConfError> {
+        let mut conf = json!({ "name": "net", "plugins": [{ "type": "bridge" }] });
+        for (key, value) in keys.as_object().unwrap() {
+            conf[key] = value.clone();
+            if value.is_null() {
+                conf.as_object_mut().unwrap().remove(key);
+            }
+        }
+        NetworkConfigList::from_slice(conf.to_string().as_bytes())
+    }
+
+    fn error(keys: Value) -> String {
+        list(keys).unwrap_err().to_string()
+    }
+
+    fn chosen(keys: Value) -> &'static str {
+        list(keys).unwrap().cni_version.as_str()
+    }
+
+    #[test]
+    fn the_newest_known_version_is_chosen() {
+        assert_eq!(chosen(json!({})), "0.1.0");
+        assert_eq!(chosen(json!({ "cniVersion": "" })), "0.1.0");
+        assert_eq!(chosen(json!({ "cniVersion": "0.4.0" })), "0.4.0");
+        assert_eq!(chosen(json!({ "cniVersions": [] })), "0.1.0");
+        assert_eq!(chosen(json!({ "cniVersions": ["1.0.0", "1.1.0", "0.4.0"] })), "1.1.0");
+        assert_eq!(chosen(json!({ "cniVersion": "1.0.0", "cniVersions": ["0.4.0", "0.3.1"] })), "1.0.0");
+        assert_eq!(chosen(json!({ "cniVersion": "0.4.0", "cniVersions": ["1.0.0"] })), "1.0.0");
+        assert_eq!(
+            chosen(json!({ "cniVersion": "9.0.0", "cniVersions": ["1.0.0", "2.0.0", "1.9"] })),
+            "1.0.0"
+        );
+        // A number between two versions is none that a plugin could speak.
+        assert_eq!(chosen(json!({ "cniVersions": ["0.4.0", "0.9.0"] })), "0.4.0");
+    }
+
+    #[test]
+    fn a_list_without_a_known_version_is_refused() {
+        assert_eq!(error(json!({ "cniVersion": "2.0.0" })), r#"unknown CNI version "2.0.0""#);
+        assert_eq!(error(json!({ "cniVersions": ["2.0.0", "3.0.0"] })), r#"unknown CNI version "3.0.0""#);
+        assert_eq!(
+            error(json!({ "cniVersion": "4.0.0", "cniVersions": ["2.0.0"] })),
+            r#"unknown CNI version "4.0.0""#
+        );
+    }
+
+    #[test]
+    fn what_is_no_version_is_refused() {
+        assert_eq!(
+            error(json!({ "cniVersions": ["1.0.0", "one"] })),
+            r#"cniVersions[1]: invalid version "one""#
+        );
+        for bad in ["1.0.0.0", "1.", ".1", "1.x", "+1.0", "-1.0", " 1"] {
+            assert_eq!(
+                error(json!({ "cniVersions": [bad] })),
+                format!("cniVersions[0]: invalid version {bad:?}")
+            );
+            assert_eq!(
+                error(json!({ "cniVersion": bad, "cniVersions": [] })),
+                format!("cniVersion: invalid version {bad:?}")
+            );
+        }
+        assert_eq!(error(json!({ "cniVersions": [1] })), "cniVersions[0]: not a string");
+        assert_eq!(error(json!({ "cniVersions": "1.0.0" })), "cniVersions: not a list");
+        assert_eq!(error(json!({ "cniVersion": 1 })), "cniVersion: not a string");
+    }
+
+    #[test]
+    fn flags_are_booleans_or_their_names() {
+        for (key, read) in [
+            ("disableCheck", (|list| list.disable_check) as fn(NetworkConfigList) -> bool),
+            ("disableGC", |list| list.disable_gc),
+            ("loadOnlyInlinedPlugins", |list| list.load_only_inlined_plugins),
+        ] {
+            assert!(!read(list(json!({})).unwrap()), "{key}");
+            for (value, meaning) in
+                [(json!(true), true), (json!("True"), true), (json!(false), false), (json!("FALSE"), false)]
+            {
+                assert_eq!(read(list(json!({ key: value })).unwrap()), meaning, "{key}");
+            }
+            for bad in [json!("yes"), json!(1), json!([]), json!("")] {
+                assert_eq!(error(json!({ key: bad })), format!("{key}: neither true nor false"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_list_s_own_keys_are_matched_to_the_letter() {
+        assert!(!list(json!({ "disablecheck": true })).unwrap().disable_check);
+        assert_eq!(error(json!({ "name": null, "Name": "net" })), "missing network name");
+        let null =
+            NetworkConfigList::from_slice(br#"{"name":"n","disableGC":null,"plugins":[{"type":"t"}]}"#);
+        assert_eq!(null.unwrap_err().to_string(), "disableGC: neither true nor false");
+    }
+
+    #[test]
+    fn plugins_may_lie_in_a_folder_unless_that_is_forbidden() {
+        assert_eq!(list(json!({ "plugins": null })).unwrap().plugins, []);
+        assert_eq!(
+            error(json!({ "plugins": null, "loadOnlyInlinedPlugins": "true" })),
+            "plugins: missing, though loadOnlyInlinedPlugins is true"
+        );
+        assert_eq!(error(json!({ "plugins": [] })), "plugins: no plugins in the list");
+        assert_eq!(error(json!({ "plugins": {} })), "plugins: not a list");
+    }
+
+    #[test]
+    fn each_plugin_needs_a_type() {
+        let second = |plugin: Value| error(json!({ "plugins": [{ "type": "bridge" }, plugin] }));
+        assert_eq!(second(json!({})), "plugins[1].type: missing");
+        assert_eq!(second(json!({ "type": "" })), "plugins[1].type: missing");
+        assert_eq!(
+            second(json!({ "type": 1 })),
+            "plugins[1].type: invalid type: integer `1`, expected a string"
+        );
+        assert_eq!(
+            second(json!({ "type": "../x" })),
+            r#"plugins[1].type: invalid plugin type "../x": it must be a file's name, not a path"#
+        );
+        assert_eq!(second(json!("bridge")), "plugins[1]: not an object");
+        assert_eq!(
+            second(json!({ "type": "t", "capabilities": { "mac": "yes" } })),
+            r#"plugins[1].capabilities.mac: invalid type: string "yes", expected a boolean"#
+        );
+        assert_eq!(list(json!({ "plugins": [{ "Type": "bridge" }] })).unwrap().plugins.len(), 1);
+    }
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!(error(json!({ "name": "" })), "missing network name");
+        assert_eq!(error(json!({ "name": 1 })), "name: not a string");
+        assert!(error(json!({ "name": "a/b" })).contains("invalid network name"));
+    }
+
+    #[test]
+    fn a_single_configuration_is_a_list_of_one() {
+        let conf = json!({ "CniVersion": "0.2.0", "name": "net", "type": "bridge", "keyA": [1], "disableCheck": true });
+        let list = NetworkConfigList::from_single(conf.to_string().as_bytes()).unwrap();
+        assert_eq!((list.name.as_str(), list.cni_version), ("net", SpecVersion::V0_2_0));
+        assert!(!list.disable_check && list.load_only_inlined_plugins);
+        assert_eq!(list.plugins, [conf.as_object().unwrap().clone()]);
+        assert_eq!(
+            Value::Object(list.raw.clone()),
+            json!({ "cniVersion": "0.2.0", "name": "net", "plugins": [conf] })
+        );
+        // What it stands for is a list indeed.
+        let again = NetworkConfigList::from_slice(Value::Object(list.raw).to_string().as_bytes()).unwrap();
+        assert_eq!((again.plugins, again.cni_version), (list.plugins, list.cni_version));
+    }
+
+    #[test]
+    fn a_single_configuration_is_checked_as_well() {
+        let error = |conf: Value| {
+            NetworkConfigList::from_single(conf.to_string().as_bytes()).unwrap_err().to_string()
+        };
+        assert_eq!(error(json!({ "name": "net" })), "type: missing");
+        assert_eq!(error(json!({ "name": "net", "plugins": [{ "type": "t" }] })), "type: missing");
+        assert_eq!(error(json!({ "type": "t" })), "missing network name");
+        assert_eq!(
+            error(json!({ "type": "t", "name": "n", "cniVersion": "7.0.0" })),
+            r#"unknown CNI version "7.0.0""#
+        );
+    }
+}

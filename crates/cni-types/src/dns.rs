@@ -29,3 +29,26 @@ fn read_domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
     let domain = Option::<String>::deserialize(deserializer)?;
     Ok(domain.filter(|d| !d.is_empty()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn what_is_empty_is_not_written() {
+        let dns: Dns = json::from_value(&json!({ "nameservers": [], "domain": "", "search": null })).unwrap();
+        assert!(dns.is_empty());
+        assert_eq!(serde_json::to_value(&dns).unwrap(), json!({}));
+    }
+
+    #[test]
+    fn what_is_set_is_written() {
+        let all = json!({ "nameservers": ["10.0.0.1"], "domain": "a", "search": ["b"], "options": ["c"] });
+        let dns: Dns = json::from_value(&all).unwrap();
+        assert!(!dns.is_empty());
+        assert_eq!(serde_json::to_value(&dns).unwrap(), all);
+    }
+}

@@ -68,3 +68,53 @@ impl CniError {
         object
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_error_reads_as_one_sentence() {
+        let mut error =
+            CniError { code: ErrorCode::TRY_AGAIN_LATER, msg: "cannot lease".into(), details: String::new() };
+        assert_eq!(error.to_string(), "cannot lease (code 11)");
+        error.details = "the pool is locked".into();
+        assert_eq!(error.to_string(), "cannot lease; the pool is locked (code 11)");
+    }
+
+    #[test]
+    fn empty_details_are_left_out() {
+        let error = CniError { code: ErrorCode::INTERNAL, msg: "m".into(), details: String::new() };
+        assert_eq!(error.to_json("1.0.0"), json!({ "cniVersion": "1.0.0", "code": 999, "msg": "m" }));
+    }
+
+    #[test]
+    fn what_the_reference_prints_is_read_though_it_lacks_a_version() {
+        let printed = json!({ "code": 7, "msg": "bad", "details": "very" });
+        let error = CniError::from_json(&printed).unwrap();
+        assert_eq!(
+            (error.code, &*error.msg, &*error.details),
+            (ErrorCode::INVALID_NETWORK_CONFIG, "bad", "very")
+        );
+        assert!(CniError::from_json(&json!({ "msg": "no code" })).is_some());
+        assert!(CniError::from_json(&json!({ "code": 100 })).is_some());
+    }
+
+    #[test]
+    fn what_is_no_error_object_is_told_apart() {
+        for other in [
+            json!({}),
+            json!("text"),
+            json!([{ "code": 7 }]),
+            json!({ "cniVersion": "1.0.0", "ips": [] }),
+            json!({ "cniVersion": "1.0.0", "supportedVersions": ["1.0.0"] }),
+            json!({ "code": "7", "msg": "a string for a code" }),
+            json!({ "code": -1, "msg": "m" }),
+            json!({ "code": 7, "msg": ["m"] }),
+        ] {
+            assert_eq!(CniError::from_json(&other), None, "{other}");
+        }
+    }
+}

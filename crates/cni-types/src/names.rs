@@ -128,3 +128,89 @@ fn validate_plugin_type(value: &str) -> Result<(), InvalidName> {
     };
     check("plugin type", value, broken)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason<T: std::fmt::Debug>(outcome: Result<T, InvalidName>) -> &'static str {
+        outcome.unwrap_err().reason
+    }
+
+    #[test]
+    fn container_ids_and_network_names_are_letters_digits_and_three_signs() {
+        for good in ["a", "0", "a_b.c-d", "9f-", "a..", &"x".repeat(300)] {
+            assert_eq!(ContainerId::new(good).unwrap().as_str(), good);
+            assert_eq!(NetworkName::new(good).unwrap().to_string(), good);
+        }
+        for bad in [".", "..", "-a", "_a", ".hidden"] {
+            assert_eq!(reason(ContainerId::new(bad)), "it must start with a letter or a digit", "{bad}");
+        }
+        for bad in ["a/b", "a b", "a\n", "a\0", "a:b", "\u{e4}", "a\u{e4}", "../../etc"] {
+            assert!(ContainerId::new(bad).is_err(), "{bad:?}");
+            assert!(NetworkName::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn interface_names_are_what_the_kernel_takes() {
+        for good in ["eth0", "a", "fifteen-bytes-x", "eth0.100", "...", "-", "\u{e4}\u{e4}", "a\u{1}b"] {
+            assert_eq!(IfName::new(good).unwrap().as_str(), good);
+        }
+        assert_eq!(reason(IfName::new("sixteen-bytes-xx")), "it is longer than 15 bytes");
+        // Eight letters, but sixteen bytes.
+        assert_eq!(reason(IfName::new("\u{e4}".repeat(8))), "it is longer than 15 bytes");
+        for bad in [".", ".."] {
+            assert_eq!(reason(IfName::new(bad)), "it is a directory's name");
+        }
+        for bad in [
+            "a/b",
+            "a:1",
+            "a b",
+            "a\t",
+            "\na",
+            "a\x0b",
+            "a\x0cb",
+            "a\r",
+            "a\0b",
+            "a\u{2003}",
+            "a\u{a0}",
+            "\u{e0}",
+        ] {
+            assert_eq!(reason(IfName::new(bad)), "`/`, `:`, NUL and white space are not allowed", "{bad:?}");
+        }
+        assert_eq!(
+            reason(IfName::new("eth%d")),
+            "`%` is not allowed, since the kernel puts a number in its place"
+        );
+    }
+
+    #[test]
+    fn plugin_types_are_names_of_files() {
+        for good in ["bridge", "host-local", "my plugin", "..x", "a.b"] {
+            assert_eq!(PluginType::new(good).unwrap().as_str(), good);
+        }
+        for bad in [".", "..", "/bin/sh", "../sh", "a/", "a\\b", "a\0", "a\n", "a\u{85}"] {
+            assert!(PluginType::new(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn errors_read_as_sentences() {
+        assert_eq!(NetworkName::new("").unwrap_err().to_string(), "missing network name");
+        assert_eq!(ContainerId::new("").unwrap_err().to_string(), "missing container ID");
+        assert_eq!(
+            PluginType::new("../x").unwrap_err().to_string(),
+            r#"invalid plugin type "../x": it must be a file's name, not a path"#
+        );
+    }
+
+    #[test]
+    fn a_name_in_a_configuration_is_checked_as_it_is_read() {
+        let error = crate::json::from_slice::<Vec<IfName>>(br#"["eth0", "eth:1"]"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            r#"[1]: invalid interface name "eth:1": `/`, `:`, NUL and white space are not allowed"#
+        );
+    }
+}

@@ -107,3 +107,58 @@ struct WireVersionInfo {
     cni_version: String,
     supported_versions: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_version_is_read_from_its_own_text() {
+        for version in SpecVersion::ALL {
+            assert_eq!(version.as_str().parse(), Ok(*version));
+            assert_eq!(version.to_string(), version.as_str());
+        }
+        assert!(SpecVersion::ALL.is_sorted());
+    }
+
+    #[test]
+    fn no_version_is_the_first() {
+        assert_eq!("".parse(), Ok(SpecVersion::V0_1_0));
+    }
+
+    #[test]
+    fn other_texts_are_no_versions() {
+        for text in ["0.1", "1.0", "1.1.1", "2.0.0", " 1.0.0", "v1.0.0", "1.0.0-rc1"] {
+            assert_eq!(text.parse::<SpecVersion>(), Err(UnknownVersion(text.to_owned())));
+        }
+        assert_eq!(UnknownVersion("2.0.0".to_owned()).to_string(), r#"unknown CNI version "2.0.0""#);
+    }
+
+    #[test]
+    fn an_answer_to_version_may_name_versions_that_are_unknown_here() {
+        let answer = json!({ "cniVersion": "9.0.0", "supportedVersions": ["1.0.0", "9.0.0"] });
+        assert_eq!(VersionInfo::from_json(&answer).unwrap().to_json(), answer);
+    }
+
+    #[test]
+    fn a_plugin_of_0_2_0_need_not_name_versions() {
+        let info = VersionInfo::from_json(&json!({ "cniVersion": "0.2.0" })).unwrap();
+        assert_eq!(info.supported_versions, ["0.1.0", "0.2.0"]);
+    }
+
+    #[test]
+    fn an_answer_that_lacks_something_is_refused() {
+        let error = |value| VersionInfo::from_json(&value).unwrap_err().to_string();
+        assert_eq!(
+            error(json!({ "supportedVersions": ["1.0.0"] })),
+            "cniVersion: missing from the answer to VERSION"
+        );
+        assert_eq!(
+            error(json!({ "cniVersion": "1.0.0" })),
+            "supportedVersions: missing from the answer to VERSION"
+        );
+        assert_eq!(error(json!("1.0.0")), r#"invalid type: string "1.0.0", expected struct WireVersionInfo"#);
+    }
+}

@@ -36,3 +36,48 @@ pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opt
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(text: &str) -> Option<String> {
+        parse_network(text).map(|network| network.to_string())
+    }
+
+    #[test]
+    fn host_bits_are_kept() {
+        assert_eq!(network("10.1.2.3/8").as_deref(), Some("10.1.2.3/8"));
+        assert_eq!(network("FD00:0::5/64").as_deref(), Some("fd00::5/64"));
+        assert_eq!(network("0.0.0.0/0").as_deref(), Some("0.0.0.0/0"));
+    }
+
+    #[test]
+    fn an_ipv4_address_in_ipv6_form_is_ipv4() {
+        assert_eq!(network("::ffff:10.0.0.1/120").as_deref(), Some("10.0.0.1/24"));
+        assert_eq!(network("::ffff:10.0.0.1/96").as_deref(), Some("10.0.0.1/0"));
+        // Shorter prefixes reach beyond what IPv4 can say.
+        assert_eq!(network("::ffff:10.0.0.1/64").as_deref(), Some("::ffff:10.0.0.1/64"));
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused() {
+        for bad in [
+            "",
+            "10.0.0.1",
+            "10.0.0.1/",
+            "10.0.0.1/33",
+            "fd00::/129",
+            "10.0.0/8",
+            "010.0.0.1/8",
+            "10.0.0.1/+8",
+            "10.0.0.1/ 8",
+            "10.0.0.1/-1",
+            "fe80::1%eth0/64",
+            "10.0.0.1/8/8",
+            "10.0.0.1/255.0.0.0",
+        ] {
+            assert_eq!(network(bad), None, "{bad}");
+        }
+    }
+}

@@ -6,6 +6,9 @@ mod v02;
 mod v03;
 mod v10;
 
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;
