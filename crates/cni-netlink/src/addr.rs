@@ -116,3 +116,109 @@ fn parse(payload: &[u8]) -> Option<Addr> {
         dadfailed: flags & IFA_F_DADFAILED != 0,
     })
 }
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests {
+    use netlink_packet_route::RouteNetlinkMessage::{DelAddress, NewAddress};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::golden::{self, CHANGE, CREATE_EXCL, assert_request};
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    /// ip address add 10.1.2.3/16 brd + dev br0
+    #[test]
+    fn ipv4_gets_its_broadcast_address() {
+        assert_request(
+            NewAddress(add_message(2, net("10.1.2.3/16"), AddrFlags { nodad: true })),
+            CREATE_EXCL,
+            "30000000 14000506 00000000 00000000
+             02100000 02000000 08000200 0a010203 08000100 0a010203 08000400 0a01ffff",
+        );
+    }
+
+    /// ip address add 10.1.2.4/32 dev br0
+    #[test]
+    fn ipv4_network_of_one_or_two_gets_none() {
+        assert_request(
+            NewAddress(add_message(2, net("10.1.2.4/32"), AddrFlags::default())),
+            CREATE_EXCL,
+            "28000000 14000506 00000000 00000000 02200000 02000000 08000200 0a010204 08000100 0a010204",
+        );
+        assert_eq!(add_message(2, net("10.1.2.4/31"), AddrFlags::default()).attributes.len(), 2);
+        assert_eq!(add_message(2, net("10.1.2.4/30"), AddrFlags::default()).attributes.len(), 3);
+    }
+
+    /// ip address add 2001:db8::5/64 dev br0 nodad
+    #[test]
+    fn ipv6_without_duplicate_detection() {
+        assert_request(
+            NewAddress(add_message(2, net("2001:db8::5/64"), AddrFlags { nodad: true })),
+            CREATE_EXCL,
+            "40000000 14000506 00000000 00000000
+             0a400200 02000000
+             14000200 20010db8 00000000 00000000 00000005
+             14000100 20010db8 00000000 00000000 00000005",
+        );
+    }
+
+    /// ip address del 10.1.2.3/16 dev br0
+    #[test]
+    fn removal() {
+        assert_request(
+            DelAddress(message(2, net("10.1.2.3/16"))),
+            CHANGE,
+            "28000000 15000500 00000000 00000000 02100000 02000000 08000200 0a010203 08000100 0a010203",
+        );
+    }
+
+    fn read(hex: &str) -> Option<Addr> {
+        let datagram = golden::bytes(hex);
+        parse(golden::message(&datagram).payload)
+    }
+
+    /// The answer to `ip address show dev br0` after `ip address add 10.8.0.1 peer 10.8.0.2/32 dev br0`.
+    #[test]
+    fn own_address_is_read_not_the_peers() {
+        let addr = read(
+            "4c000000 14002200 01000000 46030000 02208000 02000000
+             08000100 0a080002 08000200 0a080001 08000300 62723000 08000800 80000000
+             14000600 ffffffff ffffffff cbb50300 cbb50300",
+        );
+        let address = net("10.8.0.1/32");
+        assert_eq!(addr, Some(Addr { index: 2, address, tentative: false, dadfailed: false }));
+    }
+
+    /// The same after `ip address add 2001:db8::5/64 dev br0`, while the kernel still looks for duplicates.
+    #[test]
+    fn ipv6_without_local_attribute_is_read_with_its_flags() {
+        let addr = |flags: &str| {
+            read(&format!(
+                "48000000 14002200 01000000 46030000 0a40c000 02000000
+                 14000100 20010db8 00000000 00000000 00000005
+                 14000600 ffffffff ffffffff cbb50300 cbb50300 08000800 {flags}"
+            ))
+        };
+        let expected = Addr { index: 2, address: net("2001:db8::5/64"), tentative: true, dadfailed: false };
+        assert_eq!(addr("c0000000"), Some(expected));
+        assert_eq!(addr("c8000000"), Some(Addr { dadfailed: true, ..expected }));
+        assert_eq!(addr("80000000"), Some(Addr { tentative: false, ..expected }));
+    }
+
+    #[test]
+    fn impossible_prefix_or_no_address_is_no_address() {
+        assert_eq!(parse(&golden::bytes("02210000 02000000 08000100 0a080002")), None);
+        assert_eq!(parse(&golden::bytes("02200000 02000000")), None);
+        assert_eq!(parse(&golden::bytes("02200000 02")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(payload: Vec<u8>) {
+            let _ = parse(&payload);
+        }
+    }
+}

@@ -108,3 +108,62 @@ pub(crate) fn ip(value: &[u8]) -> Option<std::net::IpAddr> {
     }
     <[u8; 16]>::try_from(value).ok().map(Into::into)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A message with this length field, and three bytes of payload when that fits.
+    fn bytes(length: u32) -> Vec<u8> {
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend([0; 12]);
+        bytes.extend([1, 2, 3]);
+        bytes
+    }
+
+    #[test]
+    fn message_of_impossible_length_ends_the_walk() {
+        for length in [0, 15, 20, u32::MAX] {
+            let datagram = bytes(length);
+            let messages: Vec<_> = Messages(&datagram).collect();
+            assert!(matches!(messages[..], [None]), "{length}");
+        }
+        let datagram = bytes(19);
+        assert_eq!(Messages(&datagram).next().flatten().unwrap().payload, [1, 2, 3]);
+        assert_eq!(Messages(&datagram).count(), 1);
+        assert!(matches!(Messages(&[1, 2]).collect::<Vec<_>>()[..], [None]));
+    }
+
+    #[test]
+    fn attribute_cut_short_ends_the_walk() {
+        let mut attributes = vec![5, 0, 1, 0, 7, 0, 0, 0];
+        if cfg!(target_endian = "big") {
+            attributes = vec![0, 5, 0, 1, 7, 0, 0, 0];
+        }
+        assert_eq!(Attrs(&attributes).collect::<Vec<_>>(), [(1, &[7][..])]);
+        assert_eq!(Attrs(&attributes[..5]).count(), 1, "padding may be missing at the end");
+        assert_eq!(Attrs(&attributes[..4]).count(), 0);
+        assert_eq!(Attrs(&[0, 0, 1, 0]).count(), 0, "a length below the header's must not loop");
+    }
+
+    #[test]
+    fn strings_end_at_the_zero() {
+        assert_eq!(string(b"eth0\0\0x"), "eth0");
+        assert_eq!(string(b"eth0"), "eth0");
+        assert_eq!(string(b""), "");
+        assert_eq!(string(b"\xff"), "\u{fffd}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_walks_end(bytes: Vec<u8>) {
+            prop_assert!(Messages(&bytes).count() <= bytes.len());
+            prop_assert!(Attrs(&bytes).count() <= bytes.len());
+            for (_, value) in Attrs(&bytes) {
+                let _ = (string(value), ip(value), u32(value));
+            }
+        }
+    }
+}

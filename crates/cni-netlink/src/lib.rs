@@ -8,6 +8,8 @@ mod addr;
 mod attr;
 mod error;
 mod extack;
+#[cfg(test)]
+mod golden;
 mod link;
 mod mac;
 mod monitor;

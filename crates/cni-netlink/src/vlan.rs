@@ -113,3 +113,127 @@ fn parse(payload: &[u8]) -> Vec<BridgeVlan> {
     }
     vlans
 }
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests {
+    use netlink_packet_route::RouteNetlinkMessage::{DelLink, GetLink, SetLink};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::golden::{self, CHANGE, assert_request};
+
+    const fn vlan(first: u16, last: u16) -> BridgeVlan {
+        BridgeVlan { first, last, pvid: false, untagged: false }
+    }
+
+    /// bridge vlan add dev veth99 vid 10; ... vid 30 pvid untagged
+    #[test]
+    fn single_vlans_of_a_port() {
+        assert_request(
+            SetLink(message(3, &[vlan(10, 10)], false)),
+            CHANGE,
+            "2c000000 13000500 00000000 00000000
+             07000000 03000000 00000000 00000000
+             0c001a00 08000200 00000a00",
+        );
+        assert_request(
+            SetLink(message(3, &[BridgeVlan { pvid: true, untagged: true, ..vlan(30, 30) }], false)),
+            CHANGE,
+            "2c000000 13000500 00000000 00000000
+             07000000 03000000 00000000 00000000
+             0c001a00 08000200 06001e00",
+        );
+    }
+
+    /// bridge vlan add dev veth99 vid 10-20 untagged
+    #[test]
+    fn range_has_a_begin_and_an_end() {
+        assert_request(
+            SetLink(message(3, &[BridgeVlan { untagged: true, ..vlan(10, 20) }], false)),
+            CHANGE,
+            "34000000 13000500 00000000 00000000
+             07000000 03000000 00000000 00000000
+             14001a00 08000200 0c000a00 08000200 14001400",
+        );
+    }
+
+    /// bridge vlan add dev br0 vid 10 self
+    #[test]
+    fn vlan_of_the_bridge_itself() {
+        assert_request(
+            SetLink(message(2, &[vlan(10, 10)], true)),
+            CHANGE,
+            "34000000 13000500 00000000 00000000
+             07000000 02000000 00000000 00000000
+             14001a00 06000000 02000000 08000200 00000a00",
+        );
+    }
+
+    /// bridge vlan del dev veth99 vid 10-20
+    #[test]
+    fn removal() {
+        assert_request(
+            DelLink(message(3, &[vlan(10, 20)], false)),
+            CHANGE,
+            "34000000 11000500 00000000 00000000
+             07000000 03000000 00000000 00000000
+             14001a00 08000200 08000a00 08000200 10001400",
+        );
+    }
+
+    /// bridge -compressvlans vlan show
+    #[test]
+    fn dump_of_compressed_ranges() {
+        assert_request(
+            GetLink(dump_message()),
+            0x301,
+            "28000000 12000103 00000000 00000000
+             07000000 00000000 00000000 00000000
+             08001d00 04000000",
+        );
+    }
+
+    fn read(spec: &str) -> Vec<BridgeVlan> {
+        parse(&golden::bytes(&format!("07000100 03000000 00000000 00000000 {spec}")))
+    }
+
+    /// As br_fill_ifvlaninfo_range of net/bridge/br_netlink.c writes them.
+    #[test]
+    fn compressed_ranges_are_read() {
+        let vlans = read("1c001a00 08000200 06000100 08000200 08000a00 08000200 10001400");
+        assert_eq!(vlans, [BridgeVlan { pvid: true, untagged: true, ..vlan(1, 1) }, vlan(10, 20)]);
+    }
+
+    #[test]
+    fn begin_without_end_and_end_without_begin_are_not_ranges() {
+        assert_eq!(read("14001a00 08000200 08000a00 08000200 00001400"), [vlan(20, 20)]);
+        assert_eq!(read("0c001a00 08000200 10001400"), [vlan(20, 20)]);
+        assert_eq!(read("0c001a00 08000200 08001400"), []);
+        assert_eq!(read(""), []);
+    }
+
+    #[test]
+    fn errors_name_the_vlans() {
+        assert_eq!(list(&[vlan(1, 1), vlan(10, 20)]), "1,10-20");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(payload: Vec<u8>) {
+            let _ = parse(&payload);
+        }
+
+        #[test]
+        fn no_vlan_list_panics(spec: Vec<(u16, u16)>) {
+            let mut payload = vec![0; 16];
+            payload.extend(((spec.len() * 8 + 4) as u16).to_ne_bytes());
+            payload.extend(IFLA_AF_SPEC.to_ne_bytes());
+            for (flags, vid) in spec {
+                payload.extend([8, 0, 2, 0]);
+                payload.extend(flags.to_ne_bytes());
+                payload.extend(vid.to_ne_bytes());
+            }
+            let _ = parse(&payload);
+        }
+    }
+}

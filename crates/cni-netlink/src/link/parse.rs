@@ -105,3 +105,72 @@ fn operstate(value: &[u8]) -> OperState {
         _ => OperState::Unknown,
     }
 }
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::golden;
+
+    fn read(hex: &str) -> Link {
+        let datagram = golden::bytes(hex);
+        link(golden::message(&datagram).payload).unwrap()
+    }
+
+    #[test]
+    fn port_of_a_bridge_is_read_whole() {
+        let link = read(include_str!("../../testdata/link-veth-port.hex"));
+        assert_eq!((link.index, link.name.as_str(), link.kind.as_str()), (3, "veth1234", "veth"));
+        assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 2])));
+        assert_eq!((link.mtu, link.up, link.promiscuity), (1450, true, 1));
+        assert_eq!(link.operstate, OperState::Up);
+        assert_eq!((link.master, link.peer, link.peer_netnsid), (Some(2), Some(2), Some(0)));
+        assert_eq!(link.alias.as_deref(), Some("hello"));
+        assert_eq!(link.port, Some(BridgePort { hairpin: true, isolated: true }));
+        assert_eq!(link.vlan_filtering, None);
+    }
+
+    #[test]
+    fn bridge_is_read_whole() {
+        let link = read(include_str!("../../testdata/link-bridge.hex"));
+        assert_eq!((link.index, link.name.as_str(), link.kind.as_str()), (2, "br0", "bridge"));
+        assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 1])));
+        assert_eq!((link.mtu, link.up, link.promiscuity), (1450, true, 0));
+        assert_eq!((link.master, link.peer, link.peer_netnsid), (None, None, None));
+        assert_eq!((link.alias, link.port, link.vlan_filtering), (None, None, Some(false)));
+    }
+
+    #[test]
+    fn address_of_another_length_is_none() {
+        // Header, IFLA_IFNAME "t", and a tunnel's IFLA_ADDRESS of four bytes.
+        let payload =
+            golden::bytes("00000000 05000000 00000000 00000000 06000300 74000000 08000100 0a000001");
+        assert_eq!(link(&payload).unwrap().mac, None);
+    }
+
+    #[test]
+    fn no_header_or_no_name_is_no_link() {
+        assert!(link(&[0; 11]).is_none());
+        assert!(link(&[0; 16]).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(payload: Vec<u8>) {
+            let _ = link(&payload);
+        }
+
+        /// Real answers with a few bytes changed reach deeper than noise does.
+        #[test]
+        fn no_damage_panics(changes: Vec<(prop::sample::Index, u8)>, cut: prop::sample::Index) {
+            let mut datagram = golden::bytes(include_str!("../../testdata/link-veth-port.hex"));
+            for (at, byte) in changes {
+                let at = at.index(datagram.len());
+                datagram[at] = byte;
+            }
+            datagram.truncate(cut.index(datagram.len()));
+            let _ = link(datagram.get(16..).unwrap_or_default());
+        }
+    }
+}

@@ -11,24 +11,16 @@ use super::{MAIN, NextHop, RouteSpec};
 
 /// `ip route add DST ...`
 pub(super) fn add(route: &RouteSpec) -> RouteMessage {
-    let mut message = destined(route);
+    let metrics = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)];
+    let mut message = message(route, metrics.into_iter().flatten().collect());
     message.header.protocol = RouteProtocol::Boot;
-    message.header.kind = RouteType::Unicast;
     message.header.scope = scope(route).into();
-    let metrics: Vec<_> = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)]
-        .into_iter()
-        .flatten()
-        .collect();
-    if !metrics.is_empty() {
-        message.attributes.push(RouteAttribute::Metrics(metrics));
-    }
     message
 }
 
 /// `ip route del DST ...`: any protocol, and any scope unless one is named.
 pub(super) fn delete(route: &RouteSpec) -> RouteMessage {
-    let mut message = destined(route);
-    message.header.kind = RouteType::Unicast;
+    let mut message = message(route, Vec::new());
     message.header.scope = route.scope.map_or(RouteScope::NoWhere, Into::into);
     message
 }
@@ -43,26 +35,26 @@ pub(super) fn dump(of: Option<IpNet>, index: Option<u32>, table: u32) -> RouteMe
     message
 }
 
-/// What identifies a route: where to, how preferred, which way.
-fn destined(route: &RouteSpec) -> RouteMessage {
+fn message(route: &RouteSpec, metrics: Vec<RouteMetric>) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(route.dst);
     message.header.destination_prefix_length = route.dst.prefix_len();
-    set_table(&mut message, route.table.unwrap_or(MAIN));
+    message.header.kind = RouteType::Unicast;
     if route.dst.prefix_len() > 0 {
         message.attributes.push(RouteAttribute::Destination(route.dst.addr().into()));
     }
-    match route.next_hops.as_slice() {
-        [hop] => {
-            message.attributes.extend(gateway(route.dst, hop));
-            message.attributes.push(RouteAttribute::Oif(hop.index));
-        }
-        hops => {
-            let hops = hops.iter().map(|hop| next_hop(route.dst, hop)).collect();
-            message.attributes.push(RouteAttribute::MultiPath(hops));
-        }
-    }
+    let single = if let [hop] = route.next_hops.as_slice() { Some(hop) } else { None };
+    message.attributes.extend(single.and_then(|hop| gateway(route.dst, hop)));
+    set_table(&mut message, route.table.unwrap_or(MAIN));
     message.attributes.extend(route.metric.map(RouteAttribute::Priority));
+    message.attributes.extend(single.map(|hop| RouteAttribute::Oif(hop.index)));
+    if !metrics.is_empty() {
+        message.attributes.push(RouteAttribute::Metrics(metrics));
+    }
+    if route.next_hops.len() > 1 {
+        let hops = route.next_hops.iter().map(|hop| next_hop(route.dst, hop)).collect();
+        message.attributes.push(RouteAttribute::MultiPath(hops));
+    }
     message
 }
 
@@ -103,5 +95,124 @@ fn family(dst: IpNet) -> AddressFamily {
     match dst {
         IpNet::V4(_) => AddressFamily::Inet,
         IpNet::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+#[cfg(all(test, target_endian = "little"))]
+mod tests {
+    use netlink_packet_route::RouteNetlinkMessage::{DelRoute, GetRoute, NewRoute};
+
+    use super::*;
+    use crate::golden::{CHANGE, CREATE_EXCL, assert_request};
+
+    fn route(dst: &str, gateways: &[&str]) -> RouteSpec {
+        let hop = |gateway: &&str| NextHop { index: 2, gateway: Some(gateway.parse().unwrap()) };
+        RouteSpec {
+            dst: dst.parse().unwrap(),
+            next_hops: gateways.iter().map(hop).collect(),
+            metric: None,
+            table: None,
+            scope: None,
+            mtu: None,
+            advmss: None,
+        }
+    }
+
+    fn assert_add(route: &RouteSpec, expected: &str) {
+        assert_request(NewRoute(add(route)), CREATE_EXCL, expected);
+    }
+
+    /// ip route add 10.3.0.0/16 via 10.1.0.1 dev br0 mtu 1400 advmss 1300 metric 5
+    #[test]
+    fn gateway_with_metrics() {
+        let plain = route("10.3.0.0/16", &["10.1.0.1"]);
+        assert_add(
+            &RouteSpec { mtu: Some(1400), advmss: Some(1300), metric: Some(5), ..plain },
+            "50000000 18000506 00000000 00000000
+             02100000 fe030001 00000000
+             08000100 0a030000 08000500 0a010001 08000600 05000000 08000400 02000000
+             14000800 08000200 78050000 08000800 14050000",
+        );
+    }
+
+    /// ip route add 10.4.0.0/16 dev br0 table 1000
+    #[test]
+    fn without_a_gateway_the_scope_is_link() {
+        let next_hops = vec![NextHop { index: 2, gateway: None }];
+        assert_add(
+            &RouteSpec { next_hops, table: Some(1000), ..route("10.4.0.0/16", &[]) },
+            "34000000 18000506 00000000 00000000
+             02100000 0003fd01 00000000
+             08000100 0a040000 08000f00 e8030000 08000400 02000000",
+        );
+    }
+
+    /// ip route add default via 10.1.0.1 dev br0
+    #[test]
+    fn default_route_names_no_destination() {
+        assert_add(
+            &route("0.0.0.0/0", &["10.1.0.1"]),
+            "2c000000 18000506 00000000 00000000
+             02000000 fe030001 00000000 08000500 0a010001 08000400 02000000",
+        );
+    }
+
+    /// ip route add 10.5.0.0/16 nexthop via 10.1.0.1 dev br0 nexthop via 10.1.0.2 dev br0
+    #[test]
+    fn several_next_hops() {
+        assert_add(
+            &route("10.5.0.0/16", &["10.1.0.1", "10.1.0.2"]),
+            "48000000 18000506 00000000 00000000
+             02100000 fe030001 00000000
+             08000100 0a050000
+             24000900 10000000 02000000 08000500 0a010001 10000000 02000000 08000500 0a010002",
+        );
+    }
+
+    /// ip -6 route add 2001:db8:2::/48 via 2001:db8::1 dev br0
+    #[test]
+    fn ipv6_gateway() {
+        assert_add(
+            &route("2001:db8:2::/48", &["2001:db8::1"]),
+            "4c000000 18000506 00000000 00000000
+             0a300000 fe030001 00000000
+             14000100 20010db8 00020000 00000000 00000000
+             14000500 20010db8 00000000 00000000 00000001 08000400 02000000",
+        );
+    }
+
+    /// ip route add 10.7.0.0/16 via inet6 2001:db8::1 dev br0
+    #[test]
+    fn ipv4_through_ipv6() {
+        assert_add(
+            &route("10.7.0.0/16", &["2001:db8::1"]),
+            "44000000 18000506 00000000 00000000
+             02100000 fe030001 00000000
+             08000100 0a070000 16001200 0a002001 0db80000 00000000 00000000 00010000 08000400 02000000",
+        );
+    }
+
+    /// ip route del 10.3.0.0/16 via 10.1.0.1 dev br0 metric 5, with the type that iproute2 leaves open
+    #[test]
+    fn removal_goes_by_destination_way_and_metric() {
+        let plain = route("10.3.0.0/16", &["10.1.0.1"]);
+        assert_request(
+            DelRoute(delete(&RouteSpec { mtu: Some(1400), metric: Some(5), ..plain })),
+            CHANGE,
+            "3c000000 19000500 00000000 00000000
+             02100000 fe00ff01 00000000
+             08000100 0a030000 08000500 0a010001 08000600 05000000 08000400 02000000",
+        );
+    }
+
+    /// ip route show table 1000 dev br0, which asks for one family at a time
+    #[test]
+    fn dump_of_one_table_and_link() {
+        assert_request(
+            GetRoute(dump(None, Some(2), 1000)),
+            0x301,
+            "2c000000 1a000103 00000000 00000000 00000000 00000000 00000000
+             08000f00 e8030000 08000400 02000000",
+        );
     }
 }
