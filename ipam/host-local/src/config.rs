@@ -61,7 +61,11 @@ struct IpamConf {
 
 /// One range as written. Addresses stay text here, for errors that say which of them is wrong.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(
+    rename_all = "camelCase",
+    default,
+    expecting = "an object with subnet, rangeStart, rangeEnd and gateway"
+)]
 pub(crate) struct RangeConf {
     pub(crate) subnet: Option<String>,
     pub(crate) range_start: Option<String>,

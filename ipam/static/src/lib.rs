@@ -1,30 +1,62 @@
-//! The static plugin.
+//! static: hands out the addresses that its configuration, the network's user or the runtime names.
+//!
+//! Plugins that make interfaces run it as their `ipam` where addresses are planned by hand or by somebody above. It keeps
+//! no state and knows of nobody else: two attachments with one configuration get the same addresses.
 
-use cni_plugin::{Call, Plugin, Request, Result};
-use cni_types::{CniResult, SpecVersion};
+use cni_plugin::{Call, Error, Plugin, Request, Result};
+use cni_types::{CniResult, IpConfig, SpecVersion};
+
+mod config;
+
+pub use config::Config;
 
 /// The plugin's table of functions.
 pub const PLUGIN: Plugin<Config> =
-    Plugin { name: "static", versions: SpecVersion::ALL, config, add, check, del, gc, status };
+    Plugin { name: "static", versions: SpecVersion::ALL, config: Config::new, add, check, del, gc, status };
 
-/// The plugin's validated configuration.
-pub struct Config {}
+fn add(req: &Request<Config>) -> Result<CniResult> {
+    let settings = req.config.settings()?;
+    let ip = |&(address, gateway)| IpConfig { interface: None, address, gateway };
+    Ok(CniResult {
+        interfaces: Vec::new(),
+        ips: settings.addresses.iter().map(ip).collect(),
+        routes: settings.routes.clone(),
+        dns: settings.dns.clone(),
+    })
+}
 
-fn config(_call: &Call) -> Result<Config> {
-    todo!()
+/// Compares the gateways. An address that prevResult lacks is no error, as it is none for the reference: a later plugin of the
+/// chain may have put another result in its place, and the plugin that made the interface looks at what is really there.
+fn check(req: &Request<Config>) -> Result<()> {
+    let settings = req.config.settings()?;
+    let result = req.prev_result()?;
+    for (address, gateway) in &settings.addresses {
+        let Some(expected) = gateway else { continue };
+        let mut found = result.ips.iter().filter(|ip| ip.address.addr() == address.addr()).peekable();
+        let Some(first) = found.peek().map(|ip| ip.gateway) else { continue };
+        if !found.any(|ip| ip.gateway == Some(*expected)) {
+            let first = first.map_or("none".to_owned(), |gateway| gateway.to_string());
+            return Err(Error::failed(format!(
+                "gateway of address {} on interface {} is {first} in prevResult, {expected} in the configuration",
+                address.addr(),
+                req.attachment.ifname,
+            )));
+        }
+    }
+    Ok(())
 }
-fn add(_req: &Request<Config>) -> Result<CniResult> {
-    todo!()
-}
-fn check(_req: &Request<Config>) -> Result<()> {
-    todo!()
-}
+
+/// Nothing was taken, so there is nothing to give back.
 fn del(_req: &Request<Config>) -> Result<()> {
-    todo!()
+    Ok(())
 }
+
+/// Nothing is kept for any attachment, so nothing can be left over.
 fn gc(_call: &Call, _config: &Config) -> Result<()> {
-    todo!()
+    Ok(())
 }
-fn status(_call: &Call, _config: &Config) -> Result<()> {
-    todo!()
+
+/// Addresses do not run out here: an ADD succeeds whenever the configuration can be read.
+fn status(_call: &Call, config: &Config) -> Result<()> {
+    config.settings().map(|_| ())
 }
