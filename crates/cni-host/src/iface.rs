@@ -4,16 +4,13 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, NextHop, OperState, RouteSpec, Socket};
+use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, NextHop, RouteSpec, Socket};
 use ipnet::IpNet;
 
 use crate::{Error, Result, announce, sysctl_write};
 
 /// Duplicate address detection takes one to two seconds (RFC 4862: a random delay of up to one, then one of waiting).
 const DAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long announcements wait for the link to carry packets; a veth does within a millisecond.
-const CARRIER_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// RT_SCOPE_LINK of rtnetlink(7). Routes of this scope and narrower ones go to hosts on the link: they have no gateway.
 const SCOPE_LINK: u8 = 253;
@@ -64,25 +61,27 @@ impl IfaceConfig {
 /// routes (equal destinations become one multipath route) and announces the addresses.
 ///
 /// A step that fails ends it; the interface is the caller's to delete. Only announcements may fail unnoticed: they speed
-/// up what neighbours find out anyway.
+/// up what neighbours find out anyway. Behind a bridge they come too early, since its port forwards only some time after
+/// both ends are up: wait for that on the host's side, then [`announce`] once more.
 pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
     prepare_sysctls(ifname, config)?;
     let failed = |source| Error::Iface { op: "set up", ifname: ifname.to_owned(), source };
     // Opened before the changes whose effects it waits for.
-    let mut monitor = LinkMonitor::open().map_err(failed)?;
+    let monitor = (config.dad && config.first_ipv6().is_some()).then(LinkMonitor::open);
+    let monitor = monitor.transpose().map_err(failed)?;
     for (address, _) in &config.addresses {
         socket.addr_add(index, *address, AddrFlags { nodad: !config.dad }).map_err(failed)?;
     }
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     socket.link_change(index, &up).map_err(failed)?;
-    if config.dad && config.first_ipv6().is_some() {
+    if let Some(mut monitor) = monitor {
         let addrs = wait_for_dad(&mut monitor, socket, index, config).map_err(failed)?;
         refuse_duplicates(&addrs, ifname, config)?;
     }
     for route in &config.routes {
         socket.route_add_ecmp(&config.complete(route, index)).map_err(failed)?;
     }
-    announce_all(&mut monitor, socket, index, ifname, config);
+    announce_all(socket, index, ifname, config);
     Ok(())
 }
 
@@ -133,23 +132,12 @@ fn refuse_duplicates(addrs: &[Addr], ifname: &str, config: &IfaceConfig) -> Resu
     }
 }
 
-fn announce_all(
-    monitor: &mut LinkMonitor,
-    socket: &mut Socket,
-    index: u32,
-    ifname: &str,
-    config: &IfaceConfig,
-) {
+fn announce_all(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) {
     if config.addresses.is_empty() {
         return;
     }
-    // A bridge forwards from a port only once the kernel's link watch has seen its carrier. It sees both ends of a veth in
-    // one go under the rtnl lock, which asking for a link takes too: when this end is seen to be up, the other is.
-    let is_up = |link: &Link| link.operstate == OperState::Up;
-    let link =
-        monitor.wait_link(socket, index, CARRIER_TIMEOUT, is_up).or_else(|_| socket.link_by_index(index));
-    let Ok(link) = link else { return };
-    let Some(mac) = link.mac else { return };
+    // Without a hardware address (a tunnel) there is nothing to announce.
+    let Ok(Link { mac: Some(mac), .. }) = socket.link_by_index(index) else { return };
     for (address, _) in &config.addresses {
         let _ = announce(ifname, index, mac, address.addr());
     }

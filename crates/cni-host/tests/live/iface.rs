@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use cni_host::{Error, IfaceConfig, NetNs, check_iface, configure_iface, sysctl_read, sysctl_write};
-use cni_netlink::{Link, NextHop, RouteSpec, Socket};
+use cni_host::{
+    Error, IfaceConfig, NetNs, announce, check_iface, configure_iface, sysctl_read, sysctl_write,
+};
+use cni_netlink::{Link, LinkChange, LinkMonitor, MacAddr, NextHop, OperState, RouteSpec, Socket};
 
 use crate::{bridge, give_addresses, on_private_host, plug, reaches, udp};
 
@@ -69,7 +71,7 @@ fn addresses_of_both_families_carry_packets_at_once() {
 }
 
 /// cni#84: the address was another container's a moment ago, and a neighbour still knows that one's hardware address. By
-/// a bridge, whose port forwards only some time after both ends are up.
+/// a bridge, whose port forwards only some time after both ends are up: announced again when it does.
 #[test]
 fn cni_84_a_reused_address_is_known_by_neighbours_at_once() {
     with_container(|host, br0, first, eth0| {
@@ -82,6 +84,7 @@ fn cni_84_a_reused_address_is_known_by_neighbours_at_once() {
             assert!(reaches(client, &udp(&first, ip(address)), SOON), "first {address}");
         }
 
+        let mut monitor = LinkMonitor::open().unwrap();
         let mut before = "veth1".to_owned();
         for round in 0..10 {
             let gone = host.link_by_name(&before).unwrap();
@@ -89,13 +92,44 @@ fn cni_84_a_reused_address_is_known_by_neighbours_at_once() {
             before = format!("veth1{round}");
             let (next, eth0) = plug(host, br0, &before);
             configure(&next, &eth0, &config).unwrap();
+            let port = host.link_by_name(&before).unwrap().index;
+            let is_up = |link: &Link| link.operstate == OperState::Up;
+            monitor.wait_link(host, port, SOON, is_up).unwrap();
             for (address, client) in &clients {
+                next.run(|| announce("eth0", eth0.index, eth0.mac.unwrap(), ip(address))).unwrap().unwrap();
                 // A neighbour that was not told asks again only after seconds.
                 assert!(
                     reaches(client, &udp(&next, ip(address)), Duration::from_millis(700)),
                     "{round} {address}"
                 );
             }
+        }
+    });
+}
+
+/// The kernel announces only when a link comes up, or changes its hardware address.
+#[test]
+fn addresses_on_a_link_that_is_up_already_are_announced() {
+    with_container(|host, br0, netns, eth0| {
+        let (peer, _) = plug(host, br0, "veth2");
+        give_addresses(&peer, &["10.1.0.2/16", "fd00::2/64"]);
+        let config = config(&[("10.1.0.5/16", None), ("fd00::5/64", None)], vec![]);
+        give_addresses(&netns, &["10.1.0.5/16", "fd00::5/64"]);
+        let clients = [("10.1.0.5", udp(&peer, ip("10.1.0.2"))), ("fd00::5", udp(&peer, ip("fd00::2")))];
+        for (address, client) in &clients {
+            assert!(reaches(client, &udp(&netns, ip(address)), SOON), "before, {address}");
+        }
+
+        let mut socket = netns.socket().unwrap();
+        for (address, _) in &config.addresses {
+            socket.addr_del(eth0.index, *address).unwrap();
+        }
+        let change = LinkChange { mac: Some(MacAddr::random()), ..LinkChange::default() };
+        socket.link_change(eth0.index, &change).unwrap();
+        configure(&netns, &eth0, &config).unwrap();
+        for (address, client) in &clients {
+            let within = Duration::from_millis(700);
+            assert!(reaches(client, &udp(&netns, ip(address)), within), "after, {address}");
         }
     });
 }

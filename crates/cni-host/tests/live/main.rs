@@ -3,6 +3,8 @@
 //! Needs CAP_SYS_ADMIN (root, or the user namespace that `cargo xtask test` enters). Without it a test says on standard
 //! error that it was skipped.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 mod announce;
 mod iface;
 mod netns;
@@ -22,19 +24,21 @@ use nix::sched::CloneFlags;
 
 /// Runs a test on a thread with a network namespace of its own, its "host".
 fn on_private_host(test: impl FnOnce() + Send) {
+    let caller = thread::current();
     thread::scope(|scope| {
         let thread = scope.spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
             Ok(()) => test(),
-            // Not eprintln: the test harness swallows that.
-            Err(error) => writeln!(
-                io::stderr(),
-                "SKIPPED {}: cannot make a network namespace: {error}; run it by `cargo xtask test`, or as root",
-                thread::current().name().unwrap_or("a test")
-            )
-            .unwrap(),
+            Err(error) => skipped(caller.name().unwrap_or("a test"), error),
         });
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
+}
+
+fn skipped(test: &str, error: nix::Error) {
+    // Not eprintln: the harness swallows that of a test that passes.
+    let mut stderr = io::stderr();
+    let hint = "run it by `cargo xtask test`, or as root";
+    writeln!(stderr, "SKIPPED {test}: cannot make a network namespace: {error}; {hint}").unwrap();
 }
 
 #[allow(clippy::disallowed_methods, reason = "a private host for a test")]

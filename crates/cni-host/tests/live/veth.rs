@@ -106,7 +106,7 @@ fn a_link_of_the_same_name_but_another_owner_is_not_touched() {
 fn a_failure_leaves_nothing() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
-        // No such master fails the first message; an owner that no alias can hold, the last one.
+        // The first message, refused for its master and for its name; the last one, for settings of a port that is none.
         let master = NewVethPair { master: Some(9999), ..plain(&netns, &owner) };
         assert!(veth_add(&mut host, &master).is_err());
         let unnameable = Owner { ifname: "eth0:1".into(), ..owner.clone() };
