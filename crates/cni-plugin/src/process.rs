@@ -25,8 +25,10 @@ pub(crate) fn run(answer: impl FnOnce(&Vars, &mut dyn std::io::Read) -> Answer) 
 }
 
 fn print(json: &serde_json::Value, code: ExitCode) -> ExitCode {
+    // As one text: standard output writes line by line what is formatted into it.
+    let text = format!("{json:#}\n");
     let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{json:#}").and_then(|()| stdout.flush()) {
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => code,
         Err(error) => {
             log::warn(format_args!("cannot write the answer to standard output: {error}"));
