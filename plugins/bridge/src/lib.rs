@@ -1,30 +1,284 @@
-//! The bridge plugin.
+//! The `bridge` plugin: connects a container to a Linux bridge on the host by a veth pair, whose near end is a port of the
+//! bridge. First in its chain; IPAM gives addresses and routes, and with `isGateway` the bridge is the containers'
+//! gateway.
+//!
+//! What belongs to one attachment is the veth pair and the lease. The near end's name and alias are derived from
+//! (network, container ID, interface), so that DEL and GC find it without the container's namespace. What is shared
+//! stays: the bridge, its addresses, the gateway's interface in a VLAN, forwarding.
 
-use cni_plugin::{Call, Plugin, Request, Result};
-use cni_types::{CniResult, SpecVersion};
+use std::time::Duration;
+
+use cni_host::{IfaceConfig, NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add, veth_del};
+use cni_netlink::{Link, LinkChange, LinkMonitor, NextHop, OperState, RouteSpec, Socket};
+use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
+use cni_types::{CniResult, ErrorCode, Interface, IpConfig, Route, SpecVersion, ValidAttachments};
+
+mod bridge_dev;
+mod check;
+mod config;
+mod gateway;
+mod leftovers;
+mod vlan;
+
+use bridge_dev::Bridge;
+pub use config::Wire;
+use config::{Config, Layer};
+use gateway::Carrier;
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Config> =
-    Plugin { name: "bridge", versions: SpecVersion::ALL, config, add, check, del, gc, status };
+pub const PLUGIN: Plugin<Wire> = Plugin {
+    name: "bridge",
+    versions: SpecVersion::ALL,
+    config: Wire::read,
+    add,
+    check: check::check,
+    del,
+    gc,
+    status,
+};
 
-/// The plugin's validated configuration.
-pub struct Config {}
+/// How long a port may take to carry packets. A veth needs milliseconds.
+const PORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-fn config(_call: &Call) -> Result<Config> {
-    todo!()
+/// How often an ADD makes the bridge anew when another ADD, which had made it, failed and took it away.
+const BRIDGE_TRIES: u32 = 5;
+
+fn add(req: &Request<Wire>) -> Result<CniResult> {
+    let config = Config::new(&req.config, &req.call)?;
+    config::refuse_unsupported(&req.config)?;
+    let owner = owner(req);
+    let netns = NetNs::open(req.netns()?)?;
+    let mut inside = netns.socket()?;
+    let mut host = Socket::open()?;
+    // Before IPAM: an address given out for nothing would have to be taken back.
+    expect_free(&mut inside, &netns, &owner.ifname)?;
+
+    let mut undo = Undo::default();
+    let mut result = CniResult::default();
+    if config.layer == Layer::Three {
+        result = req.ipam_add()?;
+        undo.push("release the IPAM lease", || req.ipam_del());
+        if result.ips.is_empty() {
+            return Err(Error::failed("the IPAM plugin's result has no address"));
+        }
+    }
+    let gateways = gateway::plan(&mut result, &config)?;
+
+    let mut monitor = LinkMonitor::open()?;
+    let (bridge, pair) = connect(&mut host, &netns, &owner, &config, &mut undo)?;
+    if let Some(vlans) = &config.vlans {
+        log::step("set the port's VLANs", || vlans.assign(&mut host, &pair.host))?;
+    }
+    set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result, &config)?;
+    let port = wait_for_port(&mut host, &mut monitor, &bridge, &pair, &config)?;
+    let vlan_gateway = set_up_gateways(&mut host, &bridge, &pair, &gateways, &config, &mut undo)?;
+
+    let bridge = host.link_by_index(bridge.index)?;
+    let container = Interface {
+        name: owner.ifname.clone(),
+        mac: Some(pair.peer_mac.to_string()),
+        mtu: Some(port.mtu),
+        sandbox: Some(req.netns()?.to_owned()),
+        ..Interface::default()
+    };
+    result.interfaces = vec![on_host(&bridge), on_host(&port), container];
+    result.interfaces.extend(vlan_gateway.as_ref().map(on_host));
+    if let Some(dns) = config.dns {
+        result.dns = dns;
+    }
+    undo.commit();
+    Ok(result)
 }
-fn add(_req: &Request<Config>) -> Result<CniResult> {
-    todo!()
+
+fn del(req: &Request<Wire>) -> Result<()> {
+    let owner = owner(req);
+    let on_host = log::step("delete the veth pair", || Ok(veth_del(&mut Socket::open()?, &owner).map(drop)?));
+    let inside = log::step("delete the interface in the container", || leftovers::delete_inside(req));
+    // Last, when nothing uses the address any more.
+    let lease = req.ipam_del();
+    leftovers::all([on_host, inside, lease])
 }
-fn check(_req: &Request<Config>) -> Result<()> {
-    todo!()
+
+fn gc(call: &Call, _: &Wire) -> Result<()> {
+    let ValidAttachments::Known(valid) = &call.conf.valid_attachments else { return Ok(()) };
+    let links = log::step("delete the veth pairs of no attachment", || leftovers::collect(call, valid));
+    leftovers::all([links, call.ipam_gc()])
 }
-fn del(_req: &Request<Config>) -> Result<()> {
-    todo!()
+
+fn status(call: &Call, wire: &Wire) -> Result<()> {
+    let config = Config::new(wire, call)?;
+    config::refuse_unsupported(wire)?;
+    match Socket::open()?.link_by_name(config.bridge.as_str()) {
+        Ok(link) => bridge_dev::expect_bridge(&link)
+            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?,
+        // The first ADD makes it.
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error.into()),
+    }
+    call.ipam_status()
 }
-fn gc(_call: &Call, _config: &Config) -> Result<()> {
-    todo!()
+
+fn owner(req: &Request<Wire>) -> Owner {
+    Owner {
+        network: req.network().to_owned(),
+        container_id: req.attachment.container_id.as_str().to_owned(),
+        ifname: req.attachment.ifname.as_str().to_owned(),
+    }
 }
-fn status(_call: &Call, _config: &Config) -> Result<()> {
-    todo!()
+
+fn on_host(link: &Link) -> Interface {
+    Interface {
+        name: link.name.clone(),
+        mac: link.mac.map(|mac| mac.to_string()),
+        mtu: Some(link.mtu),
+        ..Interface::default()
+    }
+}
+
+fn expect_free(inside: &mut Socket, netns: &NetNs, ifname: &str) -> Result<()> {
+    match inside.link_by_name(ifname) {
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => {
+            let netns = netns.path().display();
+            Err(Error::failed(format!(
+                "cannot add {ifname} to {netns}: an interface of that name already exists"
+            )))
+        }
+    }
+}
+
+/// The bridge and a port of it for this attachment. Between finding the bridge and making the port, a failing ADD that
+/// had made the bridge may remove it; then both are done again.
+fn connect(
+    host: &mut Socket,
+    netns: &NetNs,
+    owner: &Owner,
+    config: &Config,
+    undo: &mut Undo<'_>,
+) -> Result<(Link, VethPair)> {
+    let mut tries = 1;
+    loop {
+        let Bridge { link: bridge, created } =
+            log::step("set up the bridge", || bridge_dev::ensure(host, config))?;
+        if created {
+            let index = bridge.index;
+            undo.push("remove the bridge", move || bridge_dev::remove_unused(index));
+        }
+        let new = NewVethPair {
+            netns,
+            owner,
+            mac: config.mac,
+            mtu: config.mtu.map(Into::into),
+            master: Some(bridge.index),
+            port: Some(config.port),
+        };
+        match log::step("make the veth pair", || veth_add(host, &new)) {
+            Ok(pair) => {
+                let owner = owner.clone();
+                undo.push("delete the veth pair", move || {
+                    Ok(veth_del(&mut Socket::open()?, &owner).map(drop)?)
+                });
+                return Ok((bridge, pair));
+            }
+            Err(error) if tries == BRIDGE_TRIES || !is_gone(host, &bridge) => return Err(error.into()),
+            Err(_) => tries += 1,
+        }
+    }
+}
+
+fn is_gone(host: &mut Socket, link: &Link) -> bool {
+    host.link_by_index(link.index).is_err_and(|error| error.is_not_found())
+}
+
+fn set_up_inside(
+    netns: &NetNs,
+    inside: &mut Socket,
+    pair: &VethPair,
+    ifname: &str,
+    result: &CniResult,
+    config: &Config,
+) -> Result<()> {
+    let index = pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))?;
+    let what = || format!("cannot set up {ifname} in {}", netns.path().display());
+    match config.layer {
+        Layer::Three => {
+            let wanted = iface_config(&result.ips, &result.routes, config.dad);
+            log::step("configure the container's interface", || {
+                netns.run(|| configure_iface(inside, index, ifname, &wanted))?
+            })
+            .with_context(what)
+        }
+        Layer::Two => inside
+            .link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() })
+            .with_context(what),
+        Layer::Untouched => Ok(()),
+    }
+}
+
+/// What IPAM's result, or the previous one, asks for on the container's interface.
+fn iface_config<'a>(ips: impl IntoIterator<Item = &'a IpConfig>, routes: &[Route], dad: bool) -> IfaceConfig {
+    let route = |route: &Route| RouteSpec {
+        dst: route.dst.trunc(),
+        next_hops: vec![NextHop { index: 0, gateway: route.gw }],
+        metric: route.priority,
+        table: route.table,
+        scope: route.scope,
+        mtu: route.mtu,
+        advmss: route.advmss,
+    };
+    IfaceConfig {
+        addresses: ips.into_iter().map(|ip| (ip.address, ip.gateway)).collect(),
+        routes: routes.iter().map(route).collect(),
+        dad,
+    }
+}
+
+/// The port as it is once it forwards packets; with the container's end left down, as it is.
+fn wait_for_port(
+    host: &mut Socket,
+    monitor: &mut LinkMonitor,
+    bridge: &Link,
+    pair: &VethPair,
+    config: &Config,
+) -> Result<Link> {
+    let index = pair.host.index;
+    let port = match config.layer {
+        Layer::Untouched => host.link_by_index(index)?,
+        Layer::Two | Layer::Three => log::step("wait for the port", || {
+            monitor.wait_link(host, index, PORT_TIMEOUT, |link| link.operstate == OperState::Up)
+        })
+        .with_context(|| format!("cannot bring up port {} of {}", pair.host.name, bridge.name))?,
+    };
+    // A failing ADD that had made the bridge can have removed it in the instant after it had looked for ports.
+    if port.master != Some(bridge.index) {
+        return Err(Error::failed(format!(
+            "{} is no port of {} any more: somebody removed it",
+            port.name, bridge.name
+        )));
+    }
+    Ok(port)
+}
+
+/// Makes the host the containers' gateway: forwarding first, so that nothing is left to fail after the addresses are
+/// set. Returns the gateway's interface when it is not the bridge itself.
+fn set_up_gateways(
+    host: &mut Socket,
+    bridge: &Link,
+    pair: &VethPair,
+    gateways: &[ipnet::IpNet],
+    config: &Config,
+    undo: &mut Undo<'_>,
+) -> Result<Option<Link>> {
+    if gateways.is_empty() {
+        return Ok(None);
+    }
+    gateway::enable_forwarding(gateways)?;
+    let port = pair.host.index;
+    let in_vlan = vlan::ensure_gateway_link(host, bridge, port, config, undo)?;
+    let link = in_vlan.as_ref().unwrap_or(bridge);
+    let own_ports = [port, in_vlan.as_ref().and_then(|link| link.peer).unwrap_or(port)];
+    let carrier = Carrier { link, bridge: bridge.index, ports: own_ports };
+    log::step("set the gateway's addresses", || gateway::ensure(host, &carrier, gateways, config, undo))?;
+    Ok(in_vlan)
 }

@@ -1,0 +1,85 @@
+//! Removing what attachments left: the container's side for DEL, what no attachment owns for GC.
+
+use cni_host::{NetNs, Owner};
+use cni_netlink::Socket;
+use cni_plugin::{Call, Error, Request, Result};
+use cni_types::GcAttachment;
+
+use crate::config::Wire;
+
+/// Deletes the pair whose far end is the container's interface, when the reference made it: its near end has a random
+/// name, so only the container's namespace tells which it is. A namespace that is gone took its interfaces along.
+pub(crate) fn delete_inside(req: &Request<Wire>) -> Result<()> {
+    let Some(path) = &req.attachment.netns else { return Ok(()) };
+    let netns = match NetNs::open(path) {
+        Ok(netns) => netns,
+        Err(error) if error.is_netns_gone() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut inside = netns.socket()?;
+    let link = match inside.link_by_name(req.attachment.ifname.as_str()) {
+        Ok(link) => link,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if link.kind == "veth" && is_unowned_pair(&mut Socket::open()?, link.index, link.peer)? {
+        return absent_is_fine(inside.link_del(link.index));
+    }
+    Ok(())
+}
+
+/// Whether the container's interface is one end of a pair whose other end is on this host and carries no owner of
+/// ours. Ours was deleted by its owner already: one that is still there is another attachment's, or not this plugin's at all.
+fn is_unowned_pair(host: &mut Socket, inside: u32, near: Option<u32>) -> Result<bool> {
+    let Some(near) = near else { return Ok(false) };
+    match host.link_by_index(near) {
+        Ok(near) => Ok(near.kind == "veth"
+            && near.peer == Some(inside)
+            && near.peer_netnsid.is_some()
+            && near.alias.as_deref().is_none_or(str::is_empty)),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Deletes the near ends whose alias says that they are of this network, and that no valid attachment owns.
+pub(crate) fn collect(call: &Call, valid: &[GcAttachment]) -> Result<()> {
+    let network = call.conf.name.as_str();
+    let owners: Vec<Owner> = valid
+        .iter()
+        .map(|attachment| Owner {
+            network: network.to_owned(),
+            container_id: attachment.container_id.clone(),
+            ifname: attachment.ifname.clone(),
+        })
+        .collect();
+    let mut host = Socket::open()?;
+    let mut outcomes = Vec::new();
+    for link in host.link_dump(Some("veth"))? {
+        let Some(alias) = link.alias.as_deref() else { continue };
+        if Owner::is_of_network(alias, network) && !owners.iter().any(|owner| owner.owns(alias)) {
+            outcomes.push(absent_is_fine(host.link_del(link.index)));
+        }
+    }
+    all(outcomes)
+}
+
+/// Somebody else may have removed it in between.
+pub(crate) fn absent_is_fine(result: cni_netlink::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if !error.is_not_found() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// All errors as one, with the first one's code, so that no step keeps another from being tried.
+pub(crate) fn all(outcomes: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+    let errors: Vec<Error> = outcomes.into_iter().filter_map(Result::err).collect();
+    match &errors[..] {
+        [] => Ok(()),
+        [first, ..] => {
+            let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            Err(Error::new(first.code(), text.join("; ")))
+        }
+    }
+}
