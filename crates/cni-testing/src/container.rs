@@ -71,17 +71,17 @@ impl Container {
         self.run(|| EchoServer::start(addr))
     }
 
-    /// Sends a message over TCP from inside and returns the echo, or what went wrong. Waits a second at most.
+    /// Sends a message over TCP from inside and returns the echo, or what went wrong. Waits some seconds at most.
     pub fn echo_tcp(&self, to: SocketAddr, message: &str) -> Result<String, String> {
         self.run(|| echo::tcp(to, message)).map_err(|error| format!("tcp {to}: {error}"))
     }
 
-    /// Sends a message over UDP from inside and returns the echo, or what went wrong. Waits a second at most.
+    /// Sends a message over UDP from inside and returns the echo, or what went wrong. Waits some seconds at most.
     pub fn echo_udp(&self, to: SocketAddr, message: &str) -> Result<String, String> {
         self.run(|| echo::udp(to, message)).map_err(|error| format!("udp {to}: {error}"))
     }
 
-    /// Whether one ICMP echo of an own raw socket is answered within a second.
+    /// Whether one ICMP echo of an own raw socket is answered within some seconds.
     pub fn ping(&self, to: IpAddr) -> bool {
         self.run(|| ping::ping(to))
     }

@@ -5,12 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream,
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
-/// Longer than any delay that a private host has by itself; address resolution takes its share on the first packet.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A running echo server; stops when dropped.
 #[derive(Debug)]
@@ -72,7 +68,7 @@ fn serve(tcp: &TcpListener, udp: &UdpSocket, stopped: &UnixStream) {
 
 fn answer_stream(tcp: &TcpListener) -> io::Result<()> {
     let (mut stream, peer) = tcp.accept()?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(crate::PATIENCE))?;
     let mut message = Vec::new();
     stream.read_to_end(&mut message)?;
     stream.write_all(&answer(peer, &message))
@@ -91,8 +87,8 @@ fn answer(peer: SocketAddr, message: &[u8]) -> Vec<u8> {
 
 /// Sends a message from the calling thread's namespace and returns the answer.
 pub(crate) fn tcp(to: SocketAddr, message: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&to, crate::PATIENCE)?;
+    stream.set_read_timeout(Some(crate::PATIENCE))?;
     stream.write_all(message.as_bytes())?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
@@ -107,7 +103,7 @@ pub(crate) fn udp(to: SocketAddr, message: &str) -> io::Result<String> {
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(crate::PATIENCE))?;
     // Connected, so that a port where nobody listens is an error at once, and strangers are not heard.
     socket.connect(to)?;
     socket.send(message.as_bytes())?;

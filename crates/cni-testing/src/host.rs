@@ -41,6 +41,12 @@ impl Host {
         Container::new(id, &self.root.path().join("netns"))
     }
 
+    /// Puts an empty file system over folders of the machine, for this host and what it starts from now on: for
+    /// programs that keep state where nobody can tell them otherwise.
+    pub fn hide(&self, folders: &[&str]) {
+        namespace::hide(folders);
+    }
+
     /// The folder of the executables under test: beside the test's own, or `CNI_TESTING_BIN` when set.
     pub fn bin_dir(&self) -> PathBuf {
         run::bin_dir()
@@ -62,7 +68,7 @@ impl Host {
         snapshot
     }
 
-    /// Whether one ICMP echo from the host is answered within a second.
+    /// Whether one ICMP echo from the host is answered within some seconds.
     pub fn ping(&self, to: std::net::IpAddr) -> bool {
         crate::ping::ping(to)
     }

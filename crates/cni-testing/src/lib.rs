@@ -15,6 +15,8 @@ mod outcome;
 mod ping;
 mod run;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use container::Container;
 pub use echo::EchoServer;
@@ -22,3 +24,8 @@ pub use host::Host;
 pub use outcome::Outcome;
 pub use run::PluginRun;
 pub use snapshot::Snapshot;
+
+/// How long an answer is waited for. The kernel repeats a lost neighbour solicitation after a second, and one may get lost
+/// on an interface that is young: the group that it is sent to is joined by a work queue (net/ipv6/addrconf.c,
+/// addrconf_dad_work), and until the carrier has been noticed nothing is sent (net/core/link_watch.c).
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(2500);

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::thread;
 
+use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 
 /// Moves the calling thread into a fresh network namespace. It cannot go back.
@@ -14,6 +15,21 @@ pub(crate) fn enter_fresh() {
             "cannot make a network namespace: {error} (needs root or a user namespace: run `cargo xtask test`)"
         )
     });
+}
+
+/// Gives the calling thread mounts of its own, with an empty file system over each of these folders.
+#[allow(clippy::disallowed_methods, reason = "the private host is made here, and nowhere else")]
+pub(crate) fn hide(folders: &[&str]) {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS)
+        .unwrap_or_else(|error| panic!("cannot make a mount namespace: {error}"));
+    let none = None::<&str>;
+    // Else what is mounted here would show on the machine.
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .unwrap_or_else(|error| panic!("cannot make the mounts private: {error}"));
+    for folder in folders {
+        mount(Some("tmpfs"), *folder, Some("tmpfs"), MsFlags::empty(), none)
+            .unwrap_or_else(|error| panic!("cannot mount an empty file system over {folder}: {error}"));
+    }
 }
 
 /// The calling thread's network namespace, held open. Not by `/proc/self`, which is the first thread's.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -12,9 +12,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Sends one echo request from the calling thread's namespace; whether its answer comes within a second. A network
+/// Sends one echo request from the calling thread's namespace; whether its answer comes in time. A network
 /// that refuses to send (no route, no such neighbour) is an answer too: no.
 ///
 /// Panics when there can be no raw socket at all.
@@ -28,7 +26,7 @@ pub(crate) fn ping(to: IpAddr) -> bool {
         .unwrap_or_else(|error| panic!("cannot open a raw ICMP socket: {error}"));
     let request = request(to, COUNT.fetch_add(1, Ordering::Relaxed));
     match send(&socket, to, &request) {
-        Ok(_) => answered(&socket, &request, to, Instant::now() + PATIENCE),
+        Ok(_) => answered(&socket, &request, to, Instant::now() + crate::PATIENCE),
         Err(_) => false,
     }
 }

@@ -23,14 +23,12 @@ impl Snapshot {
         let names: HashMap<u32, &str> = links.iter().map(|link| (link.index, link.name.as_str())).collect();
         let mut lines = Vec::new();
         for link in &links {
-            lines.push(describe_link(link, &names));
-            let addresses = socket.addr_dump(link.index).expect("cannot dump the addresses");
-            let addresses =
-                addresses.iter().map(|addr| addr.address).filter(|net| !is_link_local(net.addr()));
-            lines.extend(addresses.map(|address| format!("address {} {address}", link.name)));
-            let routes = socket.route_dump(link.index, None).expect("cannot dump the routes");
-            let routes = routes.iter().filter(|route| !is_link_local(route.dst.addr()));
-            lines.extend(routes.map(|route| describe_route(route, &names)));
+            match describe_on(&mut socket, link, &names) {
+                Ok(described) => lines.extend(described),
+                // Gone since it was listed, as links of a namespace that has just been closed are.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => panic!("cannot look at {}: {error}", link.name),
+            }
         }
         lines.sort();
         // A multipath route is found once for each of its links.
@@ -77,6 +75,22 @@ impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
+}
+
+/// A link with its addresses and routes.
+fn describe_on(
+    socket: &mut Socket,
+    link: &Link,
+    names: &HashMap<u32, &str>,
+) -> cni_netlink::Result<Vec<String>> {
+    let mut lines = vec![describe_link(link, names)];
+    let addresses = socket.addr_dump(link.index)?.into_iter().map(|addr| addr.address);
+    let addresses = addresses.filter(|address| !is_link_local(address.addr()));
+    lines.extend(addresses.map(|address| format!("address {} {address}", link.name)));
+    let routes = socket.route_dump(link.index, None)?.into_iter();
+    let routes = routes.filter(|route| !is_link_local(route.dst.addr()));
+    lines.extend(routes.map(|route| describe_route(&route, names)));
+    Ok(lines)
 }
 
 fn describe_link(link: &Link, names: &HashMap<u32, &str>) -> String {

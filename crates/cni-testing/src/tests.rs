@@ -1,0 +1,156 @@
+//! The fixtures themselves: a test that relies on them must not pass because they see nothing.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+use cni_host::NetNs;
+use cni_netlink::{AddrFlags, LinkChange, MacAddr, NewVeth, Socket};
+
+use crate::{Container, Host, Snapshot};
+
+/// Connects container and host by a veth pair: `near` on the host, eth0 inside, `.1` and `.2` of 10.9.0.0/24 and fd09::/64.
+fn connect(container: &Container, near: &str) {
+    let mut host = Socket::open().unwrap();
+    let veth = NewVeth {
+        name: near,
+        mac: MacAddr::random(),
+        master: None,
+        peer_name: "eth0",
+        peer_mac: MacAddr::random(),
+        peer_netns: Some(std::os::fd::AsFd::as_fd(container.ns())),
+        mtu: None,
+    };
+    host.link_add_veth(&veth).unwrap();
+    let mut inside = container.ns().socket().unwrap();
+    for (socket, name, last) in [(&mut host, near, 1), (&mut inside, "eth0", 2)] {
+        let index = socket.link_by_name(name).unwrap().index;
+        socket.link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
+        for address in [format!("10.9.0.{last}/24"), format!("fd09::{last}/64")] {
+            socket.addr_add(index, address.parse().unwrap(), AddrFlags { nodad: true }).unwrap();
+        }
+    }
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn the_host_is_not_the_machine_and_its_lo_is_up() {
+    let machine = NetNs::current().unwrap();
+    let host = Host::new();
+    assert!(!NetNs::current().unwrap().is_same(&machine).unwrap());
+    assert!(host.ping(address("127.0.0.1")));
+    assert!(host.ping(address("::1")));
+    assert!(!host.ping(address("10.9.0.2")), "there is no way there");
+    let links: Vec<_> = host.snapshot().0.into_iter().filter(|line| line.starts_with("link ")).collect();
+    assert_eq!(links, [r#"link lo kind "" mtu 65536 up"#]);
+}
+
+#[test]
+fn packets_go_between_container_and_host_and_only_there() {
+    let host = Host::new();
+    let (near, far) = (host.container("near"), host.container("far"));
+    connect(&near, "veth0");
+    for there in ["10.9.0.2", "fd09::2"] {
+        assert!(host.ping(address(there)), "{there}");
+        assert!(!far.ping(address(there)), "{there} from a container that is not connected");
+    }
+    assert!(near.ping(address("10.9.0.1")));
+    assert!(!near.ping(address("10.9.0.77")), "nobody is there");
+}
+
+#[test]
+fn an_echo_names_its_sender_until_the_server_is_dropped() {
+    let host = Host::new();
+    let container = host.container("c");
+    connect(&container, "veth0");
+    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    let mut inside = container.ns().socket().unwrap();
+    let lo = inside.link_by_name("lo").unwrap().index;
+    inside.link_change(lo, &up).unwrap();
+    for there in ["10.9.0.2:7", "[fd09::2]:7"] {
+        let there: SocketAddr = there.parse().unwrap();
+        let server = container.serve(there);
+        for answer in [container.echo_tcp(there, "hello"), container.echo_udp(there, "hello")] {
+            let answer = answer.unwrap();
+            let (peer, message) = answer.split_once(' ').unwrap();
+            assert_eq!(peer.parse::<SocketAddr>().unwrap().ip(), there.ip());
+            assert_eq!(message, "hello");
+        }
+        drop(server);
+        assert!(container.echo_tcp(there, "hello").unwrap_err().contains("refused"));
+        assert!(container.echo_udp(there, "hello").is_err());
+    }
+}
+
+#[test]
+fn a_killed_container_is_gone_by_its_name_and_its_links_with_it() {
+    let host = Host::new();
+    let before = host.snapshot();
+    let mut container = host.container("c");
+    connect(&container, "veth0");
+    assert!(NetNs::open(container.netns()).is_ok());
+    container.kill();
+    assert!(NetNs::open(container.netns()).unwrap_err().is_netns_gone());
+    container.kill();
+    // The kernel cleans up on its own time (net/core/net_namespace.c, cleanup_net).
+    let gone = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        host.snapshot() == before
+    });
+    assert!(gone, "still there: {}", host.snapshot());
+}
+
+#[test]
+fn a_snapshot_tells_links_addresses_routes_and_files() {
+    let host = Host::new();
+    let container = host.container("c");
+    let (before, inside_before) = (host.snapshot(), container.snapshot());
+    before.assert_same(&host.snapshot());
+    connect(&container, "veth0");
+    fs::create_dir(host.dir().join("leases")).unwrap();
+    fs::write(host.dir().join("leases/10.9.0.2"), "c\r\neth0").unwrap();
+
+    let after = host.snapshot();
+    let new: Vec<&str> = after.0.iter().filter(|line| !before.0.contains(line)).map(String::as_str).collect();
+    for expected in [
+        "address veth0 10.9.0.1/24",
+        "address veth0 fd09::1/64",
+        "link veth0 kind \"veth\" mtu 1500 up",
+        "route 10.9.0.0/24 dev veth0",
+        "folder leases 0755",
+        "file leases/10.9.0.2 0644 \"c\\r\\neth0\"",
+    ] {
+        assert!(new.contains(&expected), "{expected} is not in {new:#?}");
+    }
+    let panic = catch_unwind(AssertUnwindSafe(|| after.assert_same(&before))).unwrap_err();
+    let message = panic.downcast_ref::<String>().unwrap();
+    assert!(message.contains("+ address veth0 10.9.0.1/24"), "{message}");
+    assert!(!message.contains("link lo"), "only what differs is shown: {message}");
+
+    let lines = |snapshot: &Snapshot| snapshot.to_string();
+    assert!(lines(&container.snapshot()).contains("address eth0 10.9.0.2/24"));
+    assert!(!lines(&inside_before).contains("eth0"));
+    assert!(!lines(&after.without("veth0")).contains("10.9.0.1"));
+}
+
+#[test]
+fn what_is_hidden_is_hidden_for_this_host_only() {
+    let host = Host::new();
+    host.hide(&["/var/lib"]);
+    assert_eq!(fs::read_dir("/var/lib").unwrap().count(), 0);
+    fs::write("/var/lib/only-here", "").unwrap();
+    let root = format!("/proc/{}/root/var/lib/only-here", std::process::id());
+    assert!(!Path::new(&root).exists(), "the process's other threads see the machine's folder");
+}
+
+#[test]
+fn a_missing_executable_names_the_command_that_builds_it() {
+    let host = Host::new();
+    let panic = catch_unwind(AssertUnwindSafe(|| host.plugin("no-such-plugin"))).unwrap_err();
+    assert!(panic.downcast_ref::<String>().unwrap().contains("cargo xtask test"));
+}
