@@ -2,14 +2,21 @@
 
 /// Why `CNI_ARGS` was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum ArgsError {
+    /// A piece between semicolons is not `KEY=value`.
     #[error("invalid pair {0:?} in CNI_ARGS")]
     InvalidPair(String),
+    /// These keys mean nothing to the plugin.
     #[error("unknown arguments {0:?} in CNI_ARGS (IgnoreUnknown=1 allows them)")]
     Unknown(Vec<String>),
+    /// A key's value cannot be read; for `IgnoreUnknown`, and for plugins to use for their own keys.
     #[error("invalid value {value:?} for {key} in CNI_ARGS")]
-    InvalidValue { key: String, value: String },
+    InvalidValue {
+        /// The key.
+        key: String,
+        /// Its text.
+        value: String,
+    },
 }
 
 /// The pairs of `CNI_ARGS`, in order.

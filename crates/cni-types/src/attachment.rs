@@ -18,9 +18,10 @@ pub struct GcAttachment {
 /// `cni.dev/valid-attachments`, or `cni.dev/attachments` as older runtimes send it. An absent or `null` key
 /// says nothing about what is in use, so GC keeps everything; an empty list says that nothing is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum ValidAttachments {
+    /// Nothing is known: keep all.
     Unknown,
+    /// These are in use; whatever else the network has may go.
     Known(Vec<GcAttachment>),
 }
 

@@ -1,4 +1,7 @@
 //! Capability arguments: what a runtime puts under `runtimeConfig` (CONVENTIONS.md of the specification).
+//!
+//! Only those that are structures have a type here: `portMappings` and `bandwidth`. `mac`, `deviceID`, `infinibandGUID`
+//! and `cgroupPath` are strings, `ips` and `aliases` lists of strings, and `ipRanges` is in host-local's own form.
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -6,12 +9,14 @@ use std::net::IpAddr;
 /// An entry of the `portMappings` capability.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[allow(missing_docs)]
 pub struct PortMapping {
+    /// The port on the host.
     pub host_port: u16,
+    /// The port in the container.
     pub container_port: u16,
+    /// `tcp`, `udp` or `sctp`; unchecked.
     pub protocol: String,
-    /// Runtimes send an empty text for none.
+    /// The host's address on which the port is open; `None` is all of them, for which runtimes also send an empty text.
     #[serde(
         rename = "hostIP",
         default,
@@ -24,11 +29,14 @@ pub struct PortMapping {
 /// The `bandwidth` capability: rates in bits a second, bursts in bits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-#[allow(missing_docs)]
 pub struct BandwidthEntry {
+    /// Towards the container, bits a second.
     pub ingress_rate: u64,
+    /// Towards the container, bits.
     pub ingress_burst: u64,
+    /// From the container, bits a second.
     pub egress_rate: u64,
+    /// From the container, bits.
     pub egress_burst: u64,
 }
 

@@ -2,21 +2,30 @@
 
 use serde_json::{Map, Value};
 
-use crate::{CniResult, Dns, InvalidName, NetworkName, PluginType, SpecVersion, ValidAttachments, json};
+use crate::{
+    CniResult, Dns, InvalidName, NetworkName, PluginType, SpecVersion, UnknownVersion, ValidAttachments, json,
+};
 
 /// Why a configuration, list or result could not be read.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum ConfError {
+    /// The text is not JSON.
     #[error("not JSON: {0}")]
     Syntax(#[source] serde_json::Error),
-    /// `path` is like `ipam.ranges[0][1].rangeStart`, empty for the whole.
+    /// A value is missing, of the wrong type or out of range.
     #[error("{}{reason}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
-    Field { path: String, reason: String },
+    Field {
+        /// Where it is, like `ipam.ranges[0][1].rangeStart`; empty for the whole.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `cniVersion` is none of [`SpecVersion::ALL`].
     #[error(transparent)]
-    Version(#[from] crate::UnknownVersion),
+    Version(#[from] UnknownVersion),
+    /// The network's name or a plugin's type is missing or must not be used.
     #[error(transparent)]
-    Name(#[from] crate::InvalidName),
+    Name(#[from] InvalidName),
 }
 
 impl ConfError {
@@ -46,14 +55,18 @@ pub struct IpamConf {
 
 /// One plugin's configuration: what the specification defines, and the whole as it came.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
 pub struct PluginConf {
+    /// `cniVersion`, which is also the version to answer in; 0.1.0 when absent.
     pub cni_version: SpecVersion,
+    /// `name`: the network's.
     pub name: NetworkName,
-    /// `None` when absent: some runtimes leave it out, and a plugin knows who it is.
+    /// `type`; `None` when absent: some runtimes leave it out, and a plugin knows who it is.
     pub plugin: Option<PluginType>,
+    /// `ipam`, when there is such an object.
     pub ipam: Option<IpamConf>,
+    /// `dns`; empty when absent.
     pub dns: Dns,
+    /// What a GC request says is in use.
     pub valid_attachments: ValidAttachments,
     /// Every field as it came, unknown ones included.
     pub raw: Map<String, Value>,
@@ -66,12 +79,7 @@ type Unreadable = (String, String);
 impl PluginConf {
     /// Reads and validates a configuration. One without `cniVersion` is of 0.1.0, one without `name` is refused.
     pub fn from_slice(json: &[u8]) -> Result<Self, ConfError> {
-        let raw: Map<String, Value> = json::from_slice(json)?;
-        Self::from_object(raw)
-    }
-
-    /// The same from an object that is parsed already.
-    pub fn from_object(raw: Map<String, Value>) -> Result<Self, ConfError> {
+        let raw = json::object_from_slice(json)?;
         let cni_version = json::optional::<String>(&raw, "cniVersion")?.unwrap_or_default().parse()?;
         let name = NetworkName::new(json::optional::<String>(&raw, "name")?.unwrap_or_default())?;
         let plugin = plugin_type(json::optional(&raw, "type")?)?;
@@ -202,7 +210,7 @@ mod tests {
             error(json!({ "name": "n", "dns": { "search": [1] } })),
             "dns.search[0]: invalid type: integer `1`, expected a string"
         );
-        assert_eq!(error(json!(["name"])), "invalid type: list, expected a map");
+        assert_eq!(error(json!(["name"])), "not an object");
         assert!(matches!(PluginConf::from_slice(b"{"), Err(ConfError::Syntax(_))));
     }
 

@@ -12,13 +12,16 @@ use crate::{ConfError, InvalidName, NetworkName, PluginType, SpecVersion, Unknow
 
 /// A network: the plugins to run, in order.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
 pub struct NetworkConfigList {
+    /// The network's name.
     pub name: NetworkName,
     /// The version to speak: the newest of `cniVersion` and `cniVersions` that is known here.
     pub cni_version: SpecVersion,
+    /// `disableCheck`: CHECK is not to be run.
     pub disable_check: bool,
+    /// `disableGC`: GC is not to be run.
     pub disable_gc: bool,
+    /// `loadOnlyInlinedPlugins`: no plugins are to be added from the folder `<network name>/` beside the list's file.
     pub load_only_inlined_plugins: bool,
     /// Each plugin's own object, unknown fields included; `type` is present and valid in each. Empty when the list has
     /// no `plugins` key: they lie in a folder then.
@@ -30,7 +33,7 @@ pub struct NetworkConfigList {
 impl NetworkConfigList {
     /// Reads a list and checks each plugin's `type`.
     pub fn from_slice(json: &[u8]) -> Result<Self, ConfError> {
-        let raw: Map<String, Value> = json::from_slice(json)?;
+        let raw = json::object_from_slice(json)?;
         let load_only_inlined_plugins = flag(&raw, "loadOnlyInlinedPlugins")?;
         Ok(NetworkConfigList {
             name: NetworkName::new(text(&raw, "name")?.unwrap_or_default())?,
@@ -46,7 +49,7 @@ impl NetworkConfigList {
     /// A list of one, from a single plugin's configuration (the .conf form of before 0.3.0). Such a network has no
     /// folder of further plugins, and `raw` is the list that the configuration stands for.
     pub fn from_single(json: &[u8]) -> Result<Self, ConfError> {
-        let plugin: Map<String, Value> = json::from_slice(json)?;
+        let plugin = json::object_from_slice(json)?;
         let header: SingleHeader = json::from_object(&plugin)?;
         check_plugin(&plugin)?;
         let name = NetworkName::new(header.name)?;

@@ -5,14 +5,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Name service settings; plugins hand them on, only the runtime writes resolv.conf.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-#[allow(missing_docs)]
 pub struct Dns {
+    /// Addresses of name servers, the preferred first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nameservers: Vec<String>,
+    /// The local domain.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "read_domain")]
     pub domain: Option<String>,
+    /// Domains in which short names are looked up, the preferred first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<String>,
+    /// Options of the resolver, as in resolv.conf(5).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
 }

@@ -8,18 +8,28 @@ use crate::json;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ErrorCode(pub u32);
 
-#[allow(missing_docs)]
 impl ErrorCode {
+    /// The plugin does not speak the configuration's `cniVersion`, or that version lacks the command.
     pub const INCOMPATIBLE_CNI_VERSION: ErrorCode = ErrorCode(1);
+    /// A field of the configuration is not supported; the message names its key and value.
     pub const UNSUPPORTED_FIELD: ErrorCode = ErrorCode(2);
+    /// There is no such container, so nothing needs to be cleaned up.
     pub const UNKNOWN_CONTAINER: ErrorCode = ErrorCode(3);
+    /// A `CNI_*` variable is missing or invalid; the message names it.
     pub const INVALID_ENVIRONMENT: ErrorCode = ErrorCode(4);
+    /// Reading or writing failed, such as of standard input.
     pub const IO_FAILURE: ErrorCode = ErrorCode(5);
+    /// Something is not the JSON that it should be.
     pub const DECODING_FAILURE: ErrorCode = ErrorCode(6);
+    /// The configuration says what cannot be.
     pub const INVALID_NETWORK_CONFIG: ErrorCode = ErrorCode(7);
+    /// `CNI_NETNS` is not a namespace that could be used (code of the reference; the specification leaves 8 open).
     pub const INVALID_NETNS: ErrorCode = ErrorCode(8);
+    /// A passing condition; the runtime should try again.
     pub const TRY_AGAIN_LATER: ErrorCode = ErrorCode(11);
+    /// STATUS: an ADD would fail.
     pub const PLUGIN_NOT_AVAILABLE: ErrorCode = ErrorCode(50);
+    /// STATUS: an ADD would fail, and containers of the network may have limited connectivity.
     pub const LIMITED_CONNECTIVITY: ErrorCode = ErrorCode(51);
     /// What the reference answers for every fault of its own (skel, ErrInternal).
     pub const INTERNAL: ErrorCode = ErrorCode(999);
@@ -28,16 +38,18 @@ impl ErrorCode {
 /// What a plugin prints on standard output when it fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{msg}{}{details} (code {})", if details.is_empty() { "" } else { "; " }, code.0)]
-#[allow(missing_docs)]
 pub struct CniError {
+    /// What kind of failure it is.
     pub code: ErrorCode,
+    /// What failed and why, in a line.
     pub msg: String,
-    /// Empty when there are none.
+    /// More about it; empty when there is none.
     pub details: String,
 }
 
 impl CniError {
-    /// Reads a plugin's error; `None` when the value is no error object.
+    /// Reads a plugin's error; `None` when the value is no error object, as a result or an answer to VERSION. The
+    /// reference's plugins print theirs without `cniVersion`, so it is not asked for.
     pub fn from_json(value: &Value) -> Option<Self> {
         let object = value.as_object()?;
         let code = match json::get(object, "code") {

@@ -58,6 +58,14 @@ pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, ConfError> {
     from_value(&value)
 }
 
+/// Parses JSON text that must be an object.
+pub(crate) fn object_from_slice(text: &[u8]) -> Result<Map<String, Value>, ConfError> {
+    match serde_json::from_slice(text).map_err(ConfError::Syntax)? {
+        Value::Object(object) => Ok(object),
+        _ => Err(ConfError::field("", "not an object")),
+    }
+}
+
 /// Reads the value of one key; `None` when it is unset. Errors are placed under the key.
 pub(crate) fn optional<T: DeserializeOwned>(
     object: &Map<String, Value>,

@@ -69,9 +69,10 @@ impl std::str::FromStr for SpecVersion {
 
 /// What a plugin answers to VERSION. Versions stay strings, since a plugin may know newer ones than we do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct VersionInfo {
+    /// The version in which the answer is given.
     pub cni_version: String,
+    /// The versions that the plugin speaks.
     pub supported_versions: Vec<String>,
 }
 

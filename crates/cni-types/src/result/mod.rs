@@ -18,11 +18,14 @@ use crate::{ConfError, Dns, SpecVersion, json};
 
 /// What an ADD achieved. Holds all that version 1.1.0 can say; older forms are made from it and read into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct CniResult {
+    /// Every interface that the attachment has, on the host and in the container.
     pub interfaces: Vec<Interface>,
+    /// Every address, the preferred first.
     pub ips: Vec<IpConfig>,
+    /// The routes of the container.
     pub routes: Vec<Route>,
+    /// Name service settings.
     pub dns: Dns,
 }
 
@@ -46,7 +49,8 @@ pub struct Interface {
 /// An address with its prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IpConfig {
-    /// Index into [`CniResult::interfaces`].
+    /// Index into [`CniResult::interfaces`]. Whoever takes it from another plugin's result must expect one beyond the
+    /// list: the reference passes such on, so reading does not refuse it.
     pub interface: Option<usize>,
     /// The address itself with its prefix length, as in 10.1.0.5/16.
     pub address: IpNet,
@@ -54,15 +58,23 @@ pub struct IpConfig {
     pub gateway: Option<IpAddr>,
 }
 
-/// A route to be made in the container. Fields from `mtu` on are version 1.1.0's.
+/// A route to be made in the container. The fields from `mtu` on came with version 1.1.0; the reference reads and prints
+/// them from 0.3.0 on, and so does this.
+///
+/// `mtu`, `advmss` and `priority` of 0 are read as `None` and not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Route {
+    /// The destination; host bits are kept as they came.
     pub dst: IpNet,
+    /// The next hop. Without one, plugins take the gateway of the address, or make the destination on-link.
     pub gw: Option<IpAddr>,
+    /// The MTU along the path, in bytes.
     pub mtu: Option<u32>,
+    /// The TCP segment size to advertise, in bytes.
     pub advmss: Option<u32>,
+    /// The metric; lower wins.
     pub priority: Option<u32>,
+    /// The routing table.
     pub table: Option<u32>,
     /// 0 universe, 200 site, 253 link, 254 host, 255 nowhere (rtnetlink(7)).
     pub scope: Option<u8>,
@@ -78,14 +90,16 @@ impl Route {
 /// Why a result has no form in a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot convert a result to CNI {version}: {reason}")]
-#[allow(missing_docs)]
 pub struct ResultError {
+    /// The version that was asked for.
     pub version: SpecVersion,
+    /// What it cannot hold.
     pub reason: String,
 }
 
 impl CniResult {
-    /// Reads a result. Its `cniVersion` says which form it has; `default_version` holds when it has none.
+    /// Reads a result. Its `cniVersion` says which form it has; `default_version` holds when it has none: that of the
+    /// configuration which the result was made for. Fields that the form's version does not have are ignored.
     pub fn from_json(value: &Value, default_version: SpecVersion) -> Result<Self, ConfError> {
         let header: Header = json::from_value(value)?;
         let version =
