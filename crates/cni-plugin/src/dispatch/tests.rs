@@ -191,6 +191,13 @@ fn unknown_commands_and_invalid_names_are_code_4() {
 }
 
 #[test]
+fn del_goes_on_without_arguments_that_cannot_be_read() {
+    let (answer, calls) = ask(&Vars { args: "MAC".into(), ..vars("DEL") }, &conf("1.0.0"));
+    assert_eq!(answer, Answer::Nothing);
+    assert_eq!(calls.len(), 2, "{calls:?}");
+}
+
+#[test]
 fn gc_and_status_ignore_what_is_about_one_container() {
     let other =
         |command| Vars { container_id: "_".into(), ifname: "/".into(), args: "MAC".into(), ..vars(command) };
