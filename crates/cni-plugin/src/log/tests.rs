@@ -1,4 +1,4 @@
-use std::fs::{read_to_string, set_permissions};
+use std::fs::read_to_string;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -102,7 +102,6 @@ fn a_file_alone_means_level_info_and_an_unknown_level_says_so() {
 #[test]
 fn a_file_that_cannot_be_opened_or_written_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    set_permissions(folder.path(), PermissionsExt::from_mode(0o500)).unwrap();
     for file in ["/nonexistent/folder/log", folder.path().to_str().unwrap(), "/dev/full"] {
         let log = Log::open("bridge", &vars("info", Path::new(file)), None).unwrap();
         log.write(Level::Error, Entry::default());
