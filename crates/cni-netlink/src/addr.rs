@@ -117,7 +117,8 @@ fn parse(payload: &[u8]) -> Option<Addr> {
     })
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests {
     use netlink_packet_route::RouteNetlinkMessage::{DelAddress, NewAddress};
     use proptest::prelude::*;

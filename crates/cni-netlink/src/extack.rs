@@ -56,7 +56,8 @@ fn text(attributes: Attrs<'_>, request: &[u8]) -> String {
     }
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests {
     use proptest::prelude::*;
 

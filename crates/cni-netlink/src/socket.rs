@@ -234,3 +234,117 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use netlink_packet_route::link::LinkMessage;
+    use nix::sched::CloneFlags;
+
+    use super::*;
+    use crate::{MacAddr, NewVeth};
+
+    #[test]
+    fn answer_to_an_earlier_request_is_skipped() {
+        let mut socket = Socket::open().unwrap();
+        let mut request = encode(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_REQUEST);
+        request[8..12].copy_from_slice(&77_u32.to_ne_bytes());
+        socket.socket.send_to(&request, &SocketAddr::new(0, 0), 0).unwrap();
+        assert_eq!(socket.link_by_name("lo").unwrap().name, "lo");
+    }
+
+    #[test]
+    fn buffer_grows_to_what_is_sent() {
+        let mut socket = Socket::open().unwrap();
+        for _ in 0..2 {
+            socket.buffer = Vec::with_capacity(20);
+            assert_eq!(socket.link_by_name("lo").unwrap().name, "lo");
+            assert!(socket.buffer.capacity() > 500);
+            socket.buffer = Vec::with_capacity(20);
+            assert!(socket.link_dump(None).unwrap().iter().any(|link| link.name == "lo"));
+        }
+    }
+
+    #[test]
+    fn options_that_the_kernel_lacks_are_done_without() {
+        let error = |errno| Err(io::Error::from_raw_os_error(errno));
+        assert!(optional(error(libc::ENOPROTOOPT)).is_ok());
+        assert_eq!(optional(error(libc::EBADF)).unwrap_err().raw_os_error(), Some(libc::EBADF));
+    }
+
+    #[test]
+    fn signals_do_not_interrupt() {
+        let calls = Cell::new(0);
+        let result = uninterrupted(|| {
+            calls.set(calls.get() + 1);
+            if calls.get() < 3 { Err(io::Error::from_raw_os_error(libc::EINTR)) } else { Ok(calls.get()) }
+        });
+        assert_eq!(result.unwrap(), 3);
+    }
+
+    fn add_veth(socket: &mut Socket, number: u32) {
+        let veth = NewVeth {
+            name: &format!("a{number}"),
+            mac: MacAddr::random(),
+            master: None,
+            peer_name: &format!("b{number}"),
+            peer_mac: MacAddr::random(),
+            peer_netns: None,
+            mtu: None,
+        };
+        socket.link_add_veth(&veth).unwrap();
+    }
+
+    /// Dumps more links than two datagrams hold; at those tries of the dump for which `at` holds, one pair more is made
+    /// meanwhile.
+    fn dump_while_adding(at: impl Fn(u32) -> bool) -> (Result<usize>, u32) {
+        let mut socket = Socket::open().unwrap();
+        (0..50).for_each(|number| add_veth(&mut socket, number));
+        let other = RefCell::new(Socket::open().unwrap());
+        let tries = Cell::new(0);
+        let parse = |payload: &[u8]| {
+            // The loopback interface comes first, so this is a new try.
+            if attr::u32_at(payload, 4) == Some(1) {
+                tries.set(tries.get() + 1);
+                if at(tries.get()) {
+                    add_veth(&mut other.borrow_mut(), 100 + tries.get());
+                }
+            }
+            Some(())
+        };
+        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let links = socket.dump(message, || "list links".into(), parse);
+        (links.map(|links| links.len()), tries.get())
+    }
+
+    /// In a private namespace; `None` where there is no right to one.
+    fn in_netns<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let worker = std::thread::spawn(move || {
+            #[allow(clippy::disallowed_methods, reason = "the test's own thread, which ends with the test")]
+            if let Err(errno) = nix::sched::unshare(CloneFlags::CLONE_NEWNET) {
+                let why = format!("skipped: interrupted dumps need root ({errno}): sudo cargo test\n");
+                io::Write::write_all(&mut io::stderr(), why.as_bytes()).unwrap();
+                return None;
+            }
+            Some(test())
+        });
+        worker.join().unwrap()
+    }
+
+    #[test]
+    fn interrupted_dump_is_tried_again() {
+        if let Some((links, tries)) = in_netns(|| dump_while_adding(|tried| tried <= 3)) {
+            assert_eq!(links.unwrap(), 1 + 2 * (50 + 3));
+            assert_eq!(tries, 4);
+        }
+    }
+
+    #[test]
+    fn dump_that_is_interrupted_for_ever_is_an_error() {
+        if let Some((links, tries)) = in_netns(|| dump_while_adding(|_| true)) {
+            assert_eq!(links.unwrap_err().to_string(), "cannot list links: interrupted by changes 10 times");
+            assert_eq!(tries, 10);
+        }
+    }
+}

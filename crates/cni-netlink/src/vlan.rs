@@ -114,7 +114,8 @@ fn parse(payload: &[u8]) -> Vec<BridgeVlan> {
     vlans
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests {
     use netlink_packet_route::RouteNetlinkMessage::{DelLink, GetLink, SetLink};
     use proptest::prelude::*;

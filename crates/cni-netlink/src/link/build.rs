@@ -141,7 +141,8 @@ fn without_statistics() -> LinkMessageBuilder<LinkUnspec> {
 }
 
 // The bytes below are those of a little-endian machine.
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests {
     use std::os::fd::AsFd;
 

@@ -106,7 +106,8 @@ fn operstate(value: &[u8]) -> OperState {
     }
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests {
     use proptest::prelude::*;
 

@@ -98,7 +98,8 @@ fn family(dst: IpNet) -> AddressFamily {
     }
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests {
     use netlink_packet_route::RouteNetlinkMessage::{DelRoute, GetRoute, NewRoute};
 

@@ -112,7 +112,8 @@ fn via(value: &[u8]) -> Option<IpAddr> {
     attr::ip(value.get(2..)?)
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests {
     use proptest::prelude::*;
 

@@ -1,4 +1,10 @@
 //! This crate against the running kernel, in private network namespaces.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod addrs;
 mod links;
+mod monitor;
+mod routes;
 mod support;
+mod vlans;

@@ -11,23 +11,22 @@ use nix::sched::CloneFlags;
 
 use cni_netlink::{Link, MacAddr, NewBridge, NewVeth, Socket};
 
-/// Runs a test on a thread of its own in a fresh network namespace. Says so on the real standard error, past the test
-/// harness, when it cannot.
+/// Runs a test on a thread of its own in a fresh network namespace, or says why not.
 pub(crate) fn in_netns(test: impl FnOnce() + Send + 'static) {
     let worker = thread::Builder::new().name(thread::current().name().unwrap_or("test").to_string());
     let worker = worker.spawn(move || match unshare_net() {
         Ok(()) => test(),
-        Err(errno) => {
-            let name = thread::current().name().unwrap_or_default().to_string();
-            let why = format!(
-                "skipped: {name} needs root (cannot make a network namespace: {errno}): sudo cargo test\n"
-            );
-            std::io::stderr().write_all(why.as_bytes()).unwrap();
-        }
+        Err(errno) => skipped(&format!("needs root to make a network namespace ({errno}): sudo cargo test")),
     });
     if let Err(panic) = worker.unwrap().join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// Says that a test did not run, past the test harness, which keeps what passing tests print to itself.
+pub(crate) fn skipped(why: &str) {
+    let line = format!("skipped: {} {why}\n", thread::current().name().unwrap_or("a test"));
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 #[allow(clippy::disallowed_methods, reason = "the test's own thread, which ends with the test")]
@@ -90,4 +89,28 @@ pub(crate) fn meanwhile(mut work: impl FnMut() + Send + 'static) -> impl Drop {
         }
     });
     Guard(Some((stop, worker)))
+}
+
+/// `ip link property add dev INDEX altname NAME`, which plugins have no use for.
+pub(crate) fn add_altname(index: u32, name: &str) {
+    use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
+    use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
+    use netlink_packet_route::RouteNetlinkMessage;
+    use netlink_packet_route::link::{LinkAttribute, LinkMessage, Prop};
+
+    let mut link = LinkMessage::default();
+    link.header.index = index;
+    link.attributes = vec![LinkAttribute::PropList(vec![Prop::AltIfName(name.to_string())])];
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND;
+    let payload = NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLinkProp(link));
+    let mut message = NetlinkMessage::new(header, payload);
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let socket = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE).unwrap();
+    socket.send_to(&bytes, &netlink_sys::SocketAddr::new(0, 0), 0).unwrap();
+    let (answer, _) = socket.recv_from_full().unwrap();
+    assert_eq!(answer[16..20], [0; 4], "an errno");
 }
