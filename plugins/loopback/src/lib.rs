@@ -6,7 +6,7 @@
 
 use cni_host::NetNs;
 use cni_netlink::{Addr, Link, LinkChange, Socket};
-use cni_plugin::{Call, Context, Error, Plugin, Request, Result};
+use cni_plugin::{Call, Context, Error, Plugin, Request, Result, Undo};
 use cni_types::{CniResult, ErrorCode, Interface, IpConfig, SpecVersion};
 
 /// The plugin's table of functions. It has no configuration of its own.
@@ -20,47 +20,56 @@ fn config(_call: &Call) -> Result<()> {
 }
 
 fn add(req: &Request<()>) -> Result<CniResult> {
-    let netns = req.netns()?;
     // Read before anything is touched: one that cannot be read fails the ADD.
     let prev_result = req.call.conf.prev_result()?;
-    let (mut socket, link) = open_lo(netns)?;
-    // The kernel gives it 127.0.0.1/8 and ::1/128 when it comes up.
-    socket.link_change(link.index, &LinkChange { up: Some(true), ..LinkChange::default() })?;
-    let addrs = socket.addr_dump(link.index)?;
-    if let Some(addr) = addrs.iter().find(|addr| !addr.address.addr().is_loopback()) {
-        let text =
-            format!("cannot take {LO} in {netns} for a loopback interface: it has address {}", addr.address);
-        return Err(Error::failed(text));
+    let netns = open(req.netns()?)?;
+    let (mut socket, lo) = lo_of(&netns)?;
+    // Before it comes up, since the addresses that it gets then do not go again when it goes down.
+    refuse_foreign(&netns, &socket.addr_dump(lo.index)?)?;
+    let mut undo = Undo::default();
+    if !lo.up {
+        undo.push("set lo down again", || set_up(&mut netns.socket()?, &lo, false));
     }
+    set_up(&mut socket, &lo, true)?;
+    // Now with 127.0.0.1/8 and ::1/128, which the kernel gives it.
+    let addrs = socket.addr_dump(lo.index)?;
+    undo.commit();
     Ok(match prev_result {
         Some(result) => result.clone(),
-        None => result(netns, &addrs),
+        None => result(req.netns()?, &addrs),
     })
+}
+
+fn refuse_foreign(netns: &NetNs, addrs: &[Addr]) -> Result<()> {
+    let Some(addr) = addrs.iter().find(|addr| !addr.address.addr().is_loopback()) else { return Ok(()) };
+    let (path, address) = (netns.path().display(), addr.address);
+    Err(Error::failed(format!("cannot take {LO} in {path} for a loopback interface: it has {address}")))
 }
 
 /// Up, and with an IPv4 loopback address, as ADD leaves it. ::1 may go for good reasons: its presence follows
 /// net.ipv6.conf.lo.disable_ipv6, which is the container's own to set.
 fn check(req: &Request<()>) -> Result<()> {
-    let netns = req.netns()?;
-    let (mut socket, link) = open_lo(netns)?;
-    if !link.up {
-        return Err(Error::failed(format!("{LO} in {netns} is down")));
+    let netns = open(req.netns()?)?;
+    let path = netns.path().display();
+    let (mut socket, lo) = lo_of(&netns)?;
+    if !lo.up {
+        return Err(Error::failed(format!("{LO} in {path} is down")));
     }
     let is_ipv4_loopback = |addr: &Addr| addr.address.addr().is_ipv4() && addr.address.addr().is_loopback();
-    if !socket.addr_dump(link.index)?.iter().any(is_ipv4_loopback) {
-        return Err(Error::failed(format!("{LO} in {netns} has no address of 127.0.0.0/8")));
+    if !socket.addr_dump(lo.index)?.iter().any(is_ipv4_loopback) {
+        return Err(Error::failed(format!("{LO} in {path} has no address of 127.0.0.0/8")));
     }
     Ok(())
 }
 
 fn del(req: &Request<()>) -> Result<()> {
-    let Some(netns) = &req.attachment.netns else { return Ok(()) };
-    let netns = match NetNs::open(netns) {
+    let Some(path) = &req.attachment.netns else { return Ok(()) };
+    let netns = match NetNs::open(path) {
         Err(error) if error.is_netns_gone() => return Ok(()),
         opened => opened.map_err(invalid_netns)?,
     };
-    let (mut socket, link) = lo_of(&netns)?;
-    Ok(socket.link_change(link.index, &LinkChange { up: Some(false), ..LinkChange::default() })?)
+    let (mut socket, lo) = lo_of(&netns)?;
+    set_up(&mut socket, &lo, false)
 }
 
 /// Nothing of ADD lies outside the container's namespace, so nothing can be left over.
@@ -73,19 +82,23 @@ fn status(_call: &Call, _config: &()) -> Result<()> {
     Ok(())
 }
 
-/// A socket in the namespace, and its `lo`.
-fn open_lo(netns: &str) -> Result<(Socket, Link)> {
-    lo_of(&NetNs::open(netns).map_err(invalid_netns)?)
+fn open(path: &str) -> Result<NetNs> {
+    NetNs::open(path).map_err(invalid_netns)
 }
 
+fn invalid_netns(error: cni_host::Error) -> Error {
+    Error::new(ErrorCode::INVALID_NETNS, error.to_string())
+}
+
+/// A socket in the namespace, and its `lo`.
 fn lo_of(netns: &NetNs) -> Result<(Socket, Link)> {
     let mut socket = netns.socket().map_err(invalid_netns)?;
     let link = socket.link_by_name(LO).with_context(|| format!("in {}", netns.path().display()))?;
     Ok((socket, link))
 }
 
-fn invalid_netns(error: cni_host::Error) -> Error {
-    Error::new(ErrorCode::INVALID_NETNS, error.to_string())
+fn set_up(socket: &mut Socket, link: &Link, up: bool) -> Result<()> {
+    Ok(socket.link_change(link.index, &LinkChange { up: Some(up), ..LinkChange::default() })?)
 }
 
 /// `lo` and the first address of each family, IPv4 first, as the reference has it.

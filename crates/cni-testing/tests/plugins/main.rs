@@ -2,4 +2,5 @@
 
 #![allow(clippy::unwrap_used, reason = "what panics here is a test that fails")]
 
+mod loopback;
 mod protocol;
