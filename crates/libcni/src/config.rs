@@ -72,11 +72,16 @@ impl Network {
     /// A file that is no JSON is an error when it is met on the way, since it may be the one that is meant; a faulty
     /// configuration of another name is not.
     pub fn find(dir: &Path, name: &NetworkName) -> Result<Self, ConfigError> {
+        Self::from_file(&Self::find_file(dir, name)?)
+    }
+
+    /// The file in which [`find`](Network::find) finds a network.
+    pub fn find_file(dir: &Path, name: &NetworkName) -> Result<PathBuf, ConfigError> {
         let lists = files_with_extension(dir, &["conflist"])?;
         let singles = files_with_extension(dir, &["conf", "json"])?;
         for path in lists.iter().chain(&singles) {
             if name_in_file(path)?.as_deref() == Some(name.as_str()) {
-                return Self::from_file(path);
+                return Ok(path.clone());
             }
         }
         let (dir, name) = (dir.to_path_buf(), name.to_string());
@@ -99,9 +104,9 @@ impl Network {
         let list = NetworkConfigList::from_slice(&bytes).map_err(at)?;
         let load_folder = !list.load_only_inlined_plugins;
         let mut network = Self::from_list(list, bytes).map_err(at)?;
-        let folder = path.parent().unwrap_or(Path::new("")).join(network.name.as_str());
+        let folder = Self::plugin_folder(path, &network.name);
         if load_folder {
-            for path in files_with_extension(&folder, &["conf"])? {
+            for path in Self::plugin_files(path, &network.name)? {
                 let plugin = Plugin::from_slice(&read(&path)?);
                 network.plugins.push(plugin.map_err(|source| ConfigError::File { path, source })?);
             }
@@ -110,6 +115,15 @@ impl Network {
             return Err(ConfigError::NoPlugins { path: path.to_path_buf(), folder });
         }
         Ok(network)
+    }
+
+    /// The files of the plugins that are not in a list itself, in the order in which they are appended.
+    pub fn plugin_files(list: &Path, name: &NetworkName) -> Result<Vec<PathBuf>, ConfigError> {
+        files_with_extension(&Self::plugin_folder(list, name), &["conf"])
+    }
+
+    fn plugin_folder(list: &Path, name: &NetworkName) -> PathBuf {
+        list.with_file_name(name.as_str())
     }
 
     /// Loads a configuration from bytes, such as those of a cache entry: a list, or a single plugin. No folder is looked

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cni_exec::ExecError;
-use cni_types::{ConfError, GcAttachment, NetworkName, PluginType, ResultError, SpecVersion};
+use cni_types::{CniError, ConfError, GcAttachment, NetworkName, PluginType, ResultError, SpecVersion};
 
 use crate::{CacheError, ConfigError};
 
@@ -91,6 +91,24 @@ impl Error {
         match self {
             Error::Several(errors) => Box::new(errors.iter().flat_map(Error::each)),
             one => Box::new(std::iter::once(one)),
+        }
+    }
+
+    /// The plugin at fault.
+    pub fn plugin(&self) -> Option<&PluginType> {
+        match self {
+            Error::Plugin { plugin, .. }
+            | Error::Answer { plugin, .. }
+            | Error::VersionUnsupported { plugin, .. } => Some(plugin),
+            _ => None,
+        }
+    }
+
+    /// What the plugin itself said, with the specification's error code.
+    pub fn cni_error(&self) -> Option<&CniError> {
+        match self {
+            Error::Plugin { source: ExecError::Plugin { error, .. }, .. } => Some(error),
+            _ => None,
         }
     }
 

@@ -8,7 +8,9 @@ use cni_host::{
 };
 use cni_netlink::{Link, LinkChange, LinkMonitor, MacAddr, NextHop, OperState, RouteSpec, Socket};
 
-use crate::{bridge, give_addresses, on_private_host, plug, reaches, udp};
+use crate::{
+    bridge, give_addresses, hide_ipv6_settings, make_proc_sys_read_only, on_private_host, plug, reaches, udp,
+};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -297,5 +299,31 @@ fn an_interface_without_addresses_is_only_set_up() {
     with_container(|_, _, netns, eth0| {
         configure(&netns, &eth0, &IfaceConfig::default()).unwrap();
         assert!(netns.socket().unwrap().link_by_index(eth0.index).unwrap().up);
+    });
+}
+
+/// plugins#102: a kernel started with ipv6.disable=1.
+#[test]
+fn plugins_102_without_ipv6_in_the_kernel_only_ipv6_addresses_fail() {
+    with_container(|_, _, netns, eth0| {
+        hide_ipv6_settings();
+        let error = configure(&netns, &eth0, &config(&[("10.1.0.5/16", None), ("fd00::5/64", None)], vec![]));
+        let text = "cannot add address fd00::5 to eth0: IPv6 is off in this kernel";
+        assert_eq!(error.unwrap_err().to_string(), text);
+        assert_eq!(netns.socket().unwrap().addr_dump(eth0.index).unwrap(), []);
+        configure(&netns, &eth0, &config(&[("10.1.0.5/16", None)], vec![])).unwrap();
+    });
+}
+
+#[test]
+fn a_read_only_proc_sys_stops_only_what_needs_it() {
+    with_container(|_, _, netns, eth0| {
+        make_proc_sys_read_only();
+        configure(&netns, &eth0, &config(&[("10.1.0.5/16", None)], vec![])).unwrap();
+        // keep_addr_on_down is 0 in a new namespace.
+        let error =
+            configure(&netns, &eth0, &config(&[("fd00::5/64", None)], vec![])).unwrap_err().to_string();
+        let text = "cannot write /proc/sys/net/ipv6/conf/eth0/keep_addr_on_down: Read-only file system (os error 30)";
+        assert_eq!(error, text);
     });
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use cni_host::NetNs;
 use cni_netlink::{AddrFlags, Link, LinkChange, MacAddr, NewBridge, NewVeth, Socket};
+use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 
 /// Runs a test on a thread with a network namespace of its own, its "host".
@@ -44,6 +45,28 @@ fn skipped(test: &str, error: nix::Error) {
 #[allow(clippy::disallowed_methods, reason = "a private host for a test")]
 fn unshare(flags: CloneFlags) -> nix::Result<()> {
     nix::sched::unshare(flags)
+}
+
+/// Gives the calling thread mounts of its own, seen by nobody else.
+fn with_own_mounts() {
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
+}
+
+const NONE: Option<&str> = None;
+
+/// Makes /proc/sys read-only for the calling thread and those it starts, as in hardened hosts and containers.
+fn make_proc_sys_read_only() {
+    with_own_mounts();
+    mount(Some("/proc/sys"), "/proc/sys", NONE, MsFlags::MS_BIND, NONE).unwrap();
+    let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(NONE, "/proc/sys", NONE, read_only, NONE).unwrap();
+}
+
+/// What the calling thread and those it starts see of a kernel without IPv6: no settings of it.
+fn hide_ipv6_settings() {
+    with_own_mounts();
+    mount(Some("tmpfs"), "/proc/sys/net", Some("tmpfs"), MsFlags::empty(), NONE).unwrap();
 }
 
 /// A fresh network namespace, held open.

@@ -9,10 +9,9 @@ use std::process;
 use cni_host::{Error, NetNs};
 use cni_netlink::Socket;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
 
-use crate::{fresh_file, fresh_netns, on_private_host, unshare};
+use crate::{NONE, fresh_file, fresh_netns, on_private_host, with_own_mounts};
 
 /// Inode of the calling thread's namespace.
 fn here() -> String {
@@ -122,17 +121,13 @@ fn a_process_that_has_ended_but_was_not_waited_for_is_gone() {
 #[test]
 fn the_file_that_an_unmounted_namespace_leaves_is_gone() {
     on_private_host(|| {
-        // So that the mount is seen by nobody else.
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        with_own_mounts();
         let folder = tempfile::tempdir().unwrap();
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-
         let path = folder.path().join("blue");
         fs::write(&path, "").unwrap();
         let file = fresh_file();
         let source = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
-        mount(Some(source.as_str()), &path, none, MsFlags::MS_BIND, none).unwrap();
+        mount(Some(source.as_str()), &path, NONE, MsFlags::MS_BIND, NONE).unwrap();
         assert!(NetNs::open(&path).is_ok());
 
         umount2(&path, MntFlags::MNT_DETACH).unwrap();

@@ -1,10 +1,8 @@
 //! Kernel settings of a private namespace.
 
 use cni_host::{sysctl_read, sysctl_write};
-use nix::mount::{MsFlags, mount};
-use nix::sched::CloneFlags;
 
-use crate::{fresh_netns, on_private_host, unshare};
+use crate::{fresh_netns, make_proc_sys_read_only, on_private_host};
 
 const KEY: &str = "net/ipv4/conf/lo/arp_notify";
 
@@ -31,17 +29,11 @@ fn a_value_that_the_kernel_refuses_is_an_error_that_names_the_file() {
     });
 }
 
-/// moby#47751: containers and hardened hosts mount /proc/sys read-only.
+/// moby#47751: some hosts have /proc/sys read-only.
 #[test]
 fn moby_47751_a_read_only_proc_sys_serves_where_nothing_needs_changing() {
     on_private_host(|| {
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-        mount(Some("/proc/sys"), "/proc/sys", none, MsFlags::MS_BIND, none).unwrap();
-        let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
-        mount(none, "/proc/sys", none, read_only, none).unwrap();
-
+        make_proc_sys_read_only();
         sysctl_write(KEY, "0").unwrap();
         let error = sysctl_write(KEY, "1").unwrap_err().to_string();
         assert_eq!(error, format!("cannot write /proc/sys/{KEY}: Read-only file system (os error 30)"));

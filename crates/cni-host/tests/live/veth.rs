@@ -3,7 +3,7 @@
 use cni_host::{Error, NetNs, NewVethPair, Owner, sysctl_read, veth_add, veth_del};
 use cni_netlink::{BridgePort, LinkChange, MacAddr, Socket};
 
-use crate::{bridge, fresh_netns, on_private_host};
+use crate::{bridge, fresh_netns, hide_ipv6_settings, make_proc_sys_read_only, on_private_host};
 
 fn owner() -> Owner {
     Owner { network: "blue".into(), container_id: "c1".into(), ifname: "eth0".into() }
@@ -153,5 +153,31 @@ fn an_owner_whose_key_is_too_long_for_an_alias_is_known_again() {
         let alias = host.link_by_name(&owner.veth_name()).unwrap().alias.unwrap();
         assert!(owner.owns(&alias) && Owner::is_of_network(&alias, "blue"), "{alias}");
         assert!(veth_del(&mut host, &owner).unwrap());
+    });
+}
+
+#[test]
+fn without_ipv6_in_the_kernel_there_are_no_router_advertisements_to_refuse() {
+    on_private_host(|| {
+        let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
+        hide_ipv6_settings();
+        veth_add(&mut host, &plain(&netns, &owner)).unwrap();
+    });
+}
+
+/// A bridge takes its port's packets before IPv6 sees them; without one, the host would listen to the container's router
+/// advertisements (CVE-2020-10749).
+#[test]
+fn with_a_read_only_proc_sys_only_a_bridges_port_is_made() {
+    on_private_host(|| {
+        let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
+        let br0 = bridge(&mut host);
+        let before = names(&mut host);
+        make_proc_sys_read_only();
+        let error = veth_add(&mut host, &plain(&netns, &owner)).unwrap_err().to_string();
+        let setting = format!("/proc/sys/net/ipv6/conf/{}/accept_ra", owner.veth_name());
+        assert_eq!(error, format!("cannot write {setting}: Read-only file system (os error 30)"));
+        assert_eq!(names(&mut host), before);
+        veth_add(&mut host, &NewVethPair { master: Some(br0.index), ..plain(&netns, &owner) }).unwrap();
     });
 }
