@@ -6,6 +6,7 @@
 
 mod addr;
 mod attr;
+mod connection;
 mod error;
 mod extack;
 #[cfg(test)]
@@ -13,9 +14,11 @@ mod golden;
 mod link;
 mod mac;
 mod monitor;
+pub mod raw;
 mod route;
 mod socket;
 mod vlan;
+mod write;
 
 pub use addr::{Addr, AddrFlags};
 pub use error::{Error, Result};

@@ -9,8 +9,8 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::attr::Messages;
+use crate::connection::uninterrupted;
 use crate::link::message_index;
-use crate::socket::uninterrupted;
 use crate::{Addr, Error, Link, Result, Socket};
 
 /// Multicast groups as bits of `nl_groups` (linux/rtnetlink.h).
