@@ -7,6 +7,7 @@
 mod addr;
 mod attr;
 mod connection;
+mod conntrack;
 mod error;
 mod extack;
 #[cfg(test)]
@@ -21,10 +22,11 @@ mod vlan;
 mod write;
 
 pub use addr::{Addr, AddrFlags};
+pub use conntrack::{Conntrack, Flow};
 pub use error::{Error, Result};
 pub use link::{BridgePort, Link, LinkChange, NewBridge, NewVeth, OperState};
 pub use mac::MacAddr;
 pub use monitor::LinkMonitor;
-pub use route::{NextHop, RouteSpec};
+pub use route::{NextHop, RouteSpec, Way};
 pub use socket::Socket;
 pub use vlan::BridgeVlan;
