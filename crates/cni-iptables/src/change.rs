@@ -1,7 +1,5 @@
 //! What is to be done to one table.
 
-use std::fmt::Write as _;
-
 use crate::{Result, Rule, Saved, words};
 
 /// Changes of one table, made against what was read.
@@ -92,36 +90,44 @@ impl Change {
         })
     }
 
-    /// The input of `iptables-restore --noflush`. Chains are made by `-N`, which fails for one that somebody else made
-    /// since the table was read; the declaration `:CHAIN -` would empty it.
+    /// The input of `iptables-restore --noflush`.
+    ///
+    /// Chains are made by `-N`, which fails for one that somebody else made since the table was read; the declaration
+    /// `:CHAIN -` would empty it. They are deleted last: iptables-nft leaves a `-D` out when a `-F` of the same chain comes
+    /// later, and the kernel then refuses to delete the chain that the rule leads to.
     pub(crate) fn script(&self, table: &str) -> Result<String> {
         let mut script = format!("*{table}\n");
+        let mut emptied: Vec<&str> = Vec::new();
         for command in &self.commands {
-            let (Command::Make(chain)
-            | Command::Replace(chain)
-            | Command::DeleteChain(chain)
-            | Command::Append(chain, _)
-            | Command::Insert(chain, _)
-            | Command::Delete(chain, _)) = command;
-            words::check_chain(chain)?;
             let line = match command {
-                Command::Make(chain) => format!("-N {chain}"),
-                Command::Replace(chain) => format!(":{chain} - [0:0]"),
-                Command::DeleteChain(chain) => format!("-F {chain}\n-X {chain}"),
+                Command::Make(chain) if emptied.contains(&chain.as_str()) => {
+                    emptied.retain(|name| name != chain);
+                    continue;
+                }
+                Command::Make(chain) => format!("-N {}", words::chain(chain)?),
+                Command::Replace(chain) => {
+                    emptied.retain(|name| name != chain);
+                    format!(":{} - [0:0]", words::chain(chain)?)
+                }
+                Command::DeleteChain(chain) => {
+                    emptied.push(chain);
+                    format!("-F {}", words::chain(chain)?)
+                }
                 Command::Append(chain, rule) => with_rule("-A", chain, rule)?,
                 Command::Insert(chain, rule) => with_rule("-I", chain, rule)?,
                 Command::Delete(chain, rule) => with_rule("-D", chain, rule)?,
             };
-            // Writing to a String cannot fail.
-            let _ = writeln!(script, "{line}");
+            script.push_str(&line);
+            script.push('\n');
         }
+        script.extend(emptied.iter().map(|chain| format!("-X {chain}\n")));
         script.push_str("COMMIT\n");
         Ok(script)
     }
 }
 
 fn with_rule(option: &str, chain: &str, rule: &Rule) -> Result<String> {
-    words::join([option, chain].into_iter().chain(rule.0.iter().map(String::as_str)))
+    words::join([option, words::chain(chain)?].into_iter().chain(rule.0.iter().map(String::as_str)))
 }
 
 #[cfg(test)]
@@ -129,7 +135,7 @@ mod tests {
     use super::*;
 
     fn saved() -> Saved {
-        let text = "*nat\n:POSTROUTING ACCEPT [0:0]\n:CNI-a - [0:0]\n\
+        let text = "*nat\n:POSTROUTING ACCEPT [0:0]\n:CNI-a - [0:0]\n:CNI-b - [0:0]\n-A POSTROUTING -j CNI-b\n\
                     -A POSTROUTING -s 10.1.0.5/32 -j CNI-a\n-A POSTROUTING -s 10.1.0.5/32 -j CNI-a\n\
                     -A POSTROUTING -s 10.1.0.6/32 -j CNI-a\n-A CNI-a -j ACCEPT\nCOMMIT\n";
         Saved::parse(text, "nat").unwrap()
@@ -154,15 +160,15 @@ mod tests {
     fn what_is_asked_for_twice_is_made_once() {
         let text = script(|change, saved| {
             for _ in 0..2 {
-                change.ensure_chain(saved, "CNI-b");
-                change.append_unique(saved, "CNI-b", Rule::new(&["-d", "10.1.0.5/16", "-j", "ACCEPT"]));
-                change.append_unique(saved, "CNI-b", Rule::new(&["-d", "10.1.0.0/16", "-j", "ACCEPT"]));
-                change.insert_unique(saved, "POSTROUTING", Rule::new(&["-s", "10.1.0.7", "-j", "CNI-b"]));
+                change.ensure_chain(saved, "CNI-c");
+                change.append_unique(saved, "CNI-c", Rule::new(&["-d", "10.1.0.5/16", "-j", "ACCEPT"]));
+                change.append_unique(saved, "CNI-c", Rule::new(&["-d", "10.1.0.0/16", "-j", "ACCEPT"]));
+                change.insert_unique(saved, "POSTROUTING", Rule::new(&["-s", "10.1.0.7", "-j", "CNI-c"]));
             }
         });
         assert_eq!(
             text,
-            "*nat\n-N CNI-b\n-A CNI-b -d 10.1.0.5/16 -j ACCEPT\n-I POSTROUTING -s 10.1.0.7 -j CNI-b\nCOMMIT\n"
+            "*nat\n-N CNI-c\n-A CNI-c -d 10.1.0.5/16 -j ACCEPT\n-I POSTROUTING -s 10.1.0.7 -j CNI-c\nCOMMIT\n"
         );
     }
 
@@ -179,13 +185,18 @@ mod tests {
     #[test]
     fn a_chain_is_emptied_before_it_is_deleted_and_only_if_it_is_there() {
         let text = script(|change, saved| {
+            change.delete(saved, "POSTROUTING", &Rule::new(&["-j", "CNI-b"]));
+            change.delete_chain(saved, "CNI-b");
             change.delete_chain(saved, "CNI-a");
             change.delete_chain(saved, "CNI-none");
-            // Deleted by then, so that it has to be made anew.
+            // To be kept after all.
             change.ensure_chain(saved, "CNI-a");
             change.append_unique(saved, "CNI-a", Rule::new(&["-j", "ACCEPT"]));
         });
-        assert_eq!(text, "*nat\n-F CNI-a\n-X CNI-a\n-N CNI-a\n-A CNI-a -j ACCEPT\nCOMMIT\n");
+        assert_eq!(
+            text,
+            "*nat\n-D POSTROUTING -j CNI-b\n-F CNI-b\n-F CNI-a\n-A CNI-a -j ACCEPT\n-X CNI-b\nCOMMIT\n"
+        );
     }
 
     #[test]

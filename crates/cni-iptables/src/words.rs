@@ -76,9 +76,8 @@ fn quote(word: &str, line: &mut String) {
     line.push('"');
 }
 
-/// Refuses what iptables would not take for a chain's name, or would take for something else. The kernel's limit is
-/// XT_EXTENSION_MAXNAMELEN.
-pub(crate) fn check_chain(name: &str) -> Result<()> {
+/// A chain's name, unless iptables would not take it for one. The kernel's limit is XT_EXTENSION_MAXNAMELEN.
+pub(crate) fn chain(name: &str) -> Result<&str> {
     let refuse = |reason| Err(Error::Text { text: name.to_owned(), reason });
     match name.as_bytes() {
         [] | [b'-' | b'!' | b':' | b'#', ..] => refuse("it is no name of a chain"),
@@ -86,7 +85,7 @@ pub(crate) fn check_chain(name: &str) -> Result<()> {
         bytes if !bytes.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\".contains(b)) => {
             refuse("it is no name of a chain")
         }
-        _ => Ok(()),
+        _ => Ok(name),
     }
 }
 
@@ -118,10 +117,10 @@ mod tests {
     #[test]
     fn names_that_are_options_or_more_than_one_word_are_no_chains() {
         for name in ["", "-F", "!", ":INPUT", "a b", "a\n", "\"", &"a".repeat(29)] {
-            assert!(check_chain(name).is_err(), "{name:?}");
+            assert!(chain(name).is_err(), "{name:?}");
         }
         for name in ["POSTROUTING", "CNI-HOSTPORT-DNAT", &"a".repeat(28)] {
-            assert!(check_chain(name).is_ok(), "{name:?}");
+            assert!(chain(name).is_ok(), "{name:?}");
         }
     }
 
