@@ -30,3 +30,8 @@ pub use dispatch::{Plugin, main};
 pub use error::{Context, Error, Result};
 pub use request::{Attachment, Call, Request};
 pub use undo::Undo;
+
+/// The examples of the project's front page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
