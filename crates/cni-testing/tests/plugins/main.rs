@@ -2,5 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what panics here is a test that fails")]
 
+mod bridge;
+mod bridge_failure;
+mod bridge_life;
+mod bridge_net;
+mod bridge_vlan;
 mod loopback;
 mod protocol;
