@@ -91,7 +91,10 @@ fn default_routes_of_both_families() {
     in_netns(|| {
         let mut net = net();
         let index = net.first;
-        net.socket.route_add(&route("0.0.0.0/0", index, "10.1.0.1")).unwrap();
+        let main = RouteSpec { table: Some(0), ..route("0.0.0.0/0", index, "10.1.0.1") };
+        net.socket.route_add(&main).unwrap();
+        assert!(net.socket.route_add_ecmp(&main).unwrap_err().is_exists());
+        assert_eq!(net.to("0.0.0.0/0", index, Some(0)).len(), 1);
         net.socket.route_add(&route("::/0", index, "2001:db8:1::1")).unwrap();
         assert_eq!(net.gateways("0.0.0.0/0", index), [["10.1.0.1"]]);
         assert_eq!(net.gateways("::/0", index), [["2001:db8:1::1"]]);
