@@ -9,7 +9,7 @@ use cni_types::{
 };
 
 use crate::vars::Vars;
-use crate::{Attachment, Call, Error, Result, log};
+use crate::{Attachment, Call, Error, Result};
 
 /// The most that is read of standard input, in bytes. Configurations are kilobytes; GC's list of attachments on a full node
 /// is some hundred kilobytes.
