@@ -31,8 +31,8 @@ pub struct IfaceConfig {
 impl IfaceConfig {
     /// The first gateway of the family, which routes without one of their own go through.
     fn gateway(&self, family_of: &IpNet) -> Option<IpAddr> {
-        let gateways = self.addresses.iter().filter_map(|(_, gateway)| *gateway);
-        gateways.into_iter().find(|gateway| gateway.is_ipv4() == family_of.addr().is_ipv4())
+        let mut gateways = self.addresses.iter().filter_map(|(_, gateway)| *gateway);
+        gateways.find(|gateway| gateway.is_ipv4() == family_of.addr().is_ipv4())
     }
 
     fn first_ipv6(&self) -> Option<IpAddr> {
@@ -52,8 +52,13 @@ impl IfaceConfig {
             [] => vec![hop(None)],
             hops => hops.iter().map(|given| hop(given.gateway)).collect(),
         };
-        RouteSpec { dst: route.dst.trunc(), next_hops, ..route.clone() }
+        RouteSpec { dst: route.dst.trunc(), next_hops, table: table_of(route), ..route.clone() }
     }
+}
+
+/// RT_TABLE_UNSPEC, which a result may well have as its zero value, is the main table to the kernel.
+fn table_of(route: &RouteSpec) -> Option<u32> {
+    route.table.filter(|table| *table != 0)
 }
 
 /// Call inside the container's namespace. Enables IPv6 on lo and the interface when there are IPv6 addresses
@@ -87,7 +92,7 @@ pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &I
 
 /// Before the addresses are added: a disabled interface refuses them, and DAD and notifications are decided when they come.
 fn prepare_sysctls(ifname: &str, config: &IfaceConfig) -> Result<()> {
-    // Absent or read-only files of these change no outcome, only how soon neighbours learn of a later change.
+    // Where these are absent or read-only the address works all the same; only notices and waits differ.
     let prefer = |key: String, value: &str| {
         let _ = sysctl_write(&key, value);
     };
@@ -157,7 +162,7 @@ pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &Iface
     }
     refuse_duplicates(&addrs, ifname, config)?;
     for route in &config.routes {
-        let found = socket.route_dump(index, route.table).map_err(failed)?;
+        let found = socket.route_dump(index, table_of(route)).map_err(failed)?;
         if !found.iter().any(|found| fulfils(found, route)) {
             return Err(Error::Mismatch(format!("{ifname} has no route {}", describe(route))));
         }
@@ -167,10 +172,10 @@ pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &Iface
 
 /// Whether a route that was found is the one that is wanted.
 fn fulfils(found: &RouteSpec, wanted: &RouteSpec) -> bool {
-    let gateways = wanted.next_hops.iter().filter_map(|hop| hop.gateway);
+    let mut gateways = wanted.next_hops.iter().filter_map(|hop| hop.gateway);
     found.dst == wanted.dst.trunc()
         && wanted.metric.is_none_or(|metric| metric == 0 || found.metric == Some(metric))
-        && gateways.into_iter().all(|gateway| found.next_hops.iter().any(|hop| hop.gateway == Some(gateway)))
+        && gateways.all(|gateway| found.next_hops.iter().any(|hop| hop.gateway == Some(gateway)))
 }
 
 /// `to 10.0.0.0/8 via 10.1.0.1 metric 5 table 100`

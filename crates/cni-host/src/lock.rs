@@ -4,17 +4,16 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fs2::FileExt;
 
 use crate::{Error, Result};
 
-/// Pauses between two tries grow from the first to the second: a lease store is held for well under a millisecond
-/// without contention, and a hundred waiting plugins should not spin.
-const FIRST_PAUSE: Duration = Duration::from_micros(100);
-const LAST_PAUSE: Duration = Duration::from_millis(10);
+/// The stack of the thread that waits: it calls flock(2) and no more.
+const STACK: usize = 64 * 1024;
 
 /// A file to be locked.
 #[derive(Debug)]
@@ -42,24 +41,36 @@ impl LockFile {
 
     /// Takes the exclusive lock, waiting at most `timeout`. Locks belong to the opened file: two [`LockFile`]s of one path
     /// exclude each other, in one process too.
+    ///
+    /// After a timeout a thread still waits and takes the lock when it comes, until the process ends: give up then.
     pub fn lock(&self, timeout: Duration) -> Result<Lock<'_>> {
-        let start = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            // flock(2) without LOCK_NB could not be given up: polling is what bounds the wait.
-            match FileExt::try_lock_exclusive(&self.file) {
-                Ok(()) => return Ok(Lock { file: &self.file }),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(source) => return Err(Error::Io { op: "lock", path: self.path.clone(), source }),
-            }
-            let left = timeout.saturating_sub(start.elapsed());
-            if left.is_zero() {
-                return Err(Error::LockTimeout { path: self.path.clone(), seconds: timeout.as_secs() });
-            }
-            thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LAST_PAUSE);
+        match FileExt::try_lock_exclusive(&self.file) {
+            Ok(()) => return Ok(Lock { file: &self.file }),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(source) => return Err(self.failed(source)),
         }
+        // flock(2) serves those who wait in it first come first served, but cannot be given a time; trying again and again
+        // would, and would starve behind them. So a thread waits in it, on the same open file.
+        let file = self.file.try_clone().map_err(|source| self.failed(source))?;
+        let (done, outcome) = mpsc::channel();
+        let wait = move || {
+            let locked = loop {
+                match FileExt::lock_exclusive(&file) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    outcome => break outcome,
+                }
+            };
+            let _ = done.send(locked);
+        };
+        thread::Builder::new().stack_size(STACK).spawn(wait).map_err(|source| self.failed(source))?;
+        match outcome.recv_timeout(timeout) {
+            Ok(locked) => locked.map(|()| Lock { file: &self.file }).map_err(|source| self.failed(source)),
+            Err(_) => Err(Error::LockTimeout { path: self.path.clone(), seconds: timeout.as_secs() }),
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> Error {
+        Error::Io { op: "lock", path: self.path.clone(), source }
     }
 }
 
@@ -74,6 +85,8 @@ impl Drop for Lock<'_> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use std::time::Instant;
 
     use super::*;
 

@@ -12,8 +12,10 @@ use nix::libc;
 
 use crate::{Result, Socket};
 
-/// RT_TABLE_MAIN
-const MAIN: u32 = 254;
+/// The number of a table: RT_TABLE_MAIN for none, and for RT_TABLE_UNSPEC, as the kernel takes it.
+fn table_id(table: Option<u32>) -> u32 {
+    table.filter(|table| *table != 0).unwrap_or(254)
+}
 
 /// One way out of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub struct RouteSpec {
     pub next_hops: Vec<NextHop>,
     /// RTA_PRIORITY, iproute2's metric. The kernel takes 1024 for `None` with IPv6.
     pub metric: Option<u32>,
-    /// `None` for the main table.
+    /// `None`, or 0, for the main table.
     pub table: Option<u32>,
     /// 0 universe, 200 site, 253 link, 254 host; `None` to choose as iproute2 does (link without a gateway, IPv4).
     pub scope: Option<u8>,
@@ -115,7 +117,7 @@ impl Socket {
 
     /// Routes of one table (main for `None`) whose way out is this link, both families.
     pub fn route_dump(&mut self, index: u32, table: Option<u32>) -> Result<Vec<RouteSpec>> {
-        let table = table.unwrap_or(MAIN);
+        let table = table_id(table);
         let found = self.dump(
             RouteNetlinkMessage::GetRoute(build::dump(None, Some(index), table)),
             || format!("list the routes of table {table} by the link with index {index}"),
@@ -135,7 +137,7 @@ impl Socket {
     /// The IPv4 route that NLM_F_REPLACE would replace: the first of equal destination, metric and table, whatever
     /// way it leads (net/ipv4/fib_trie.c, fib_table_insert).
     fn route_first(&mut self, route: &RouteSpec) -> Result<Option<parse::Found>> {
-        let table = route.table.unwrap_or(MAIN);
+        let table = table_id(route.table);
         let metric = route.metric.unwrap_or(0);
         let found = self.dump(
             RouteNetlinkMessage::GetRoute(build::dump(Some(route.dst), None, table)),

@@ -198,11 +198,31 @@ mod tests {
         parse(&golden::bytes(&format!("07000100 03000000 00000000 00000000 {spec}")))
     }
 
-    /// As br_fill_ifvlaninfo_range of net/bridge/br_netlink.c writes them.
+    /// The answer of Linux 6.1, without the port's other attributes, after `bridge vlan add dev veth99 vid 10-20` and
+    /// `... vid 30 pvid untagged`; VLAN 1 was the bridge's default.
     #[test]
     fn compressed_ranges_are_read() {
-        let vlans = read("1c001a00 08000200 06000100 08000200 08000a00 08000200 10001400");
-        assert_eq!(vlans, [BridgeVlan { pvid: true, untagged: true, ..vlan(1, 1) }, vlan(10, 20)]);
+        let vlans = read(
+            "0b000300 76657468 39390000
+             24001a00 08000200 04000100 08000200 08000a00 08000200 10001400 08000200 06001e00",
+        );
+        let default = BridgeVlan { untagged: true, ..vlan(1, 1) };
+        let access = BridgeVlan { pvid: true, untagged: true, ..vlan(30, 30) };
+        assert_eq!(vlans, [default, vlan(10, 20), access]);
+    }
+
+    /// The same for the bridge itself, whole.
+    #[test]
+    fn the_bridges_own_vlans_are_read() {
+        let datagram = golden::bytes(
+            "58000000 10000200 00000000 fa000000
+             07000100 02000000 02100000 00000000
+             08000300 62723000 08000a00 02000000 08000400 dc050000 05001000 02000000
+             0a000100 02000000 00010000 0c001a00 08000200 06000100",
+        );
+        let payload = golden::message(&datagram).payload;
+        assert_eq!(message_index(payload), Some(2));
+        assert_eq!(parse(payload), [BridgeVlan { pvid: true, untagged: true, ..vlan(1, 1) }]);
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl<C> Plugin<C> {
         *version = conf.cni_version;
         log::init(self.name, vars, Some(&conf));
         incoming::negotiate(command, *version, self.versions)?;
-        let call = incoming::call(command, vars, conf, input)?;
+        let call = incoming::call(command, vars, conf, input);
 
         let config = (self.config)(&call)?;
         let Some(attachment) = attachment else {

@@ -164,13 +164,13 @@ mod tests {
         assert_eq!(conf(r#"{"name": "a", "ipam": {"type": "../sh"}}"#), 7);
         assert_eq!(conf(r#"{"name": "a", "cniVersion": "9.9.9"}"#), 1);
         assert_eq!(converted(NetworkName::new("a/b").unwrap_err()).0, 7);
-        assert_eq!(converted(CniArgs::parse("MAC").unwrap_err()).0, 4);
+        assert_eq!(converted(CniArgs::parse("MAC").expect_only(&[]).unwrap_err()).0, 4);
         assert_eq!(converted("9.9.9".parse::<cni_types::SpecVersion>().unwrap_err()).0, 1);
     }
 
     #[test]
     fn a_code_is_found_below_other_errors() {
-        let inner = CniArgs::parse("MAC").unwrap_err();
+        let inner = CniArgs::parse("MAC").expect_only(&[]).unwrap_err();
         assert_eq!(
             converted(Layer::Silent(inner)),
             (4, "cannot set up cni0: invalid pair \"MAC\" in CNI_ARGS".into())

@@ -9,7 +9,7 @@ use cni_types::{
 };
 
 use crate::vars::Vars;
-use crate::{Attachment, Call, Error, Result, log};
+use crate::{Attachment, Call, Error, Result};
 
 /// The most that is read of standard input, in bytes. Configurations are kilobytes; GC's list of attachments on a full node
 /// is some hundred kilobytes.
@@ -138,19 +138,11 @@ pub(crate) fn negotiate(command: Command, conf: SpecVersion, versions: &[SpecVer
 }
 
 /// Puts together what every function of a plugin gets.
-pub(crate) fn call(command: Command, vars: &Vars, conf: PluginConf, input: Vec<u8>) -> Result<Call> {
-    let args = match command {
-        // What a runtime got wrong in them is no reason to leave a container's state behind.
-        Command::Del => CniArgs::parse(&vars.args).unwrap_or_else(|error| {
-            log::warn(format_args!("taking CNI_ARGS for empty: {error}"));
-            CniArgs::default()
-        }),
-        Command::Add | Command::Check => CniArgs::parse(&vars.args)?,
-        // They are about no container, and no plugin reads arguments then.
-        Command::Gc | Command::Status | Command::Version => CniArgs::default(),
-    };
+pub(crate) fn call(command: Command, vars: &Vars, conf: PluginConf, input: Vec<u8>) -> Call {
+    // GC and STATUS are about no container, and no plugin reads arguments then.
+    let args = if command.has_attachment() { CniArgs::parse(&vars.args) } else { CniArgs::default() };
     let path = std::env::split_paths(&vars.path).filter(|folder| !folder.as_os_str().is_empty()).collect();
-    Ok(Call { conf, args, path, stdin: input })
+    Call { conf, args, path, stdin: input }
 }
 
 fn incompatible(config: &str, versions: &[SpecVersion]) -> Error {

@@ -31,3 +31,8 @@ pub use error::{Context, Error, Result};
 pub use process::environment;
 pub use request::{Attachment, Call, Request};
 pub use undo::Undo;
+
+/// The examples of the project's front page compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

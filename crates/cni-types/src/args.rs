@@ -23,25 +23,36 @@ pub enum ArgsError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CniArgs {
     pairs: Vec<(String, String)>,
+    /// The first piece that is no pair.
+    invalid: Option<String>,
 }
 
 impl CniArgs {
-    /// Splits the text; an empty text has no pairs. Each pair has exactly one `=`, so values cannot hold any.
-    pub fn parse(text: &str) -> Result<Self, ArgsError> {
+    /// Splits the text; an empty text has no pairs. Each pair has exactly one `=`, so values cannot hold any. A piece that
+    /// is no pair is complained of by [`CniArgs::expect_only`], since plugins that read no arguments never look.
+    pub fn parse(text: &str) -> Self {
+        let mut args = Self::default();
         if text.is_empty() {
-            return Ok(Self::default());
+            return args;
         }
-        let pairs = text.split(';').map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !value.contains('=') => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(ArgsError::InvalidPair(pair.to_owned())),
-        });
-        Ok(Self { pairs: pairs.collect::<Result<_, _>>()? })
+        for pair in text.split(';') {
+            match pair.split_once('=') {
+                Some((key, value)) if !value.contains('=') => {
+                    args.pairs.push((key.to_owned(), value.to_owned()))
+                }
+                _ => args.invalid = args.invalid.or_else(|| Some(pair.to_owned())),
+            }
+        }
+        args
     }
 
-    /// Refuses keys that are neither in `known` nor `IgnoreUnknown`, unless `IgnoreUnknown` is true (`1`, `true`).
-    /// A plugin that reads any key of `CNI_ARGS` calls this first, as the reference's LoadArgs does; one that
+    /// Refuses what is no pair, and keys that are neither in `known` nor `IgnoreUnknown`, unless `IgnoreUnknown` is true
+    /// (`1`, `true`). A plugin that reads any key of `CNI_ARGS` calls this first, as the reference's LoadArgs does; one that
     /// reads none never looks. Keys are matched to the letter.
     pub fn expect_only(&self, known: &[&str]) -> Result<(), ArgsError> {
+        if let Some(pair) = &self.invalid {
+            return Err(ArgsError::InvalidPair(pair.clone()));
+        }
         let mut ignore_unknown = false;
         let mut unknown = Vec::new();
         for (key, value) in &self.pairs {
@@ -77,7 +88,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> CniArgs {
-        CniArgs::parse(text).unwrap()
+        CniArgs::parse(text)
     }
 
     #[test]
@@ -100,7 +111,8 @@ mod tests {
         for (text, pair) in
             [("A", "A"), ("A=b=c", "A=b=c"), ("A=1;", ""), (";A=1", ""), ("A=1;;B=2", ""), ("A=1;B==", "B==")]
         {
-            assert_eq!(CniArgs::parse(text), Err(ArgsError::InvalidPair(pair.to_owned())), "{text}");
+            let error = parse(text).expect_only(&["A", "B"]).unwrap_err();
+            assert_eq!(error, ArgsError::InvalidPair(pair.to_owned()), "{text}");
         }
     }
 

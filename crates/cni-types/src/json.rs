@@ -8,7 +8,8 @@
 //! - Keys that no field is called are ignored.
 //! - The keys of maps, and of enums that serde must look into to tell their variants apart (`untagged`, `tag = ...`), are
 //!   taken as they are.
-//! - A number with a point or an exponent is no integer, even when its fraction is zero.
+//! - `1e3` and `1500.0` are integers. For Go itself they are none, but its libcni turns numbers into floating point and prints
+//!   them anew, and a plugin does the same to `prevResult`, so that such a conflist works.
 //!
 //! Errors name the place, in the document's spelling: `ipam.ranges[0][1].rangeStart: invalid IP address syntax`.
 
@@ -249,13 +250,16 @@ mod tests {
     }
 
     #[test]
-    fn a_number_with_a_point_or_an_exponent_is_no_integer() {
-        assert_eq!(
-            error(json!({ "mtu": 1500.0 })),
-            "mtu: invalid type: floating point `1500.0`, expected u32"
-        );
-        let text = br#"{ "mtu": 15e2 }"#;
-        assert!(from_slice::<Config>(text).is_err());
+    fn a_number_without_a_fraction_is_an_integer_however_it_is_written() {
+        assert_eq!(read(json!({ "mtu": 1500.0 })).mtu, 1500);
+        assert_eq!(from_slice::<Config>(br#"{ "mtu": 15e2 }"#).unwrap().mtu, 1500);
+        assert_eq!(from_value::<[i64; 2]>(&json!([-2.0, -0.0])).unwrap(), [-2, 0]);
+        assert_eq!(from_value::<u64>(&json!(1e19)).unwrap(), 10_000_000_000_000_000_000);
+        assert_eq!(error(json!({ "mtu": 1.5 })), "mtu: invalid type: floating point `1.5`, expected u32");
+        assert_eq!(error(json!({ "mtu": 1e10 })), "mtu: invalid value: integer `10000000000`, expected u32");
+        for beyond in [18_446_744_073_709_551_616.0, 1e20, -1e19, f64::MAX] {
+            assert!(from_value::<u64>(&json!(beyond)).is_err() && from_value::<i64>(&json!(beyond)).is_err());
+        }
         assert_eq!(from_value::<f64>(&json!(3)).unwrap(), 3.0);
     }
 

@@ -133,11 +133,11 @@
 //! ```
 //! use cni_types::CniArgs;
 //!
-//! let args = CniArgs::parse("IgnoreUnknown=1;K8S_POD_NAME=web;IP=10.1.0.9")?;
+//! let args = CniArgs::parse("IgnoreUnknown=1;K8S_POD_NAME=web;IP=10.1.0.9");
 //! args.expect_only(&["IP", "GATEWAY"])?;
 //! assert_eq!(args.get("IP"), Some("10.1.0.9"));
 //!
-//! let error = CniArgs::parse("K8S_POD_NAME=web")?.expect_only(&["IP", "GATEWAY"]).unwrap_err();
+//! let error = CniArgs::parse("K8S_POD_NAME=web").expect_only(&["IP", "GATEWAY"]).unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
 //!     "unknown arguments [\"K8S_POD_NAME\"] in CNI_ARGS (IgnoreUnknown=1 allows them)"

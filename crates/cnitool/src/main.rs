@@ -1,7 +1,7 @@
 //! `cnitool`: networks from the command line. It takes the arguments and the environment of the reference's cnitool
 //! 1.3.0, and more: docs/cnitool.md.
 //!
-//! Each command makes an [`Outcome`](outcome::Outcome), which is printed here, for people or as JSON.
+//! Each command makes an [`Outcome`], which is printed here, for people or as JSON.
 
 mod attachment;
 mod chain;

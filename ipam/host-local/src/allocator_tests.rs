@@ -172,7 +172,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_allocator_does_what_a_list_and_a_map_would(sets in sets(), ops in prop::collection::vec(op(), 1..60)) {

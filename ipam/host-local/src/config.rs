@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use cni_plugin::Call;
 use cni_types::{Route, SpecVersion};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::Error;
 use crate::range::{Range, RangeSet, parse_address};
@@ -43,7 +43,8 @@ struct Wire {
     ipam: IpamConf,
     runtime_config: RuntimeConf,
     args: ArgsConf,
-    capabilities: Map<String, Value>,
+    /// Read leniently: it is the runtime's, and of no use to ADD.
+    capabilities: Value,
 }
 
 #[derive(Default, Deserialize)]

@@ -141,13 +141,13 @@ impl Index {
     /// All that the index says, right or wrong; what cannot be read is as good as not there.
     fn read_all(&self) -> BTreeMap<String, Vec<Lease>> {
         let Ok(entries) = fs::read_dir(&self.dir) else { return BTreeMap::new() };
-        let names = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .filter(|name| name != STAMP);
-        names
-            .map(|name| (self.read(&name).unwrap_or_default(), name))
-            .map(|(leases, name)| (name, leases))
-            .collect()
+        let keys =
+            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|key| key != STAMP);
+        keys.map(|key| {
+            let leases = self.read(&key).unwrap_or_default();
+            (key, leases)
+        })
+        .collect()
     }
 
     fn write(&self, key: &str, leases: &[Lease]) -> io::Result<()> {

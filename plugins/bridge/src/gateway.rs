@@ -108,6 +108,10 @@ pub(crate) fn ensure(
             add(&mut Socket::open()?, index, other, false).map(drop)
         });
     }
+    if missing.iter().any(|gateway| gateway.addr().is_ipv6()) {
+        // Where new interfaces have IPv6 off, this one is asked for it. If that cannot be changed, adding the address fails.
+        let _ = sysctl_write(&format!("net/ipv6/conf/{}/disable_ipv6", link.name), "0");
+    }
     let mut monitor = if config.dad { Some(LinkMonitor::open()?) } else { None };
     for gateway in missing {
         if add(host, index, gateway, config.dad)? {

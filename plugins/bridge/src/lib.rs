@@ -200,7 +200,7 @@ fn set_up_inside(
     config: &Config,
 ) -> Result<()> {
     let index = pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))?;
-    let what = || format!("cannot set up {ifname} in {}", netns.path().display());
+    let what = || format!("in {}", netns.path().display());
     match config.layer {
         Layer::Three => {
             let wanted = iface_config(&result.ips, &result.routes, config.dad);

@@ -175,6 +175,9 @@ fn routes_get_gateway_table_metric_and_mtu() {
             route("0.0.0.0/0", None),
             route("::/0", None),
             RouteSpec { scope: Some(253), ..route("198.51.100.0/24", None) },
+            // The zero values of a result's fields.
+            RouteSpec { table: Some(0), metric: Some(0), ..route("203.0.113.0/24", None) },
+            RouteSpec { table: Some(0), metric: Some(0), ..route("2001:db8::/32", None) },
             special.clone(),
         ];
         let config = config(&[("10.1.0.5/16", Some("10.1.0.1")), ("fd00::5/64", Some("fd00::1"))], routes);

@@ -7,7 +7,7 @@ use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol};
 use netlink_packet_route::route::{RouteScope, RouteType, RouteVia};
 
-use super::{MAIN, NextHop, RouteSpec};
+use super::{NextHop, RouteSpec, table_id};
 
 /// `ip route add DST ...`
 pub(super) fn add(route: &RouteSpec) -> RouteMessage {
@@ -55,7 +55,7 @@ fn message(route: &RouteSpec, metrics: Vec<RouteMetric>) -> RouteMessage {
     }
     let single = if let [hop] = route.next_hops.as_slice() { Some(hop) } else { None };
     message.attributes.extend(single.and_then(|hop| gateway(route.dst, hop)));
-    set_table(&mut message, route.table.unwrap_or(MAIN));
+    set_table(&mut message, table_id(route.table));
     message.attributes.extend(route.metric.map(RouteAttribute::Priority));
     message.attributes.extend(single.map(|hop| RouteAttribute::Oif(hop.index)));
     if !metrics.is_empty() {

@@ -20,6 +20,11 @@ const UP: LinkChange<'static> = LinkChange {
     vlan_filtering: None,
 };
 
+/// A change that the kernel announces for links that are down too.
+fn mtu(mtu: u32) -> LinkChange<'static> {
+    LinkChange { mtu: Some(mtu), ..Default::default() }
+}
+
 /// Runs `act` with a socket of this namespace after a while, from another thread.
 fn soon(act: impl FnOnce(&mut Socket) + Send + 'static) -> thread::JoinHandle<()> {
     let mut socket = Socket::open().unwrap();
@@ -71,8 +76,7 @@ fn waiting_ends_in_time_whatever_happens_to_other_links() {
         let mut monitor = LinkMonitor::open().unwrap();
         let actor = soon(move |socket| {
             for number in 0..50 {
-                let alias = format!("change {number}");
-                socket.link_change(other, &LinkChange { alias: Some(&alias), ..Default::default() }).unwrap();
+                socket.link_change(other, &mtu(1000 + number)).unwrap();
             }
         });
         let started = Instant::now();
@@ -116,15 +120,15 @@ fn more_events_than_the_socket_holds_do_not_hide_the_last() {
         let other = veth(&mut host, &container, None).index;
         let mut monitor = LinkMonitor::open().unwrap();
         for number in 0..2000 {
-            let alias = format!("change {number}");
-            host.link_change(other, &LinkChange { alias: Some(&alias), ..Default::default() }).unwrap();
+            host.link_change(other, &mtu(1000 + number % 2)).unwrap();
         }
-        // This event is lost: the queue is full. The condition does not hold at the first look.
-        host.link_change(br0.index, &UP).unwrap();
+        // This event is lost: the queue is full. Nothing that the kernel does later brings another.
+        host.link_change(br0.index, &mtu(1111)).unwrap();
+        // The condition does not hold at the first look.
         let looks = std::cell::Cell::new(0);
         let second_look = |link: &cni_netlink::Link| {
             looks.set(looks.get() + 1);
-            link.up && looks.get() == 2
+            link.mtu == 1111 && looks.get() == 2
         };
         monitor.wait_link(&mut host, br0.index, LONG, second_look).unwrap();
     });

@@ -91,7 +91,10 @@ fn default_routes_of_both_families() {
     in_netns(|| {
         let mut net = net();
         let index = net.first;
-        net.socket.route_add(&route("0.0.0.0/0", index, "10.1.0.1")).unwrap();
+        let main = RouteSpec { table: Some(0), ..route("0.0.0.0/0", index, "10.1.0.1") };
+        net.socket.route_add(&main).unwrap();
+        assert!(net.socket.route_add_ecmp(&main).unwrap_err().is_exists());
+        assert_eq!(net.to("0.0.0.0/0", index, Some(0)).len(), 1);
         net.socket.route_add(&route("::/0", index, "2001:db8:1::1")).unwrap();
         assert_eq!(net.gateways("0.0.0.0/0", index), [["10.1.0.1"]]);
         assert_eq!(net.gateways("::/0", index), [["2001:db8:1::1"]]);
@@ -200,12 +203,36 @@ fn equal_destinations_of_other_metric_or_table_stay_apart() {
     in_netns(|| {
         let mut net = net();
         let index = net.first;
-        let plain = route("10.3.0.0/16", index, "10.1.0.1");
-        net.socket.route_add_ecmp(&plain).unwrap();
-        net.socket.route_add_ecmp(&RouteSpec { metric: Some(7), ..plain.clone() }).unwrap();
-        net.socket.route_add_ecmp(&RouteSpec { table: Some(1000), ..plain.clone() }).unwrap();
-        assert_eq!(net.to("10.3.0.0/16", index, None).len(), 2);
+        for gateway in ["10.1.0.1", "10.1.0.2"] {
+            let plain = route("10.3.0.0/16", index, gateway);
+            net.socket.route_add_ecmp(&plain).unwrap();
+            net.socket.route_add_ecmp(&RouteSpec { metric: Some(7), ..plain.clone() }).unwrap();
+            net.socket.route_add_ecmp(&RouteSpec { table: Some(1000), ..plain.clone() }).unwrap();
+        }
+        let both = ["10.1.0.1", "10.1.0.2"];
+        assert_eq!(net.gateways("10.3.0.0/16", index), [both, both]);
+        let metrics: Vec<_> = net.to("10.3.0.0/16", index, None).iter().map(|route| route.metric).collect();
+        assert_eq!(metrics, [None, Some(7)]);
         assert_eq!(net.to("10.3.0.0/16", index, Some(1000)).len(), 1);
+    });
+}
+
+#[test]
+fn equal_destinations_of_other_mtu_or_scope_stay_apart() {
+    in_netns(|| {
+        let mut net = net();
+        let index = net.first;
+        net.socket.route_add_ecmp(&route("10.3.0.0/16", index, "10.1.0.1")).unwrap();
+        let mtu = Some(1400);
+        net.socket.route_add_ecmp(&RouteSpec { mtu, ..route("10.3.0.0/16", index, "10.1.0.2") }).unwrap();
+        assert_eq!(net.gateways("10.3.0.0/16", index), [["10.1.0.2"], ["10.1.0.1"]]);
+
+        for scope in [253, 0] {
+            let scope = Some(scope);
+            net.socket.route_add_ecmp(&RouteSpec { scope, ..route("10.4.0.0/16", index, "") }).unwrap();
+        }
+        let scopes: Vec<_> = net.to("10.4.0.0/16", index, None).iter().map(|route| route.scope).collect();
+        assert_eq!(scopes, [Some(0), Some(253)]);
     });
 }
 
@@ -219,6 +246,18 @@ fn route_to_the_connected_network_does_not_swallow_the_connected_route() {
         }
         let gateways = net.gateways("10.1.0.0/16", index);
         assert_eq!(gateways, [vec!["10.1.0.1", "10.1.0.2"], vec!["none"]]);
+    });
+}
+
+#[test]
+fn route_like_the_connected_one_is_added_beside_it() {
+    in_netns(|| {
+        let mut net = net();
+        let index = net.first;
+        let wanted = route("10.1.0.0/16", index, "");
+        net.socket.route_add_ecmp(&wanted).unwrap();
+        assert_eq!(net.to("10.1.0.0/16", index, None).len(), 2);
+        assert!(net.socket.route_add_ecmp(&wanted).unwrap_err().is_exists());
     });
 }
 

@@ -2,5 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "what panics here is a test that fails")]
 
+mod bridge;
+mod bridge_failure;
+mod bridge_life;
+mod bridge_net;
+mod bridge_vlan;
+mod chain;
+mod host_local;
+mod host_local_disk;
+mod ipam;
 mod loopback;
+mod podman;
 mod protocol;
+mod static_ipam;

@@ -78,6 +78,20 @@ impl<'de> ValueReader<'de> {
         de::Error::invalid_type(found, visitor)
     }
 
+    /// A fraction of zero is as good as none where an integer is wanted.
+    fn integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        const U64_END: f64 = 18_446_744_073_709_551_616.0;
+        const I64_START: f64 = -9_223_372_036_854_775_808.0;
+        match self.0 {
+            Value::Number(number) if number.is_f64() => match number.as_f64() {
+                Some(n) if n.fract() == 0.0 && (0.0..U64_END).contains(&n) => visitor.visit_u64(n as u64),
+                Some(n) if n.fract() == 0.0 && (I64_START..0.0).contains(&n) => visitor.visit_i64(n as i64),
+                _ => self.deserialize_any(visitor),
+            },
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     fn items<V: Visitor<'de>>(&self, visitor: &V) -> Result<&'de [Value], Error> {
         match self.0 {
             Value::Array(items) => Ok(items),
@@ -104,8 +118,21 @@ fn visit_entries<'de, V: Visitor<'de>>(
     visitor.visit_map(Entries { left: object.map(Map::iter), current: None })
 }
 
+macro_rules! read_integers {
+    ($($method:ident)*) => {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            self.integer(visitor)
+        })*
+    };
+}
+
 impl<'de> Deserializer<'de> for ValueReader<'de> {
     type Error = Error;
+
+    read_integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+    }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
@@ -189,8 +216,7 @@ impl<'de> Deserializer<'de> for ValueReader<'de> {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        identifier ignored_any
+        bool i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct identifier ignored_any
     }
 }
 

@@ -245,7 +245,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_a_name_or_arguments_panic(text in "\\PC{0,20}|[a-zA-Z0-9_.=;/:%-]{0,20}") {
-        let _ = CniArgs::parse(&text).map(|args| args.expect_only(&["IP"]).map_err(|error| error.to_string()));
+        let _ = CniArgs::parse(&text).expect_only(&["IP"]).map_err(|error| error.to_string());
         let _ = text.parse::<SpecVersion>();
         let _ = PluginType::new(&*text).map_err(|error| error.to_string());
         let _ = NetworkName::new(&*text);

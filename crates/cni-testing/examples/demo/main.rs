@@ -1,0 +1,197 @@
+//! The demo that `cargo xtask demo` runs: a conflist run through `libcni` connects two private containers over a bridge,
+//! every plugin's request and result is shown, packets are sent, and in the end nothing is left.
+//!
+//! It needs the namespaces that xtask makes, and the executables in `CNI_TESTING_BIN`.
+
+#![allow(clippy::print_stdout, reason = "its reader is a person")]
+
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use cni_testing::{Container, Host, Snapshot};
+use cni_types::{ContainerId, IfName};
+use libcni::{Added, Attachment, Network, Runtime};
+use serde_json::json;
+
+mod show;
+mod watch;
+
+use show::Show;
+use watch::{Stand, Watch};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    // The same executable also stands in the plugins' places, to see what they are told and what they answer.
+    if let Some(stand) = Stand::of_this_process() {
+        return stand.run();
+    }
+    let start = Instant::now();
+    match demo() {
+        Ok(()) => {
+            println!("\nAll that in {} ms.", start.elapsed().as_millis());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("the demo failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo() -> Result<()> {
+    println!(
+        "A private host and two containers, blue and green: three network namespaces. This machine's own"
+    );
+    println!("network is none of them.");
+    let host = Host::new();
+    let before = host.snapshot();
+    let (blue, mut green) = (host.container("blue"), host.container("green"));
+    let network = network(&host)?;
+    let watch = Watch::new(&host)?;
+    let runtime = Runtime::new(vec![watch.plugins()], host.dir().join("cache"));
+    let mut show = Show::new(watch);
+
+    show.step("STATUS: can the network take a container?");
+    runtime.status(&network)?;
+    show.plugins()?;
+    let first = add(&runtime, &network, &blue, &mut show)?;
+    let second = add(&runtime, &network, &green, &mut show)?;
+
+    show.step("What the host has now");
+    print_lines(&host.snapshot(), &["link ", "address "]);
+    packets(&blue, &green, &addresses(&first), &addresses(&second), &mut show)?;
+
+    for container in [&blue, &green] {
+        show.step(&format!("CHECK {}: is everything still as ADD made it?", container.id()));
+        runtime.check(&network, &attachment(container)?)?;
+        show.plugins()?;
+    }
+
+    show.step("DEL blue");
+    runtime.del(&network, &attachment(&blue)?)?;
+    show.plugins()?;
+    show.step(
+        "Green's namespace goes without a DEL, as when a node crashes; GC: no container is valid any more",
+    );
+    green.kill();
+    let report = runtime.gc(&network, Some(&[]));
+    if let Some(error) = report.errors.into_iter().next() {
+        return Err(error.into());
+    }
+    show.plugins()?;
+
+    show.step("What is left");
+    nothing_left(&host, &before, &runtime)?;
+    blue_is_empty(&blue)
+}
+
+/// One bridge, addresses of both families, as a file that a node would have in /etc/cni/net.d.
+fn network(host: &Host) -> Result<Network> {
+    let list = json!({
+        "cniVersion": "1.1.0",
+        "name": "demo",
+        "plugins": [{
+            "type": "bridge",
+            "bridge": "demo0",
+            "isGateway": true,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": host.dir().join("leases"),
+                "ranges": [[{ "subnet": "10.88.0.0/24" }], [{ "subnet": "fd00:88::/64" }]],
+                "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }],
+            },
+        }],
+    });
+    let file = host.dir().with_file_name("demo.conflist");
+    std::fs::write(&file, list.to_string())?;
+    println!("\nThe network, as it would lie in /etc/cni/net.d:\n{list:#}");
+    Ok(Network::from_file(&file)?)
+}
+
+fn attachment(container: &Container) -> Result<Attachment> {
+    let mut attachment = Attachment::new(ContainerId::new(container.id())?, IfName::new("eth0")?);
+    attachment.netns = Some(container.netns().to_owned());
+    Ok(attachment)
+}
+
+fn add(runtime: &Runtime, network: &Network, container: &Container, show: &mut Show) -> Result<Added> {
+    show.step(&format!("ADD {}", container.id()));
+    let added = runtime.add(network, &attachment(container)?)?;
+    show.plugins()?;
+    Ok(added)
+}
+
+fn addresses(added: &Added) -> Vec<IpAddr> {
+    added.result.ips.iter().map(|ip| ip.address.addr()).collect()
+}
+
+fn packets(
+    blue: &Container,
+    green: &Container,
+    of_blue: &[IpAddr],
+    of_green: &[IpAddr],
+    show: &mut Show,
+) -> Result<()> {
+    show.step("Packets, both ways, both families");
+    let gateways: [IpAddr; 2] = ["10.88.0.1".parse()?, "fd00:88::1".parse()?];
+    for (from, to, addresses) in
+        [(blue, "green", of_green), (green, "blue", of_blue), (blue, "its gateway", &gateways)]
+    {
+        for address in addresses {
+            let start = Instant::now();
+            let answered = from.ping(*address);
+            let millis = start.elapsed().as_secs_f64() * 1000.0;
+            if !answered {
+                return Err(format!("{} pings {to} at {address}: no answer", from.id()).into());
+            }
+            println!("  {:5} pings {to} at {address}: answered after {millis:.2} ms", from.id());
+        }
+    }
+    for (address, own) in of_green.iter().zip(of_blue) {
+        let server = SocketAddr::new(*address, 7);
+        let _running = green.serve(server);
+        let answer = blue.echo_tcp(server, "hello")?;
+        let peer: SocketAddr = answer.split(' ').next().unwrap_or_default().parse()?;
+        if !answer.ends_with(" hello") || peer.ip() != *own {
+            return Err(format!("green answered {answer:?} to blue, which is {own}").into());
+        }
+        println!("  blue  says hello over TCP to {address}; green hears it from {}", peer.ip());
+    }
+    Ok(())
+}
+
+/// The bridge stays, as the reference has it, for the next container; so does which address was given out last.
+fn nothing_left(host: &Host, before: &Snapshot, runtime: &Runtime) -> Result<()> {
+    let after = host.snapshot();
+    let meant =
+        ["link demo0 ", "address demo0 ", "dev demo0", "last_reserved_ip", "/lock ", ".index/", "folder "];
+    let new = || after.0.iter().filter(|line| !before.0.contains(line));
+    let is_meant = |line: &&String| meant.iter().any(|part| line.contains(part));
+    let left: Vec<&String> = new().filter(|line| !is_meant(line)).collect();
+    let cached = runtime.cache().entries()?.len();
+    if !left.is_empty() || cached > 0 {
+        return Err(format!("left behind: {left:?} and {cached} cached results").into());
+    }
+    println!(
+        "  No link, no lease, no cached result of blue or green. For the next container, as the reference has it:"
+    );
+    let stays = new().filter(|line| !line.starts_with("folder ") && !line.contains(".index/"));
+    stays.for_each(|line| println!("  {line}"));
+    Ok(())
+}
+
+fn blue_is_empty(blue: &Container) -> Result<()> {
+    let inside = blue.snapshot();
+    match inside.0.iter().find(|line| line.contains("eth0")) {
+        Some(line) => Err(format!("left behind in blue: {line}").into()),
+        None => Ok(()),
+    }
+}
+
+fn print_lines(snapshot: &Snapshot, kinds: &[&str]) {
+    let wanted = |line: &&String| kinds.iter().any(|kind| line.starts_with(kind));
+    snapshot.0.iter().filter(wanted).for_each(|line| println!("  {line}"));
+}

@@ -1,0 +1,277 @@
+//! The real podman with its CNI backend, over our plugins: Debian's podman 4.3, which speaks up to version 1.0.0 of the
+//! specification and has neither GC nor STATUS.
+//!
+//! These tests are marked as ignored, since they need root and Debian's packages; `cargo xtask test` runs them where both
+//! are there, and says so where not. By hand, as root:
+//!
+//! ```sh
+//! apt-get install podman runc conmon busybox-static containernetworking-plugins
+//! cargo build --workspace --bins
+//! cargo test -p cni-testing --test plugins -- --ignored podman::
+//! ```
+//!
+//! Everything that podman keeps lies in the host's folder; what it insists on, /run and /var/lib, is hidden under empty
+//! file systems. It runs the plugins in its own network namespace, which is the private host's.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use cni_testing::{Host, Snapshot};
+use serde_json::{Value, json};
+
+const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
+
+struct Podman {
+    host: Host,
+}
+
+impl Podman {
+    /// A host with podman, one network on it (`plugins`), and an image with busybox.
+    fn new(plugins: &Value) -> Self {
+        let host = Host::new();
+        host.hide(&["/run", "/var/lib"]);
+        let podman = Podman { host };
+        podman.write("net.d/net.conflist", &conflist(plugins));
+        podman.write("containers.conf", &podman.containers_conf());
+        podman.write("storage.conf", &podman.storage_conf());
+        podman.write("policy.json", r#"{"default":[{"type":"insecureAcceptAnything"}]}"#);
+        podman.import_image();
+        podman
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        // Beside the folder of which snapshots are made, or podman's own files would be in them.
+        self.host.dir().with_file_name("podman").join(name)
+    }
+
+    fn write(&self, name: &str, content: &str) {
+        let path = self.dir(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// `default_ulimits`, because the defaults are higher than root may have in a container; the cgroup manager, because
+    /// there may be no systemd. No `static_dir`: the podman that cleans up after a container is told of its folders on the
+    /// command line and would find another one, and give up.
+    fn containers_conf(&self) -> String {
+        let dir = |name: &str| self.dir(name).display().to_string();
+        format!(
+            "[containers]\n\
+             default_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
+             log_driver = \"k8s-file\"\n\
+             [network]\n\
+             network_backend = \"cni\"\n\
+             cni_plugin_dirs = [\"{}\", \"{DEBIAN_PLUGINS}\"]\n\
+             network_config_dir = \"{}\"\n\
+             default_network = \"net\"\n\
+             [engine]\n\
+             runtime = \"runc\"\n\
+             cgroup_manager = \"cgroupfs\"\n\
+             events_logger = \"file\"\n\
+             tmp_dir = \"{}\"\n",
+            self.host.bin_dir().display(),
+            dir("net.d"),
+            dir("tmp"),
+        )
+    }
+
+    fn storage_conf(&self) -> String {
+        let (graph, run) = (self.dir("graph"), self.dir("run"));
+        format!(
+            "[storage]\ndriver = \"vfs\"\ngraphroot = \"{}\"\nrunroot = \"{}\"\n",
+            graph.display(),
+            run.display()
+        )
+    }
+
+    /// An image of busybox alone, called by the names that are used here.
+    fn import_image(&self) {
+        let bin = self.dir("image/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::copy("/usr/bin/busybox", bin.join("busybox")).unwrap();
+        for name in ["sh", "hostname", "httpd", "wget"] {
+            symlink("busybox", bin.join(name)).unwrap();
+        }
+        fs::set_permissions(self.dir("image"), fs::Permissions::from_mode(0o755)).unwrap();
+        let (image, tar) = (self.dir("image"), self.dir("image.tar"));
+        run(self.command("tar").arg("-C").arg(image).arg("-cf").arg(&tar).arg("."));
+        let policy = self.dir("policy.json");
+        run(self
+            .command("podman")
+            .args(["import", "-q", "--signature-policy"])
+            .args([&policy, &tar])
+            .arg("busybox"));
+    }
+
+    fn command(&self, program: &str) -> Command {
+        #[allow(clippy::disallowed_methods, reason = "this test is about another program")]
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", self.dir(""))
+            .env("TMPDIR", self.dir(""))
+            .env("CONTAINERS_CONF", self.dir("containers.conf"))
+            .env("CONTAINERS_STORAGE_CONF", self.dir("storage.conf"))
+            .current_dir(self.dir(""));
+        command
+    }
+
+    /// Runs podman and returns what it printed.
+    #[track_caller]
+    fn podman(&self, words: &str) -> String {
+        run(self.command("podman").args(words.split(' ')))
+    }
+
+    /// Starts a container with a web server, whose page is the container's name.
+    #[track_caller]
+    fn start_server(&self, name: &str, options: &str) {
+        let options =
+            format!("run -d --pull never --name {name} --hostname {name} --network net{options} busybox");
+        let words = options.split(' ').chain(["sh", "-c", "hostname >/page; exec httpd -f -p 8080 -h /"]);
+        run(self.command("podman").args(words));
+    }
+
+    /// Fetches a page in a container that runs already.
+    #[track_caller]
+    fn fetch(&self, name: &str, authority: &str) -> String {
+        self.podman(&format!("exec {name} wget -q -O - http://{authority}/page"))
+    }
+
+    /// What podman says of a container's place in the network.
+    fn inspect(&self, name: &str) -> Value {
+        let all: Value = serde_json::from_str(&self.podman(&format!("inspect {name}"))).unwrap();
+        all[0]["NetworkSettings"]["Networks"]["net"].clone()
+    }
+
+    /// Links, addresses and rules, and the files of leases and results, without what is meant to stay.
+    fn left(&self) -> Snapshot {
+        let staying = ["link br-podman", "address br-podman", "dev br-podman"];
+        staying.iter().fold(self.host.snapshot(), |snapshot, part| snapshot.without(part))
+    }
+
+    fn files(&self, folder: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(Path::new("/var/lib/cni").join(folder)) else { return Vec::new() };
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| !name.starts_with("last_reserved_ip") && name != "lock").collect()
+    }
+
+    /// Nothing of any container: no link, no lease, no cached result.
+    #[track_caller]
+    fn assert_nothing_left(&self, before: &Snapshot) {
+        self.left().assert_same(before);
+        assert_eq!(self.files("networks/net"), [""; 0], "leases");
+        assert_eq!(self.files("results"), [""; 0], "cached results");
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        // A test that fails must not leave containers running whose files are gone.
+        let _ = self.command("podman").args(["rm", "-f", "-a", "-t", "0"]).output();
+    }
+}
+
+/// Without ipMasq, and with host-local's default dataDir, as most networks have it.
+fn conflist(plugins: &Value) -> String {
+    json!({ "cniVersion": "1.0.0", "name": "net", "plugins": plugins }).to_string()
+}
+
+fn bridge() -> Value {
+    json!({
+        "type": "bridge",
+        "bridge": "br-podman",
+        "isGateway": true,
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{ "subnet": "10.99.0.0/24" }], [{ "subnet": "fd00:99::/64" }]],
+            "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }],
+        },
+    })
+}
+
+#[track_caller]
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?} failed ({}):\n{stdout}\n{stderr}", output.status);
+    stdout.into_owned()
+}
+
+#[test]
+#[ignore = "needs root, podman, runc and busybox-static: `cargo xtask test` as root installs and runs it"]
+fn containers_of_podman_reach_each_other_and_leave_nothing() {
+    let podman = Podman::new(&json!([bridge()]));
+    let before = podman.left();
+    podman.start_server("server", "");
+    podman.start_server("client", "");
+
+    let network = podman.inspect("server");
+    assert_eq!((&network["IPAddress"], &network["IPPrefixLen"]), (&json!("10.99.0.2"), &json!(24)));
+    assert_eq!(
+        (&network["GlobalIPv6Address"], &network["Gateway"]),
+        (&json!("fd00:99::2"), &json!("10.99.0.1"))
+    );
+    assert_eq!(podman.files("networks/net").len(), 4, "one lease a family and container");
+    // Debian's bridge, which is next in the path, gives links no alias.
+    assert!(podman.left().to_string().contains("alias \"cni:net:"), "{}", podman.left());
+
+    for (from, address, to) in [
+        ("client", "10.99.0.2", "server"),
+        ("client", "[fd00:99::2]", "server"),
+        ("server", "10.99.0.3", "client"),
+        ("server", "[fd00:99::3]", "client"),
+    ] {
+        assert_eq!(podman.fetch(from, &format!("{address}:8080")).trim_end(), to, "{from} to {address}");
+    }
+    assert!(podman.host.ping("fd00:99::2".parse().unwrap()));
+    // The DEL of one that ends by itself comes from another process, conmon's.
+    let page =
+        podman.podman("run --rm --pull never --network net busybox wget -q -O - http://10.99.0.2:8080/page");
+    assert_eq!(page.trim_end(), "server");
+    assert_eq!(podman.files("networks/net").len(), 4, "only those of server and client");
+
+    podman.podman("rm -f -t 0 client");
+    assert_eq!(podman.files("networks/net").len(), 2, "the server keeps its leases");
+    podman.podman("rm -f -t 0 server");
+    podman.assert_nothing_left(&before);
+}
+
+#[test]
+#[ignore = "needs root, podman, runc and busybox-static: `cargo xtask test` as root installs and runs it"]
+fn a_container_of_podman_restarts_and_takes_the_address_it_asks_for() {
+    let podman = Podman::new(&json!([bridge()]));
+    let before = podman.left();
+    podman.start_server("server", " --ip 10.99.0.50 --mac-address 02:99:00:00:00:50");
+    let network = podman.inspect("server");
+    assert_eq!(network["IPAddress"], "10.99.0.50");
+    assert_eq!(network["MacAddress"], "02:99:00:00:00:50");
+    podman.podman("restart -t 0 server");
+    assert_eq!(podman.inspect("server")["IPAddress"], "10.99.0.50");
+    podman.start_server("client", "");
+    assert_eq!(podman.fetch("client", "10.99.0.50:8080").trim_end(), "server");
+    podman.podman("rm -f -t 0 server client");
+    podman.assert_nothing_left(&before);
+}
+
+#[test]
+#[ignore = "needs root, podman, runc, busybox-static, iptables and containernetworking-plugins: `cargo xtask test` as root \
+            installs and runs it"]
+fn a_plugin_of_the_reference_goes_on_from_our_result() {
+    let portmap = json!({ "type": "portmap", "capabilities": { "portMappings": true } });
+    let podman = Podman::new(&json!([bridge(), portmap, { "type": "tuning" }]));
+    let before = podman.left();
+    podman.start_server("server", " -p 8099:8080");
+    podman.start_server("client", "");
+    // The gateway's address is the host's own, so this goes through the mapping.
+    assert_eq!(podman.fetch("client", "10.99.0.1:8099").trim_end(), "server");
+    podman.podman("rm -f -t 0 server client");
+    // Its chains for all containers stay, as it means them to.
+    let ours = |snapshot: &Snapshot| {
+        snapshot.clone().without("nft ").without("iptables-save ").without("ip6tables-save ")
+    };
+    ours(&podman.left()).assert_same(&ours(&before));
+    assert!(!podman.left().to_string().contains("10.99.0.2"), "{}", podman.left());
+}
