@@ -4,17 +4,25 @@
 //! `nft list ruleset` prints. A [`Batch`] is applied whole or not at all. Names follow nft(8).
 
 mod batch;
+mod compile;
+mod element;
 mod error;
+mod expr;
+mod interval;
+mod lex;
 mod nft;
 mod object;
 mod parse;
+mod request;
 mod rule;
 mod select;
+mod value;
 
 pub use batch::Batch;
 pub use error::{Error, Result};
 pub use nft::{FoundRule, Nft};
 pub use object::{Chain, Element, Family, Hook, Policy, Set, Table};
 pub use parse::{ParseError, parse_matches};
-pub use rule::{NatFamily, Op, Statement, Value, Verdict};
+pub use rule::{NatFamily, Op, Statement, Verdict};
 pub use select::{DataType, Selector};
+pub use value::Value;

@@ -1,10 +1,9 @@
-//! Statements of a rule.
+//! Statements of a rule, and their text.
 
-use std::net::IpAddr;
+use std::fmt;
 
-use ipnet::IpNet;
-
-use crate::Selector;
+use crate::value::Separated;
+use crate::{Selector, Value};
 
 /// How a match compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,42 +11,6 @@ use crate::Selector;
 pub enum Op {
     Eq,
     Ne,
-}
-
-/// What a selector is compared with, and what elements of sets hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// `10.1.0.5`, `fd00::5`
-    Addr(IpAddr),
-    /// `10.1.0.0/16`
-    Net(IpNet),
-    /// `02:42:ac:11:00:02`
-    Mac([u8; 6]),
-    /// A protocol's number: 6 tcp, 17 udp, 132 sctp; for `NfProto` 2 ipv4, 10 ipv6 (NFPROTO_*).
-    Proto(u8),
-    /// A port.
-    Port(u16),
-    /// A packet mark, compared whole.
-    Mark(u32),
-    /// A packet mark compared under a mask: `meta mark & 0x2000 == 0x2000`.
-    MaskedMark {
-        /// Compared with.
-        value: u32,
-        /// Bits that count.
-        mask: u32,
-    },
-    /// An interface name; a `*` at its end matches any rest.
-    IfName(String),
-    /// RTN_LOCAL (2) and so on, for `fib daddr type`.
-    AddrType(u32),
-    /// Bits of `ct state` (1 invalid, 2 established, 4 related, 8 new) or `ct status`.
-    Bits(u32),
-    /// From, to, both included: `1024-65535`.
-    Range(Box<Value>, Box<Value>),
-    /// `{ 80, 443 }`, an anonymous set.
-    AnyOf(Vec<Value>),
-    /// Where a verdict map leads; only as data of an element.
-    Verdict(Verdict),
 }
 
 /// What becomes of the packet.
@@ -70,6 +33,9 @@ pub enum NatFamily {
 }
 
 /// One statement of a rule; a rule is a list of them.
+///
+/// What a header field needs is matched before it, as nft does: `tcp dport 80` looks at `meta l4proto` first, and
+/// `ip saddr` in a table of family inet or bridge at the network protocol, once a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
     /// `ip daddr != 10.0.0.0/8`
@@ -90,7 +56,7 @@ pub enum Statement {
         /// The set's name.
         set: String,
     },
-    /// `ip saddr vmap @masq4`
+    /// `ip saddr vmap @masq4`. A key that is not in the map goes on to the next statement.
     VerdictMap {
         /// The parts of the key.
         key: Vec<Selector>,
@@ -109,19 +75,65 @@ pub enum Statement {
     },
     /// `masquerade`
     Masquerade,
-    /// `reject`
+    /// `reject`: with port unreachable, of ICMP or ICMPv6 as the packet is.
     Reject,
     /// `counter packets 0 bytes 0`
     Counter,
-    /// `meta mark set meta mark | 0x2000`
+    /// `meta mark set meta mark | 0x00002000`
     OrMark(u32),
     /// A verdict.
     Verdict(Verdict),
+    /// `comment "..."`, at the end of a rule and once. At most 250 bytes, without quotes and control characters; nft itself
+    /// takes no more than 128.
+    Comment(String),
 }
 
 /// As nft prints it.
-impl std::fmt::Display for Statement {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = |key: &[Selector]| Separated(" . ", key.iter()).to_string();
+        match self {
+            Statement::Match { selector, op, value: Value::MaskedMark { value, mask } } => {
+                let op = if *op == Op::Eq { "==" } else { "!=" };
+                write!(f, "{selector} & {mask:#010x} {op} {value:#010x}")
+            }
+            Statement::Match { selector, op, value } => {
+                write!(f, "{selector} {}{}", negation(*op), value.text(selector.data_type()))
+            }
+            Statement::InSet { key: parts, op, set } => {
+                write!(f, "{} {}@{set}", key(parts), negation(*op))
+            }
+            Statement::VerdictMap { key: parts, map } => write!(f, "{} vmap @{map}", key(parts)),
+            Statement::DnatMap { family, key: parts, map } => {
+                let family = if *family == NatFamily::Ip { "ip" } else { "ip6" };
+                write!(f, "dnat {family} to {} map @{map}", key(parts))
+            }
+            Statement::Masquerade => f.write_str("masquerade"),
+            Statement::Reject => f.write_str("reject"),
+            Statement::Counter => f.write_str("counter packets 0 bytes 0"),
+            Statement::OrMark(bits) => write!(f, "meta mark set meta mark | {bits:#010x}"),
+            Statement::Verdict(verdict) => verdict.fmt(f),
+            Statement::Comment(text) => write!(f, "comment \"{text}\""),
+        }
+    }
+}
+
+/// As nft prints it.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Verdict::Accept => f.write_str("accept"),
+            Verdict::Drop => f.write_str("drop"),
+            Verdict::Return => f.write_str("return"),
+            Verdict::Jump(chain) => write!(f, "jump {chain}"),
+            Verdict::Goto(chain) => write!(f, "goto {chain}"),
+        }
+    }
+}
+
+fn negation(op: Op) -> &'static str {
+    match op {
+        Op::Eq => "",
+        Op::Ne => "!= ",
     }
 }
