@@ -126,7 +126,8 @@ impl Compiler {
     fn load(&mut self, selector: Selector, size: usize, register: u32) {
         self.push(match selector.source() {
             Source::Meta(key) => Expr::Meta { key, register },
-            Source::Ct(key) => Expr::Ct { key, register },
+            Source::Ct(key) => Expr::Ct { key, direction: None, register },
+            Source::CtOriginal(key) => Expr::Ct { key, direction: Some(0), register },
             Source::FibDaddrType => Expr::FibDaddrType { register },
             Source::Payload(base, offset) => Expr::Payload { base, offset, size, register },
         });

@@ -8,20 +8,49 @@ use crate::Verdict;
 /// An expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expr {
-    Meta { key: u32, register: u32 },
+    Meta {
+        key: u32,
+        register: u32,
+    },
     SetMark,
-    Payload { base: u32, offset: u32, size: usize, register: u32 },
-    Ct { key: u32, register: u32 },
-    FibDaddrType { register: u32 },
+    Payload {
+        base: u32,
+        offset: u32,
+        size: usize,
+        register: u32,
+    },
+    /// With the direction when the key is of a tuple.
+    Ct {
+        key: u32,
+        direction: Option<u8>,
+        register: u32,
+    },
+    FibDaddrType {
+        register: u32,
+    },
     Cmp(Cmp, Vec<u8>),
     NotInRange(Vec<u8>, Vec<u8>),
-    Bitwise { mask: Vec<u8>, xor: Vec<u8> },
+    Bitwise {
+        mask: Vec<u8>,
+        xor: Vec<u8>,
+    },
     HostToNetwork,
-    Lookup { set: SetRef, inverted: bool, into: Option<u32> },
+    Lookup {
+        set: SetRef,
+        inverted: bool,
+        into: Option<u32>,
+    },
     Verdict(Verdict),
-    Dnat { family: u8, address: u32, port: u32 },
+    Dnat {
+        family: u8,
+        address: u32,
+        port: u32,
+    },
     Masquerade,
-    Reject { kind: u32, code: u8 },
+    Reject {
+        kind: u32,
+        code: u8,
+    },
     Counter,
 }
 
@@ -95,9 +124,16 @@ impl Expr {
     /// The attributes of each kind of expression, in the order of libnftnl.
     fn write_data(&self, writer: &mut Writer, first_set: u32) {
         match self {
-            Expr::Meta { key, register } | Expr::Ct { key, register } => {
+            Expr::Meta { key, register } => {
                 writer.be32(2, *key);
                 writer.be32(1, *register);
+            }
+            Expr::Ct { key, direction, register } => {
+                writer.be32(2, *key);
+                writer.be32(1, *register);
+                if let Some(direction) = direction {
+                    writer.attr(3, &[*direction]);
+                }
             }
             Expr::SetMark => {
                 writer.be32(2, META_MARK);

@@ -141,6 +141,9 @@ pub enum Selector {
     FibDaddrType,
     CtState,
     CtStatus,
+    /// The port that the connection's first packet was sent to, before any translation. Match `L4Proto` with one protocol before
+    /// it: nft prints the rule without, but does not read it back.
+    CtOriginalProtoDst,
 }
 
 /// Where the kernel finds it.
@@ -152,6 +155,8 @@ pub(crate) enum Source {
     Payload(u32, u32),
     /// NFT_CT_*
     Ct(u32),
+    /// NFT_CT_* of the original direction.
+    CtOriginal(u32),
     /// `fib daddr type`
     FibDaddrType,
 }
@@ -200,6 +205,7 @@ impl Selector {
             Selector::FibDaddrType => DataType::FibAddrType,
             Selector::CtState => DataType::CtState,
             Selector::CtStatus => DataType::CtStatus,
+            Selector::CtOriginalProtoDst => DataType::InetService,
         }
     }
 
@@ -224,6 +230,7 @@ impl Selector {
             }
             Selector::CtState => Source::Ct(0),
             Selector::CtStatus => Source::Ct(2),
+            Selector::CtOriginalProtoDst => Source::CtOriginal(12),
             Selector::FibDaddrType => Source::FibDaddrType,
         }
     }
@@ -267,6 +274,7 @@ impl fmt::Display for Selector {
             Selector::FibDaddrType => "fib daddr type",
             Selector::CtState => "ct state",
             Selector::CtStatus => "ct status",
+            Selector::CtOriginalProtoDst => "ct original proto-dst",
         })
     }
 }
