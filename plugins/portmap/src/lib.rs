@@ -1,30 +1,201 @@
-//! The portmap plugin.
+//! The `portmap` plugin: forwards ports of the host to a container. Chained after the plugin that gives the container its
+//! address, whose result it passes on; the runtime says which ports (capability `portMappings`).
+//!
+//! Two backends: nftables with elements in maps of a table of its own, in which the latest ADD of a port wins, and
+//! iptables with the reference's rules. Whatever is made carries its owner, so that DEL and GC need neither the container's
+//! namespace nor the list of ports.
 
-use cni_plugin::{Call, Plugin, Request, Result};
-use cni_types::{CniResult, SpecVersion};
+use std::collections::HashSet;
+
+use cni_host::Owner;
+use cni_plugin::{Call, Error, Plugin, Request, Result, environment, log};
+use cni_types::{CniResult, ErrorCode, SpecVersion, ValidAttachments};
+use ipnet::IpNet;
+
+mod config;
+mod flows;
+mod iptables;
+mod leftovers;
+mod localnet;
+mod nftables;
+mod ruleset;
+
+pub use config::Wire;
+use config::{Backend, Config, Forward, Masquerade};
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Config> =
-    Plugin { name: "portmap", versions: SpecVersion::ALL, config, add, check, del, gc, status };
+pub const PLUGIN: Plugin<Wire> =
+    Plugin { name: "portmap", versions: SpecVersion::ALL, config: Call::read, add, check, del, gc, status };
 
-/// The plugin's validated configuration.
-pub struct Config {}
+/// A container as seen from the host.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    pub(crate) owner: Owner,
+    /// With the length of its subnet's prefix; at most one of each family.
+    pub(crate) addresses: Vec<IpNet>,
+}
 
-fn config(_call: &Call) -> Result<Config> {
-    todo!()
+fn add(req: &Request<Wire>) -> Result<CniResult> {
+    let config = Config::new(&req.config)?;
+    let result = req.prev_result()?;
+    if !req.config.has_mappings() {
+        return Ok(result.clone());
+    }
+    let pod = Pod { owner: owner(req), addresses: addresses(result, &req.attachment.ifname.to_string()) };
+    let forwards = forwards(&config, &pod);
+    if forwards.is_empty() {
+        return Ok(result.clone());
+    }
+    let path = environment("PATH");
+    let backend = backend(&config, &req.config, &path)?;
+    if config.masquerade != Masquerade::Nobody {
+        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(&forwards))?;
+    }
+    match backend {
+        // One transaction, and nothing after it can fail: what another container loses to this one need not be given back.
+        Backend::Nftables => {
+            log::step("map the ports in nf_tables", || nftables::add(&config, &pod, &forwards))?;
+        }
+        Backend::Iptables => {
+            log::step("map the ports with iptables", || iptables::add(&config, &pod, &path))?
+        }
+    }
+    flows::redirect(&forwards);
+    Ok(result.clone())
 }
-fn add(_req: &Request<Config>) -> Result<CniResult> {
-    todo!()
+
+fn check(req: &Request<Wire>) -> Result<()> {
+    let config = Config::new(&req.config)?;
+    let result = req.prev_result()?;
+    let pod = Pod { owner: owner(req), addresses: addresses(result, &req.attachment.ifname.to_string()) };
+    let forwards = forwards(&config, &pod);
+    if forwards.is_empty() {
+        return Ok(());
+    }
+    let path = environment("PATH");
+    match backend(&config, &req.config, &path)? {
+        // A container of the reference's plugin keeps its mappings until it goes.
+        Backend::Nftables if leftovers::holds(&pod.owner.container_id, &forwards)? => Ok(()),
+        Backend::Nftables => {
+            nftables::check(&config, &pod, &forwards)?;
+            if config.masquerade == Masquerade::Nobody { Ok(()) } else { localnet::check(&forwards) }
+        }
+        Backend::Iptables => iptables::check(&config, &pod, &path),
+    }
 }
-fn check(_req: &Request<Config>) -> Result<()> {
-    todo!()
+
+/// Looks at every backend and at what the reference's plugin may have left, since the configuration may have chosen
+/// otherwise at the time of the ADD. Where nothing is, that takes some questions to the kernel and runs no program.
+fn del(req: &Request<Wire>) -> Result<()> {
+    let owner = owner(req);
+    let path = environment("PATH");
+    let mut gone: Vec<Forward> = Vec::new();
+    let outcomes = [
+        log::step("remove the mappings from nf_tables", || nftables::del(&owner, &mut gone)),
+        log::step("remove the reference's nf_tables rules", || leftovers::del(&owner.container_id)),
+        log::step("remove the iptables rules", || iptables::del(&owner, &path, &mut gone)),
+    ];
+    flows::forget(&gone);
+    all(outcomes)
 }
-fn del(_req: &Request<Config>) -> Result<()> {
-    todo!()
+
+fn gc(call: &Call, _: &Wire) -> Result<()> {
+    let ValidAttachments::Known(valid) = &call.conf.valid_attachments else { return Ok(()) };
+    let network = call.conf.name.as_str();
+    let mut gone: Vec<Forward> = Vec::new();
+    let owners: HashSet<String> = valid
+        .iter()
+        .map(|valid| Owner {
+            network: network.to_owned(),
+            container_id: valid.container_id.clone(),
+            ifname: valid.ifname.clone(),
+        })
+        .map(|owner| owner.comment())
+        .collect();
+    // The reference's rules know containers, not their interfaces.
+    let containers: HashSet<&str> = valid.iter().map(|valid| valid.container_id.as_str()).collect();
+    let outcomes = [
+        log::step("collect nf_tables mappings", || nftables::gc(network, &owners, &mut gone)),
+        log::step("collect iptables rules", || {
+            iptables::gc(network, &containers, &environment("PATH"), &mut gone)
+        }),
+    ];
+    flows::forget(&gone);
+    all(outcomes)
 }
-fn gc(_call: &Call, _config: &Config) -> Result<()> {
-    todo!()
+
+/// Cheap, since it is asked every few seconds: no program is run.
+fn status(_: &Call, wire: &Wire) -> Result<()> {
+    let config = Config::new(wire)?;
+    let path = environment("PATH");
+    let usable = match backend(&config, wire, &path)? {
+        Backend::Nftables => nftables::is_usable(),
+        Backend::Iptables => iptables::is_usable(&path),
+    };
+    usable.map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
 }
-fn status(_call: &Call, _config: &Config) -> Result<()> {
-    todo!()
+
+/// The backend that is configured, or else as the reference chooses: iptables, unless only nf_tables can be used.
+fn backend(config: &Config, wire: &Wire, path: &str) -> Result<Backend> {
+    let backend = match config.backend {
+        Some(backend) => return Ok(backend),
+        None if iptables::is_usable(path).is_err() && nftables::is_usable().is_ok() => Backend::Nftables,
+        None => Backend::Iptables,
+    };
+    wire.expect_only_of(backend)?;
+    Ok(backend)
+}
+
+fn owner(req: &Request<Wire>) -> Owner {
+    Owner {
+        network: req.network().to_owned(),
+        container_id: req.attachment.container_id.as_str().to_owned(),
+        ifname: req.attachment.ifname.as_str().to_owned(),
+    }
+}
+
+/// The container's first address of each family. An address that is said to be on some other interface, or on one of the
+/// host, is not its own; one that is said to be nowhere is.
+fn addresses(result: &CniResult, ifname: &str) -> Vec<IpNet> {
+    let mut addresses: Vec<IpNet> = Vec::new();
+    for ip in &result.ips {
+        let interface = ip.interface.and_then(|index| result.interfaces.get(index));
+        let elsewhere = interface.is_some_and(|interface| {
+            interface.name != ifname || interface.sandbox.as_ref().is_none_or(String::is_empty)
+        });
+        let taken = addresses.iter().any(|other| other.addr().is_ipv4() == ip.address.addr().is_ipv4());
+        if !elsewhere && !taken {
+            addresses.push(ip.address);
+        }
+    }
+    addresses
+}
+
+fn forwards(config: &Config, pod: &Pod) -> Vec<Forward> {
+    let of_address = |address: &IpNet| {
+        let address = *address;
+        config.mappings.iter().filter_map(move |mapping| mapping.forward(address))
+    };
+    let mut forwards: Vec<Forward> = Vec::new();
+    for forward in pod.addresses.iter().flat_map(of_address) {
+        // `hostIP` 0.0.0.0 and none at all are one port.
+        let same = |other: &Forward| (other.protocol, other.host) == (forward.protocol, forward.host);
+        if !forwards.iter().any(same) {
+            forwards.push(forward);
+        }
+    }
+    forwards
+}
+
+/// The first error, the others in the log: one backend's fault must not keep another's rules.
+fn all<const N: usize>(outcomes: [Result<()>; N]) -> Result<()> {
+    let mut first = Ok(());
+    for outcome in outcomes {
+        match (&first, outcome) {
+            (Ok(()), outcome) => first = outcome,
+            (Err(_), Err(error)) => log::warn(error),
+            (Err(_), Ok(())) => {}
+        }
+    }
+    first
 }
