@@ -133,7 +133,7 @@ fn gc(call: &Call, wire: &Wire) -> Result<()> {
         ifname: ifname.to_owned(),
     };
     let valid: HashSet<String> =
-        valid.iter().map(|valid| owner(&valid.container_id, &valid.ifname).alias()).collect();
+        valid.iter().map(|valid| owner(&valid.container_id, &valid.ifname).comment()).collect();
     all([
         log::step("collect nftables elements", || nftables::gc(network, &valid)),
         log::step("collect iptables rules", || iptables::gc(network, &valid, &environment("PATH"))),

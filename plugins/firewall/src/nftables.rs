@@ -17,7 +17,7 @@ use crate::{Bridge, Pod};
 
 /// Lets the container through, and brings its bridge to the network's policy, in one transaction.
 pub(crate) fn add(pod: &Pod, bridge: Option<&Bridge<'_>>) -> Result<()> {
-    let comment = pod.owner.alias();
+    let comment = pod.owner.comment();
     Nft::open()?.update("let the container through", None, |nft| {
         let mut batch = repair(nft, TABLE)?;
         for address in &pod.addresses {
@@ -133,10 +133,9 @@ fn policy(nft: &mut Nft, pod: &Pod, bridge: Option<&Bridge<'_>>) -> cni_nftables
     let comment = network_comment(&pod.owner.network);
     let (key, pair) = (vec![interface(bridge.name)], twice(bridge.name));
     let held = nft.element(&BRIDGES, &key)?;
-    if let Some(held) = &held
-        && held.comment.as_ref() != Some(&comment)
-        && bridge.policy != Policy::Isolated
-    {
+    let talking = nft.element(&WITHIN, &pair)?.is_some();
+    let is_others = held.as_ref().is_some_and(|held| held.comment.as_ref() != Some(&comment));
+    if is_others && !(bridge.policy == Policy::Isolated && talking) {
         return Ok(batch);
     }
     if bridge.policy != Policy::Open {
@@ -146,7 +145,7 @@ fn policy(nft: &mut Nft, pod: &Pod, bridge: Option<&Bridge<'_>>) -> cni_nftables
     }
     if bridge.policy == Policy::SameBridge {
         put(nft, &mut batch, &WITHIN, pair, &comment)?;
-    } else if nft.element(&WITHIN, &pair)?.is_some() {
+    } else if talking {
         batch.delete_element(&WITHIN, pair);
     }
     Ok(batch)
@@ -159,7 +158,7 @@ fn isolate_port(nft: &mut Nft, batch: &mut Batch, pod: &Pod, policy: Policy) -> 
         return take(nft, batch, &PORTS, &[interface(port)], &pod.owner).map(drop);
     }
     batch.append(repair(nft, BRIDGE_TABLE)?);
-    put(nft, batch, &PORTS, vec![interface(port)], &pod.owner.alias())
+    put(nft, batch, &PORTS, vec![interface(port)], &pod.owner.comment())
 }
 
 /// Makes an element this owner's. The latest ADD wins: whoever had the address before has no interface with it any more.
@@ -233,7 +232,7 @@ fn unless_unsupported(done: std::result::Result<(), NftError>) -> Result<()> {
 /// The comment of a bridge's elements: that of no container, so that GC of containers passes it by.
 fn network_comment(network: &str) -> String {
     let nobody = String::new;
-    Owner { network: network.to_owned(), container_id: nobody(), ifname: nobody() }.alias()
+    Owner { network: network.to_owned(), container_id: nobody(), ifname: nobody() }.comment()
 }
 
 fn is_of(element: &Element, owner: &Owner) -> bool {

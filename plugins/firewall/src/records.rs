@@ -53,7 +53,7 @@ impl Records {
         let path = self.path(address);
         let mut options = fs::OpenOptions::new();
         let file = options.create(true).write(true).truncate(true).mode(0o600).open(&path);
-        let written = file.and_then(|mut file| io::Write::write_all(&mut file, owner.alias().as_bytes()));
+        let written = file.and_then(|mut file| io::Write::write_all(&mut file, owner.comment().as_bytes()));
         written.map_err(|error| cannot("write", &path, &error))
     }
 
@@ -175,7 +175,7 @@ mod tests {
             })
             .unwrap();
         fs::write(records.path(address(8)), "").unwrap();
-        fs::write(records.folder.join("not-an-address"), stale.alias()).unwrap();
-        assert_eq!(records.stale("blue", &HashSet::from([valid.alias()])), [address(6)]);
+        fs::write(records.folder.join("not-an-address"), stale.comment()).unwrap();
+        assert_eq!(records.stale("blue", &HashSet::from([valid.comment()])), [address(6)]);
     }
 }
