@@ -23,7 +23,9 @@ pub struct Acknowledgement {
     /// The errno, positive; 0 for success.
     pub errno: i32,
     /// The kernel's sentence, empty when it gave none.
-    pub text: String,
+    pub sentence: String,
+    /// The type of the attribute at fault, in words.
+    about: Option<String>,
     /// Where in the request the attribute at fault begins, in bytes from the netlink header.
     pub offset: Option<usize>,
 }
@@ -46,44 +48,48 @@ impl Acknowledgement {
             NLMSG_ERROR => attr::align(attr::u32_at(message.payload, 4).unwrap_or(0) as usize),
             _ => 0,
         };
-        let (text, offset) = text(Attrs::after(message.payload, echoed.saturating_add(4)), request);
-        Some(Self { errno, text, offset })
+        let attributes = Attrs::after(message.payload, echoed.saturating_add(4));
+        Some(Self { errno, ..Self::default() }.with_attributes(attributes, request))
+    }
+
+    /// Sentence and attribute, as far as they are there.
+    pub fn text(&self) -> String {
+        match &self.about {
+            Some(about) if self.sentence.is_empty() => about.clone(),
+            Some(about) => format!("{} ({about})", self.sentence),
+            None => self.sentence.clone(),
+        }
     }
 
     /// An error for a code that is none of success. `op` completes "cannot ...".
     pub fn into_result(self, op: &dyn Fn() -> String) -> Result<()> {
         match self.errno {
             0 => Ok(()),
-            errno => {
-                Err(Error::Kernel { op: op(), source: io::Error::from_raw_os_error(errno), text: self.text })
-            }
+            errno => Err(Error::Kernel {
+                op: op(),
+                source: io::Error::from_raw_os_error(errno),
+                text: self.text(),
+            }),
         }
     }
-}
 
-fn text(attributes: Attrs<'_>, request: &[u8]) -> (String, Option<usize>) {
-    let (mut sentence, mut about, mut at) = (String::new(), None, None);
-    for (kind, value) in attributes {
-        match kind {
-            MSG => sentence = attr::string(value),
-            // The offset is that of the attribute in the request; its type is what a reader can look up.
-            OFFS => {
-                at = attr::u32(value).map(|offset| offset as usize);
-                let named = at.and_then(|offset| Attrs::after(request, offset).next());
-                about = about.or(named.map(|(kind, _)| format!("attribute {kind}")));
+    fn with_attributes(mut self, attributes: Attrs<'_>, request: &[u8]) -> Self {
+        for (kind, value) in attributes {
+            match kind {
+                // Kernel texts end with and without full stop and newline.
+                MSG => self.sentence = attr::string(value).trim_end_matches(['.', '\n', ' ']).to_string(),
+                // The offset is that of the attribute in the request; its type is what a reader can look up.
+                OFFS => {
+                    self.offset = attr::u32(value).map(|offset| offset as usize);
+                    let named = self.offset.and_then(|offset| Attrs::after(request, offset).next());
+                    self.about = self.about.or(named.map(|(kind, _)| format!("attribute {kind}")));
+                }
+                MISS_TYPE => self.about = attr::u32(value).map(|kind| format!("missing attribute {kind}")),
+                _ => {}
             }
-            MISS_TYPE => about = attr::u32(value).map(|kind| format!("missing attribute {kind}")),
-            _ => {}
         }
+        self
     }
-    // Kernel texts end with and without full stop and newline.
-    let sentence = sentence.trim_end_matches(['.', '\n', ' ']);
-    let text = match about {
-        Some(about) if sentence.is_empty() => about,
-        Some(about) => format!("{sentence} ({about})"),
-        None => sentence.to_string(),
-    };
-    (text, at)
 }
 
 #[cfg(test)]
@@ -99,17 +105,17 @@ mod tests {
     fn read(answer: &str, request: &str) -> String {
         let datagram = golden::bytes(answer);
         let message = golden::message(&datagram);
-        Acknowledgement::read(&message, &golden::bytes(request)).unwrap().text
+        Acknowledgement::read(&message, &golden::bytes(request)).unwrap().text()
     }
 
     fn of_error(flags: u16, payload: &[u8], request: &[u8]) -> String {
         let message = Message { kind: NLMSG_ERROR, flags, sequence: 1, payload };
-        Acknowledgement::read(&message, request).unwrap_or_default().text
+        Acknowledgement::read(&message, request).unwrap_or_default().text()
     }
 
     fn of_done(flags: u16, payload: &[u8], request: &[u8]) -> String {
         let message = Message { kind: NLMSG_DONE, flags, sequence: 1, payload };
-        Acknowledgement::read(&message, request).unwrap_or_default().text
+        Acknowledgement::read(&message, request).unwrap_or_default().text()
     }
 
     /// ip route add 10.10.0.0/16 via 99.1.1.1 dev br0

@@ -62,8 +62,8 @@ impl Batch {
     pub fn add_set(&mut self, set: &Set) -> &mut Self {
         self.push(Command::AddSet(*set))
     }
-    /// `add element`. One that is there with other data fails the batch (EBUSY), and one that is there with the same data keeps
-    /// its comment: to change either, delete it first in the same batch.
+    /// `add element`. One that is there with other data fails the batch (EEXIST, EBUSY in older kernels), and one that is there with
+    /// the same data keeps its comment: to change either, delete it first in the same batch.
     pub fn add_element(&mut self, set: &Set, element: Element) -> &mut Self {
         self.push(Command::AddElement { set: *set, element })
     }

@@ -40,11 +40,11 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         self.errno() == Some(libc::ENOENT)
     }
-    /// EEXIST: a chain or set is there with another hook, type or key.
+    /// EEXIST: a chain or set is there with another hook, type or key, or an element with other data.
     pub fn is_exists(&self) -> bool {
         self.errno() == Some(libc::EEXIST)
     }
-    /// EBUSY: still referred to, or an element that is there with other data.
+    /// EBUSY: still referred to.
     pub fn is_busy(&self) -> bool {
         self.errno() == Some(libc::EBUSY)
     }

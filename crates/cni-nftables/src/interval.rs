@@ -11,6 +11,14 @@ pub(crate) struct AnonymousSet {
     pub(crate) elements: Vec<Border>,
 }
 
+impl AnonymousSet {
+    /// For how many elements the kernel shall make room: as nft counts them, an interval without end has two as well.
+    pub(crate) fn room(&self) -> usize {
+        let open = self.elements.iter().filter(|element| element.kind == BorderKind::OpenStart);
+        self.elements.len() + open.count()
+    }
+}
+
 /// An element, which with intervals is where one begins or, the first value behind it, ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Border {

@@ -183,11 +183,7 @@ impl Nft {
             }
         }
         match failed {
-            Some((number, answer)) => Err(Error::Kernel {
-                op: request.command(number, answer.offset),
-                source: std::io::Error::from_raw_os_error(answer.errno),
-                text: answer.text,
-            }),
+            Some((number, answer)) => Err(request.refusal(number, answer)),
             None if ended => Ok(()),
             None => Err(malformed(request.describe())),
         }

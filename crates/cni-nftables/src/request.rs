@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use cni_netlink::raw::Writer;
+use cni_netlink::raw::{Acknowledgement, Writer};
+use nix::libc;
 
 use crate::batch::Command;
 use crate::compile::{Compiled, compile};
@@ -11,7 +12,7 @@ use crate::expr::{ANONYMOUS, write_value};
 use crate::interval::{AnonymousSet, BorderKind};
 use crate::select::ByteOrder;
 use crate::value::Unfit;
-use crate::{Batch, Chain, Error, Policy, Result, Set, Statement, Table};
+use crate::{Batch, Chain, Error, Hook, Policy, Result, Set, Statement, Table};
 
 /// NFNL_SUBSYS_NFTABLES, the upper byte of message types.
 pub(crate) const SUBSYSTEM: u16 = 10;
@@ -31,6 +32,12 @@ const DELRULE: u16 = 8;
 const NEWSET: u16 = 9;
 const NEWSETELEM: u16 = 12;
 const DELSETELEM: u16 = 14;
+
+/// NF_IP_PRI_CONNTRACK: address translation needs connections.
+const NAT_FLOOR: i32 = -200;
+
+/// Length of `struct nlmsghdr` and `struct nfgenmsg`, behind which attributes begin.
+const HEADERS: usize = 20;
 
 /// NLM_F_*
 const REQUEST: u16 = 0x1;
@@ -105,26 +112,38 @@ impl<'a> Request<'a> {
         self.messages.get(number as usize).map_or(&[], |sent| &self.bytes[sent.bytes.clone()])
     }
 
-    /// The command that the kernel means with this message, and an offset in it when it named one.
-    pub(crate) fn command(&self, number: u32, offset: Option<usize>) -> String {
-        let Some(sent) = self.messages.get(number as usize).filter(|sent| !sent.commands.is_empty()) else {
-            return self.describe();
+    /// The error for what the kernel answered to a message.
+    pub(crate) fn refusal(&self, number: u32, answer: Acknowledgement) -> Error {
+        let sent = self.messages.get(number as usize).filter(|sent| !sent.commands.is_empty());
+        let commands = sent.map(|sent| &self.commands[sent.commands.clone()]).unwrap_or_default();
+        let errno = match commands.first() {
+            // To a base chain that is there with another hook or priority newer kernels say EOPNOTSUPP
+            // (net/netfilter/nf_tables_api.c, nft_chain_parse_hook), older ones EEXIST; the former would read as if
+            // nf_tables were missing.
+            Some(Command::AddChain { base: Some(_), .. }) if answer.errno == libc::EOPNOTSUPP => libc::EEXIST,
+            _ => answer.errno,
         };
-        let commands = &self.commands[sent.commands.clone()];
-        let before = |offset: usize| sent.offsets.iter().rposition(|start| *start <= offset);
-        match (commands, offset.and_then(before)) {
+        // The kernel has no sentence for most refusals, but points at the name at fault: the table's is the first attribute.
+        let table = (errno, answer.offset) == (libc::ENOENT, Some(HEADERS));
+        let text = match answer.sentence {
+            text if text.is_empty() && table => "there is no such table".to_string(),
+            text => text,
+        };
+        let before = |offset: usize| sent?.offsets.iter().rposition(|start| *start <= offset);
+        let op = match (commands, answer.offset.and_then(before)) {
+            ([], _) => self.describe(),
             ([only], _) => only.to_string(),
             (_, Some(at)) => commands[at].to_string(),
             ([first, rest @ ..], None) => format!("{first} and {} more", rest.len()),
-            ([], None) => self.describe(),
-        }
+        };
+        Error::Kernel { op, source: std::io::Error::from_raw_os_error(errno), text }
     }
 
     /// What the whole does.
     pub(crate) fn describe(&self) -> String {
         match &self.commands[..] {
             [only] => only.to_string(),
-            [first, rest @ ..] => format!("{first} and {} more commands", rest.len()),
+            [first, rest @ ..] => format!("{first} and {} more", rest.len()),
             [] => "change nothing".to_string(),
         }
     }
@@ -236,6 +255,11 @@ impl Encoder {
         only: Range<usize>,
     ) -> std::result::Result<(), Unfit> {
         check_name(chain.name)?;
+        if let Some((Hook::NatPrerouting | Hook::NatOutput | Hook::NatPostrouting, priority, _)) = chain.base
+            && priority <= NAT_FLOOR
+        {
+            return Err(format!("a nat chain has a priority above {NAT_FLOOR}"));
+        }
         self.send(NEWCHAIN, CREATE, table, only, |writer| {
             writer.string(3, chain.name);
             if let Some((hook, priority, policy)) = chain.base {
@@ -285,7 +309,7 @@ impl Encoder {
             writer.be32(4, data_type.number());
             writer.be32(5, data_type.size() as u32);
             writer.be32(10, number);
-            writer.nest(9, |writer| writer.be32(1, set.elements.len() as u32));
+            writer.nest(9, |writer| writer.be32(1, set.room() as u32));
             // In an interval set nft turns the numbers of the machine's order.
             let turned = set.interval && data_type.is_host_number();
             let order = if turned { ByteOrder::Big } else { data_type.byte_order() };

@@ -202,7 +202,11 @@ impl fmt::Display for Text<'_> {
             Value::IfName(name) => write!(f, "\"{name}\""),
             Value::AddrType(number) => named(f, ADDR_TYPES, *number),
             Value::Bits(bits) => bit_names(f, bits_of(self.data_type), *bits),
-            Value::Range(first, last) => write!(f, "{}-{}", of(first), of(last)),
+            // nft knows no names in a range.
+            Value::Range(first, last) => match (&**first, &**last) {
+                (Value::Proto(first), Value::Proto(last)) => write!(f, "{first}-{last}"),
+                (first, last) => write!(f, "{}-{}", of(first), of(last)),
+            },
             Value::AnyOf(values) => match &values[..] {
                 [only] => of(only).fmt(f),
                 _ => write!(f, "{{ {} }}", Separated(", ", values.iter().map(of))),
