@@ -17,5 +17,7 @@ mod host_local_disk;
 mod ipam;
 mod loopback;
 mod podman;
+mod portmap;
+mod portmap_net;
 mod protocol;
 mod static_ipam;
