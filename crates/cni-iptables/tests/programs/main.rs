@@ -7,6 +7,7 @@ mod race;
 mod reference;
 
 use std::io::Write;
+use std::thread;
 
 use cni_iptables::{Family, Iptables, Saved, Variant};
 use cni_testing::Host;
@@ -16,34 +17,35 @@ const PATH: &str = "/usr/sbin:/sbin";
 /// Runs `test` on a private host, with a /run of its own for the locks, once for each variant and family that this kernel
 /// and this machine have.
 fn each(test: impl Fn(&Programs) + Sync) {
+    let mut missing = None;
     for variant in [Variant::Nft, Variant::Legacy] {
         for family in [Family::Ipv4, Family::Ipv6] {
-            std::thread::scope(|scope| {
-                scope
-                    .spawn(|| {
-                        let host = Host::new();
-                        host.hide(&["/run"]);
-                        let found = Iptables::find_variant(family, variant, PATH);
-                        match found.and_then(|iptables| iptables.save("nat").map(|_| iptables)) {
-                            Ok(iptables) => test(&Programs { iptables, variant, family, _host: host }),
-                            Err(error) => skipped(&format!("{variant:?} {family:?}: {error}")),
-                        }
-                    })
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            });
+            let outcome =
+                thread::scope(|scope| scope.spawn(|| on_private_host(variant, family, &test)).join());
+            let outcome = outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            missing = missing.or(outcome.err());
         }
+    }
+    if let Some(why) = missing {
+        // Straight to the terminal: the harness swallows what a test that passes prints.
+        let name = thread::current().name().unwrap_or("a test").to_owned();
+        let line =
+            format!("skipped: {name} with iptables-legacy, which this kernel or machine has not: {why}\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
 }
 
-/// Straight to the terminal: the harness swallows what a test that passes prints. iptables-nft is what distributions
-/// install, so only the other may be missing.
-fn skipped(why: &str) {
-    assert!(!why.starts_with("Nft"), "needs iptables (apt-get install iptables) and nf_tables: {why}");
-    let _ = writeln!(
-        std::io::stderr().lock(),
-        "skipped: {why}; needs iptables-legacy and CONFIG_IP_NF_IPTABLES_LEGACY"
-    );
+/// iptables-nft is what distributions install, so only the other may be missing.
+fn on_private_host(variant: Variant, family: Family, test: impl Fn(&Programs)) -> Result<(), String> {
+    let host = Host::new();
+    host.hide(&["/run"]);
+    let found = Iptables::find_variant(family, variant, PATH);
+    match found.and_then(|iptables| iptables.save("nat").map(|_| iptables)) {
+        Ok(iptables) => test(&Programs { iptables, variant, family, _host: host }),
+        Err(error) if variant == Variant::Legacy => return Err(error.to_string()),
+        Err(error) => panic!("needs iptables (apt-get install iptables) and nf_tables: {error}"),
+    }
+    Ok(())
 }
 
 struct Programs {
