@@ -9,6 +9,7 @@ mod bridge_net;
 mod bridge_vlan;
 mod chain;
 mod firewall;
+mod firewall_firewalld;
 mod firewall_iptables;
 mod firewall_net;
 mod firewall_nftables;
