@@ -22,6 +22,8 @@ pub use masquerade::{
 };
 pub use netns::NetNs;
 pub use owner::Owner;
-pub use spoof_check::{spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc};
+pub use spoof_check::{
+    spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc, spoof_check_status,
+};
 pub use sysctl::{sysctl_read, sysctl_write};
 pub use veth::{NewVethPair, VethPair, veth_add, veth_del};
