@@ -35,7 +35,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 fn at_root(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(cargo::ROOT);
+    command.current_dir(cargo::root());
     command
 }
 
