@@ -8,8 +8,12 @@ use serde::Deserialize;
 
 use crate::Result;
 
-/// The workspace's root.
-pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// The workspace's root: that of the checkout this task was called in. Where it was compiled may be another one, when two
+/// share a target folder.
+pub(crate) fn root() -> PathBuf {
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(xtask).join("..")
+}
 
 /// The part of `cargo metadata` (format version 1) that is used here.
 #[derive(Debug, Deserialize)]
@@ -85,7 +89,7 @@ impl Metadata {
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut cargo = Command::new(program);
-    cargo.current_dir(ROOT);
+    cargo.current_dir(root());
     cargo
 }
 

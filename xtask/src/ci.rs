@@ -1,7 +1,7 @@
 //! `ci`: all that must hold before a change is taken.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use crate::cargo::{self, Metadata, cargo};
 use crate::counts::Counts;
@@ -12,7 +12,7 @@ const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
 const MACHETE: Tool = Tool { name: "cargo-machete", version: "0.9.2" };
 
 /// Runs every check, also after one has failed, and the tests last, since they never leave their namespaces.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run() -> Result<ExitCode> {
     let mut counts = Counts::default();
     for (name, check) in CHECKS {
         println!("== {name}");
@@ -30,12 +30,12 @@ pub(crate) fn run() -> Result<()> {
             counts.check(false);
         }
     }
-    counts.conclude()
+    Ok(counts.conclude())
 }
 
 fn at_root(program: &Path) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(cargo::ROOT);
+    command.current_dir(cargo::root());
     command
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
 
 /// How many passed and failed, and which were skipped and why.
 #[derive(Debug, Default)]
@@ -10,6 +11,9 @@ pub(crate) struct Counts {
     pub(crate) failed: usize,
     /// `name: reason`
     pub(crate) skipped: Vec<String>,
+    /// Tests of the harness that is running which the harness takes for passed but which say themselves that they were
+    /// skipped.
+    excused: usize,
 }
 
 impl Counts {
@@ -27,13 +31,16 @@ impl Counts {
 
     fn line(&mut self, line: &str) {
         if let Some(totals) = line.strip_prefix("test result: ") {
-            self.passed += number_before(totals, " passed");
+            self.passed += number_before(totals, " passed").saturating_sub(std::mem::take(&mut self.excused));
             self.failed += number_before(totals, " failed");
         } else if let Some((name, reason)) =
             line.strip_prefix("test ").and_then(|test| test.split_once(" ... ignored"))
         {
             let reason = reason.strip_prefix(", ").unwrap_or("no reason given");
             self.skipped.push(format!("{name}: {reason}"));
+        } else if let Some(test) = line.strip_prefix("skipped: ").or_else(|| line.strip_prefix("SKIPPED ")) {
+            self.skipped.push(test.to_owned());
+            self.excused += 1;
         }
     }
 
@@ -49,18 +56,13 @@ impl Counts {
         self.skipped.extend(other.skipped);
     }
 
-    /// Says what was skipped and, alone on the last line, how many of each there are. An error when any failed.
-    pub(crate) fn conclude(&self) -> crate::Result<()> {
+    /// Says what was skipped and, alone on the last line, how many of each there are.
+    pub(crate) fn conclude(&self) -> ExitCode {
         for skipped in &self.skipped {
             println!("skipped {skipped}");
         }
-        // What goes to standard error must not come after.
-        let failed = if self.failed > 0 { Err(format!("{} failed", self.failed)) } else { Ok(()) };
-        if let Err(error) = &failed {
-            eprintln!("xtask: {error}");
-        }
         println!("{self}");
-        failed
+        if self.failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
@@ -85,6 +87,8 @@ running 3 tests
 test ping::answers ... ok
 test podman::reaches_another ... ignored, needs podman
 test route::is_kept ... FAILED
+skipped: vlan::is_filtered needs another kernel
+test vlan::is_filtered ... ok
 test result: FAILED. 12 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
 
 running 2 tests
@@ -95,9 +99,9 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn several_harnesses_are_summed_and_copied_through() {
         let (mut counts, mut out) = (Counts::default(), Vec::new());
         counts.read(HARNESS.as_bytes(), &mut out).unwrap();
-        assert_eq!(counts.to_string(), "14 passed, 1 failed, 1 skipped");
-        assert_eq!(counts.skipped, ["podman::reaches_another: needs podman"]);
+        assert_eq!(counts.to_string(), "13 passed, 1 failed, 2 skipped");
+        let skipped = ["podman::reaches_another: needs podman", "vlan::is_filtered needs another kernel"];
+        assert_eq!(counts.skipped, skipped);
         assert_eq!(out, HARNESS.as_bytes());
-        assert!(counts.conclude().is_err());
     }
 }

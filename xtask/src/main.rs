@@ -55,18 +55,15 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Build => binaries::build().map(|_| ()),
-        Task::Install { dir, names } => binaries::install(&dir, &names),
-        Task::Demo => demo::run(),
+        Task::Build => binaries::build().map(|_| ExitCode::SUCCESS),
+        Task::Install { dir, names } => binaries::install(&dir, &names).map(|()| ExitCode::SUCCESS),
+        Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Test => test::run(),
         Task::Ci => ci::run(),
-        Task::Tidy => tidy::run(),
+        Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("xtask: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|error| {
+        eprintln!("xtask: {error}");
+        ExitCode::FAILURE
+    })
 }

@@ -1,15 +1,15 @@
 //! `test`: everything that is a test, with what it needs.
 
 use std::io;
-use std::process::Stdio;
+use std::process::ExitCode;
 
 use crate::cargo::{self, cargo};
 use crate::counts::Counts;
 use crate::{Result, debian, namespaces};
 
 /// Runs all tests and prints the summary.
-pub(crate) fn run() -> Result<()> {
-    counted()?.conclude()
+pub(crate) fn run() -> Result<ExitCode> {
+    Ok(counted()?.conclude())
 }
 
 /// Runs all tests, in namespaces that this process enters for good.
@@ -62,14 +62,17 @@ const IGNORED: &[(&str, Obstacle)] = &[
 /// One run of `cargo test`. Failing tests are counted; failing to run them is one more failure.
 fn tests(args: &[&str]) -> Result<Counts> {
     let mut cargo = cargo();
-    cargo.args(["test", "--offline"]).args(args).stdout(Stdio::piped());
+    cargo.args(["test", "--offline"]).args(args);
     let shown = cargo::show(&cargo);
     let cannot = |error: io::Error| format!("cannot run {shown}: {error}");
-    let mut child = cargo.spawn().map_err(cannot)?;
+    // One pipe for both, for what tests say of themselves on standard error to keep its place.
+    let (harness, stdout) = io::pipe().map_err(cannot)?;
+    let stderr = stdout.try_clone().map_err(cannot)?;
+    let mut child = cargo.stdout(stdout).stderr(stderr).spawn().map_err(cannot)?;
+    // It keeps the writing ends, and the pipe would never end.
+    drop(cargo);
     let mut counts = Counts::default();
-    if let Some(harness) = child.stdout.take() {
-        counts.read(harness, &mut io::stdout().lock()).map_err(cannot)?;
-    }
+    counts.read(harness, &mut io::stdout().lock()).map_err(cannot)?;
     let status = child.wait().map_err(cannot)?;
     if !status.success() && counts.failed == 0 {
         eprintln!("xtask: {shown} failed ({status}) although no test says so");

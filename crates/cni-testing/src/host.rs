@@ -74,6 +74,13 @@ impl Host {
     }
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Else the folder below a mount could not be removed, and would stay on the machine.
+        namespace::uncover(self.root.path());
+    }
+}
+
 fn set_lo_up() {
     let mut socket = Socket::open().expect("cannot open a netlink socket");
     let lo = socket.link_by_name("lo").expect("a network namespace has lo");

@@ -2,9 +2,10 @@
 //! thread that ends and leaves an open file behind.
 
 use std::fs::File;
+use std::path::Path;
 use std::thread;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::CloneFlags;
 
 /// Moves the calling thread into a fresh network namespace. It cannot go back.
@@ -29,6 +30,18 @@ pub(crate) fn hide(folders: &[&str]) {
     for folder in folders {
         mount(Some("tmpfs"), *folder, Some("tmpfs"), MsFlags::empty(), none)
             .unwrap_or_else(|error| panic!("cannot mount an empty file system over {folder}: {error}"));
+    }
+}
+
+/// Takes away what is mounted below a folder, for the calling thread's mount namespace.
+pub(crate) fn uncover(folder: &Path) {
+    // Not readable only where nothing can have been mounted either.
+    let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap_or_default();
+    let targets = mounts.lines().filter_map(|mount| mount.split(' ').nth(1)).map(Path::new);
+    let below: Vec<&Path> = targets.filter(|target| target.starts_with(folder)).collect();
+    // The last mounted first, since it may lie in another. What fails is still in use, and goes with its namespace.
+    for target in below.into_iter().rev() {
+        let _ = umount2(target, MntFlags::MNT_DETACH);
     }
 }
 

@@ -149,6 +149,18 @@ fn what_is_hidden_is_hidden_for_this_host_only() {
 }
 
 #[test]
+fn a_host_leaves_no_folder_whatever_is_mounted_in_it() {
+    let host = Host::new();
+    let folder = host.dir().join("leases");
+    fs::create_dir(&folder).unwrap();
+    host.hide(&[folder.to_str().unwrap()]);
+    fs::write(folder.join("10.9.0.2"), "c").unwrap();
+    let root = host.dir().parent().unwrap().to_owned();
+    drop(host);
+    assert!(!root.exists());
+}
+
+#[test]
 fn a_missing_executable_names_the_command_that_builds_it() {
     let host = Host::new();
     let panic = catch_unwind(AssertUnwindSafe(|| host.plugin("no-such-plugin"))).unwrap_err();
