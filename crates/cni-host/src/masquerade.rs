@@ -76,8 +76,8 @@ pub fn masquerade_check(
 }
 
 /// Removes what masquerades addresses of the network's attachments that are not among the valid ones, and nothing of other
-/// networks. Also the nftables chains of subnets that have no address any more, which DEL leaves to it: that they are in
-/// use only shows when the kernel refuses a transaction, and each refusal costs it milliseconds.
+/// networks. Also the nftables chains of subnets that have no address any more, which DEL leaves to it unless the subnet was
+/// a single address: whether others are in use only shows by reading all elements.
 pub fn masquerade_gc(network: &str, valid: &[Owner], path: &str) -> Result<()> {
     both(nftables::gc(network, valid), iptables::gc(network, valid, path))
 }

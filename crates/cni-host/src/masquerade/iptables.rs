@@ -149,8 +149,13 @@ pub(super) fn check(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()
     Ok(())
 }
 
+/// Rules for which there is no program any more must not keep a container from being deleted.
 fn update_holders(family: Family, path: &str, chain: &str, plan: impl Fn(&Saved) -> Change) -> Result<()> {
-    for iptables in holders(family, path, TABLE, chain)? {
+    let holders = match holders(family, path, TABLE, chain) {
+        Err(cni_iptables::Error::NotFound { .. }) => return Ok(()),
+        found => found?,
+    };
+    for iptables in holders {
         iptables.update(TABLE, &plan)?;
     }
     Ok(())

@@ -16,7 +16,8 @@
 //! The same in `ip6 cni_masquerade`. Two tables and not one of family inet, which a kernel built without IPv6 lacks. Not the
 //! reference's table either: it empties its base chain at each ADD. Priority 100 is NF_IP_PRI_NAT_SRC.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
 
 use cni_nftables::{Batch, Chain, DataType, Element, Family, Hook, Nft, Op, Policy, Selector, Set};
 use cni_nftables::{Statement, Table, Value, Verdict};
@@ -92,8 +93,13 @@ pub(super) fn del(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
         let mut batch = Batch::default();
         let of_owner = |found: &Element| found.comment.as_deref().is_some_and(|comment| owner.owns(comment));
         for (set, found) in candidates(nft, addresses)? {
-            if of_owner(&found) {
-                batch.delete_element(&set, found.key);
+            if !of_owner(&found) {
+                continue;
+            }
+            let own_chain = chain_of_address(&found);
+            batch.delete_element(&set, found.key);
+            if let Some(chain) = own_chain {
+                batch.flush_chain(set.table, &chain).delete_chain(set.table, &chain);
             }
         }
         batch.append(reference::delete_masquerade(nft, |comment| {
@@ -197,12 +203,24 @@ fn subnet_chain(address: &IpNet) -> String {
     format!("{SUBNET}{}", address.trunc().to_string().replace(':', "_"))
 }
 
+/// The chain that an element leads to, where its subnet is the address alone: no other element can lead there.
+fn chain_of_address(found: &Element) -> Option<String> {
+    match (&found.key[..], &found.data[..]) {
+        ([Value::Addr(address)], [Value::Verdict(Verdict::Goto(chain))]) => {
+            (*chain == subnet_chain(&IpNet::from(*address))).then(|| chain.clone())
+        }
+        _ => None,
+    }
+}
+
 /// The elements of these addresses, or all of them when there are none.
 fn candidates(nft: &mut Nft, addresses: &[IpNet]) -> cni_nftables::Result<Vec<(Set, Element)>> {
     let mut found = Vec::new();
-    for address in addresses {
-        let set = side(address).sources;
-        found.extend(nft.element(&set, &[Value::Addr(address.addr())])?.map(|element| (set, element)));
+    // Deleting one twice would fail.
+    let once: BTreeSet<IpAddr> = addresses.iter().map(IpNet::addr).collect();
+    for address in once {
+        let set = side(&IpNet::from(address)).sources;
+        found.extend(nft.element(&set, &[Value::Addr(address)])?.map(|element| (set, element)));
     }
     if addresses.is_empty() {
         for side in [&SIDE4, &SIDE6] {

@@ -168,7 +168,8 @@ fn del_leaves_nothing_of_its_own_with_or_without_the_addresses_and_again() {
     for (backend, hint) in [(Nftables, true), (Nftables, false), (Iptables, true), (Iptables, false)] {
         on_host(|| {
             let (one, two) = (owner("net", "c1", "eth0"), owner("net", "c2", "eth0"));
-            let addresses: &[&str] = &["10.88.0.5/16", "10.99.0.5/24", "fd00:88::5/64"];
+            // A result may name an address twice.
+            let addresses: &[&str] = &["10.88.0.5/16", "10.99.0.5/24", "fd00:88::5/64", "10.88.0.5/16"];
             add(&two, &["10.88.0.6/16", "10.99.0.6/24", "fd00:88::6/64"], backend);
             let before = ruleset();
             add(&one, addresses, backend);
@@ -179,6 +180,33 @@ fn del_leaves_nothing_of_its_own_with_or_without_the_addresses_and_again() {
             }
         });
     }
+}
+
+#[test]
+fn the_chain_of_a_single_address_goes_with_it() {
+    on_host(|| {
+        add(&owner("net", "c2", "eth0"), &["10.88.0.6/32", "fd00:88::6/128"], Nftables);
+        let before = ruleset();
+        let one = owner("net", "c1", "eth0");
+        for hint in [&["10.88.0.5/32", "fd00:88::5/128"][..], &[]] {
+            add(&one, &["10.88.0.5/32", "fd00:88::5/128"], Nftables);
+            check(&one, &["10.88.0.5/32", "fd00:88::5/128"], Some(Nftables)).unwrap();
+            del(&one, hint);
+            assert_eq!(ruleset(), before);
+        }
+    });
+}
+
+#[test]
+fn rules_without_a_program_to_delete_them_do_not_stop_a_del() {
+    on_host(|| {
+        let one = owner("net", "c1", "eth0");
+        add(&one, &["10.88.0.5/16"], Iptables);
+        crate::hide("/usr/sbin");
+        crate::hide("/sbin");
+        del(&one, &["10.88.0.5/16"]);
+        masquerade_gc("net", &[], PATH).unwrap();
+    });
 }
 
 #[test]
