@@ -65,6 +65,12 @@ impl Site {
         for key in ["iptables", "ip6tables"] {
             let _ = sysctl_write(&format!("net/bridge/bridge-nf-call-{key}"), "0");
         }
+        if backend == "iptables-legacy" {
+            std::fs::create_dir(programs(&host)).unwrap();
+            for name in ["iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore"] {
+                symlink("/usr/sbin/xtables-legacy-multi", programs(&host).join(name)).unwrap();
+            }
+        }
         Site { host, outside, beyond, backend }
     }
 
@@ -130,16 +136,9 @@ impl Site {
         conf
     }
 
-    /// Where the plugin finds iptables first.
-    fn path(&self) -> String {
-        let folder = self.host.dir().parent().unwrap().join("programs");
-        if self.backend == "iptables-legacy" && !folder.exists() {
-            std::fs::create_dir(&folder).unwrap();
-            for name in ["iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore"] {
-                symlink("/usr/sbin/xtables-legacy-multi", folder.join(name)).unwrap();
-            }
-        }
-        format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", folder.display())
+    /// `PATH`, by which the plugin finds the backend's iptables first.
+    pub(crate) fn path(&self) -> String {
+        format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs(&self.host).display())
     }
 
     /// The rules alone, with those of iptables-legacy too.
@@ -175,6 +174,11 @@ impl Pod {
         self.servers.clear();
         self.container.kill();
     }
+}
+
+/// The folder that comes first in `PATH`.
+fn programs(host: &Host) -> PathBuf {
+    host.dir().parent().unwrap().join("programs")
 }
 
 /// A veth pair between the host and a machine, of which the host is the router.
