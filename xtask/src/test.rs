@@ -53,11 +53,14 @@ const IGNORED: &[(&str, Obstacle)] = &[
         }
         (!missing.is_empty()).then(|| format!("apt-get install {}, then cargo xtask test", missing.join(" ")))
     }),
-    ("host_local_disk::", |_, missing| {
-        let package = "containernetworking-plugins";
-        missing.contains(&package).then(|| format!("apt-get install {package}, then cargo xtask test"))
-    }),
+    ("host_local_disk::", needs_the_reference),
+    ("bridge_reference::", needs_the_reference),
 ];
+
+fn needs_the_reference(_root: bool, missing: &[&str]) -> Option<String> {
+    let package = "containernetworking-plugins";
+    missing.contains(&package).then(|| format!("apt-get install {package}, then cargo xtask test"))
+}
 
 /// One run of `cargo test`. Failing tests are counted; failing to run them is one more failure.
 fn tests(args: &[&str]) -> Result<Counts> {
