@@ -120,3 +120,46 @@ impl fmt::Display for Command {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DataType, Family, Verdict};
+
+    const TABLE: Table = Table { family: Family::Inet, name: "cni" };
+    const MASQ: Set =
+        Set { table: TABLE, name: "masq", key: &[DataType::Ipv4Addr], data: &[DataType::Verdict] };
+
+    #[test]
+    fn prints_as_a_script_of_nft() {
+        let mut batch = Batch::default();
+        assert!(batch.is_empty());
+        let nat = Chain { name: "nat", base: Some((Hook::NatPostrouting, 100, Policy::Accept)) };
+        let key = vec![Value::Addr([10, 1, 0, 5].into())];
+        let data = vec![Value::Verdict(Verdict::Jump("pods".into()))];
+        batch.add_table(TABLE).add_chain(TABLE, &nat).add_set(&MASQ);
+        batch.add_element(&MASQ, Element { key: key.clone(), data, comment: Some("net/id/eth0".into()) });
+        let mut more = Batch::default();
+        more.add_rule(TABLE, "nat", vec![Statement::Counter, Statement::Masquerade])
+            .flush_chain(TABLE, "nat");
+        more.delete_rule(TABLE, "nat", 7)
+            .delete_element(&MASQ, key)
+            .delete_chain(TABLE, "nat")
+            .delete_table(TABLE);
+        batch.append(more);
+        assert!(!batch.is_empty());
+        assert_eq!(
+            batch.to_string(),
+            "add table inet cni\n\
+             add chain inet cni nat { type nat hook postrouting priority 100; policy accept; }\n\
+             add map inet cni masq { type ipv4_addr : verdict; }\n\
+             add element inet cni masq { 10.1.0.5 comment \"net/id/eth0\" : jump pods }\n\
+             add rule inet cni nat counter packets 0 bytes 0 masquerade\n\
+             flush chain inet cni nat\n\
+             delete rule inet cni nat handle 7\n\
+             delete element inet cni masq { 10.1.0.5 }\n\
+             delete chain inet cni nat\n\
+             delete table inet cni\n"
+        );
+    }
+}

@@ -296,3 +296,6 @@ fn known(protocol: &mut Option<u8>, wanted: u8, selector: Selector) -> Result<bo
         before => Ok(before.is_some()),
     }
 }
+
+#[cfg(test)]
+mod tests;

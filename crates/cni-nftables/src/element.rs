@@ -191,3 +191,148 @@ pub(crate) fn read_comment(mut bytes: &[u8]) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Family, Table};
+
+    const TYPES: [DataType; 11] = [
+        DataType::Ipv4Addr,
+        DataType::Ipv6Addr,
+        DataType::EtherAddr,
+        DataType::InetProto,
+        DataType::InetService,
+        DataType::Mark,
+        DataType::IfName,
+        DataType::NfProto,
+        DataType::FibAddrType,
+        DataType::CtState,
+        DataType::CtStatus,
+    ];
+
+    const fn set(key: &'static [DataType], data: &'static [DataType]) -> Set {
+        Set { table: Table { family: Family::Inet, name: "t" }, name: "s", key, data }
+    }
+
+    const SETS: [Set; 4] = [
+        set(&[DataType::Ipv4Addr], &[]),
+        set(&[DataType::InetProto, DataType::InetService], &[DataType::Ipv6Addr, DataType::InetService]),
+        set(&[DataType::IfName, DataType::EtherAddr], &[DataType::Verdict]),
+        set(&[DataType::InetService], &[DataType::Mark]),
+    ];
+
+    #[test]
+    fn numbers_of_concatenations_are_those_of_nft() {
+        let key = [DataType::Ipv4Addr, DataType::InetProto, DataType::InetService];
+        assert_eq!((type_number(&key), size(&key)), (0x730d, 12));
+        let key = [DataType::IfName, DataType::EtherAddr];
+        assert_eq!((type_number(&key), size(&key)), (0xa49, 24));
+        assert_eq!((type_number(&[DataType::EtherAddr]), size(&[DataType::EtherAddr])), (9, 6));
+        assert_eq!((type_number(&[DataType::Verdict]), size(&[DataType::Verdict])), (0xffff_ff00, 0));
+    }
+
+    #[test]
+    fn types_that_no_set_has_are_refused() {
+        assert!(check_types(&[]).is_err());
+        assert!(check_types(&[DataType::Verdict, DataType::Mark]).is_err());
+        assert!(check_types(&[DataType::IfName; 4]).is_ok());
+        assert!(
+            check_types(&[
+                DataType::IfName,
+                DataType::IfName,
+                DataType::IfName,
+                DataType::IfName,
+                DataType::Mark
+            ])
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn comment_is_found_behind_other_user_data() {
+        let mut bytes = vec![1, 4, 1, 0, 0, 0];
+        bytes.extend(comment_data("net/id/eth0"));
+        assert_eq!(read_comment(&bytes).as_deref(), Some("net/id/eth0"));
+        assert_eq!(read_comment(&[1, 4, 1, 0, 0, 0]), None);
+        assert_eq!(read_comment(&[0, 9, b'x']), None, "cut short");
+    }
+
+    #[test]
+    fn data_that_is_not_the_set_s_is_refused() {
+        let mut element = Element { key: vec![Value::Port(1)], data: vec![], comment: None };
+        let map = &SETS[3];
+        let mut refused = |data, set: &Set| {
+            element.data = data;
+            write(&mut Writer::default(), set, &element).unwrap_err()
+        };
+        assert_eq!(refused(vec![], map), "0 values where 1 belong");
+        assert!(refused(vec![Value::Port(1)], map).contains("no single mark"));
+        assert!(refused(vec![Value::Verdict(Verdict::Drop)], map).contains("no single mark"));
+        assert!(refused(vec![Value::Mark(1)], &set(&[DataType::InetService], &[])).contains("0 belong"));
+        let verdicts = set(&[DataType::InetService], &[DataType::Verdict]);
+        assert!(refused(vec![Value::Mark(1)], &verdicts).contains("no single verdict"));
+        assert!(refused(vec![Value::Verdict(Verdict::Jump(String::new()))], &verdicts).contains("no name"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_a_reader(bytes: Vec<u8>) {
+            for set in &SETS {
+                let _ = read_list(&bytes, set);
+                let _ = read(&bytes, set);
+            }
+            let _ = (read_comment(&bytes), read_verdict(&bytes));
+            for data_type in TYPES {
+                let _ = decode(&bytes, &[data_type]);
+                let _ = decode(&bytes, &[data_type, data_type]);
+            }
+        }
+
+        /// Well-formed attributes with any contents get further.
+        #[test]
+        fn no_attributes_panic_a_reader(key: Vec<u8>, data: Vec<u8>, user: Vec<u8>, verdict: bool) {
+            let mut writer = Writer::default();
+            writer.message(0, 0, 0, &[0; 4], |writer| {
+                writer.nest(3, |writer| writer.nest(1, |writer| {
+                    writer.nest(KEY, |writer| writer.attr(1, &key));
+                    writer.nest(DATA, |writer| writer.attr(if verdict { 2 } else { 1 }, &data));
+                    writer.attr(USERDATA, &user);
+                }));
+            });
+            let bytes = writer.into_bytes();
+            for set in &SETS {
+                let _ = read_list(&bytes[16..], set);
+            }
+        }
+
+        #[test]
+        fn keys_come_back(bytes: [u8; 64], at in proptest::collection::vec(0..TYPES.len(), 1..4)) {
+            let types: Vec<DataType> = at.iter().map(|at| TYPES[*at]).collect();
+            // Any bytes are a key but for those of an interface name.
+            let values = decode(&bytes[..size(&types)], &types).unwrap();
+            if let Ok(encoded) = encode(&values, &types) {
+                prop_assert_eq!(decode(&encoded, &types).unwrap(), values);
+            } else {
+                prop_assert!(types.contains(&DataType::IfName));
+            }
+        }
+
+        #[test]
+        fn elements_come_back(port: u16, mark: u32, comment in "[^\"\\p{Cc}]{0,60}") {
+            let map = &SETS[3];
+            let element = Element {
+                key: vec![Value::Port(port)],
+                data: vec![Value::Mark(mark)],
+                comment: Some(comment),
+            };
+            let mut writer = Writer::default();
+            writer.message(0, 0, 0, &[0; 4], |writer| {
+                writer.nest(3, |writer| write(writer, map, &element).unwrap());
+            });
+            prop_assert_eq!(read_list(&writer.into_bytes()[16..], map), [element]);
+        }
+    }
+}

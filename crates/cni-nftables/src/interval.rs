@@ -87,3 +87,54 @@ fn successor(bytes: &[u8]) -> Option<Vec<u8>> {
     next[at + 1..].fill(0);
     Some(next)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn port(first: u16, last: u16) -> Value {
+        Value::Range(Box::new(Value::Port(first)), Box::new(Value::Port(last)))
+    }
+
+    #[test]
+    fn intervals_that_overlap_or_touch_are_one() {
+        let set = intervals(DataType::InetService, &[port(85, 95), Value::Port(80), port(81, 90)]).unwrap();
+        let border = |port: u16, kind| Border { key: port.to_be_bytes().to_vec(), kind };
+        use BorderKind::{End, Start};
+        assert_eq!(set.elements, [border(0, End), border(80, Start), border(96, End)]);
+    }
+
+    #[test]
+    fn next_value_carries_and_ends() {
+        assert_eq!(successor(&[1, 0xff, 0xff]), Some(vec![2, 0, 0]));
+        assert_eq!(successor(&[1, 2]), Some(vec![1, 3]));
+        assert_eq!(successor(&[0xff, 0xff]), None);
+    }
+
+    #[test]
+    fn values_twice_are_one() {
+        let set =
+            singles(DataType::InetService, &[Value::Port(80), Value::Port(80), Value::Port(81)]).unwrap();
+        assert_eq!(set.elements.len(), 2);
+    }
+
+    proptest! {
+        /// The kernel finds a value in the interval set when the last border not above it is a start.
+        #[test]
+        fn borders_hold_the_values(pairs: Vec<(u16, u16)>, asked: Vec<u16>) {
+            let ordered: Vec<(u16, u16)> = pairs.iter().map(|(a, b)| (*a.min(b), *a.max(b))).collect();
+            let values: Vec<Value> = ordered.iter().map(|(first, last)| port(*first, *last)).collect();
+            let set = intervals(DataType::InetService, &values).unwrap();
+            prop_assert!(set.elements.is_sorted_by(|a, b| a.key < b.key));
+            for asked in asked.into_iter().chain(ordered.iter().flat_map(|(first, last)| {
+                [first.saturating_sub(1), *first, *last, last.saturating_add(1)]
+            })) {
+                let before = set.elements.iter().rfind(|border| border.key <= asked.to_be_bytes().to_vec());
+                let found = before.is_some_and(|border| border.kind != BorderKind::End);
+                prop_assert_eq!(found, ordered.iter().any(|(first, last)| (first..=last).contains(&&asked)));
+            }
+        }
+    }
+}

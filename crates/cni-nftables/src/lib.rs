@@ -6,8 +6,11 @@
 mod batch;
 mod compile;
 mod element;
+mod encode;
 mod error;
 mod expr;
+#[cfg(test)]
+mod golden;
 mod interval;
 mod lex;
 mod nft;

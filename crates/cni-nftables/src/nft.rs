@@ -7,8 +7,9 @@ use cni_netlink::raw::{Acknowledgement, Attrs, Connection, Protocol, Writer, be3
 use nix::libc;
 
 use crate::element::{encode, read_comment, read_list, write_key};
+use crate::encode::{SUBSYSTEM, header};
 use crate::object::key_text;
-use crate::request::{Request, SUBSYSTEM, header};
+use crate::request::Request;
 use crate::{Batch, Element, Error, Result, Set, Table, Value};
 
 /// enum nf_tables_msg_types

@@ -154,34 +154,29 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `{ VALUE, VALUE }`; one alone is no set, as in nft.
+    /// `{ VALUE, VALUE }`; one alone is no set, as in nft, and a comma may be before the end.
     fn set(&mut self, data_type: DataType) -> Parsed<Value> {
         self.at += 1;
-        let mut values = Vec::new();
-        loop {
-            if self.skip("}") && !values.is_empty() {
-                return Ok(if values.len() == 1 { values.remove(0) } else { Value::AnyOf(values) });
-            }
-            if !values.is_empty() && !self.skip(",") {
+        let mut values = vec![self.range(data_type)?];
+        while !self.skip("}") {
+            if !self.skip(",") {
                 return refuse(self.peek(), "a comma or } belongs here");
             }
-            if !self.skip_end(&values) {
+            if self.peek() != Some(Token::Word("}")) {
                 values.push(self.range(data_type)?);
             }
         }
-    }
-
-    /// Whether the set ends here although a comma was before it.
-    fn skip_end(&self, values: &[Value]) -> bool {
-        !values.is_empty() && self.peek() == Some(Token::Word("}"))
+        Ok(if values.len() == 1 { values.remove(0) } else { Value::AnyOf(values) })
     }
 
     /// What follows a selector without braces: bits may be several.
     fn value(&mut self, data_type: DataType) -> Parsed<Value> {
         let mut value = self.range(data_type)?;
-        while let (Value::Bits(bits), true) = (&mut value, self.skip(",") || self.skip("|")) {
-            if let Value::Bits(more) = self.single(data_type)? {
-                *bits |= more;
+        if let Value::Bits(bits) = &mut value {
+            while self.skip(",") || self.skip("|") {
+                if let Value::Bits(more) = self.single(data_type)? {
+                    *bits |= more;
+                }
             }
         }
         Ok(value)
@@ -231,7 +226,7 @@ impl<'a> Parser<'a> {
     fn single(&mut self, data_type: DataType) -> Parsed<Value> {
         let token = self.next();
         let value = match token {
-            None => return refuse(None, format!("the text ends where a value of type {data_type} belongs")),
+            None => return refuse(None, format!("the text ends where {} belongs", expected(data_type))),
             Some(Token::Word(word)) => read(word, data_type),
             Some(Token::Quoted(name)) if data_type == DataType::IfName => Some(Value::IfName(name.into())),
             Some(Token::Quoted(_)) => None,
@@ -239,7 +234,7 @@ impl<'a> Parser<'a> {
         match value {
             Some(value) => Ok(value),
             None if shown(token).starts_with('@') => refuse(token, "named sets are not known here"),
-            None => refuse(token, format!("it is no value of type {data_type}")),
+            None => refuse(token, format!("it is not {}", expected(data_type))),
         }
     }
 
@@ -248,6 +243,23 @@ impl<'a> Parser<'a> {
             Value::Mark(number) => Ok(number),
             _ => refuse(self.peek(), "a number belongs here"),
         }
+    }
+}
+
+/// What a word should have been.
+fn expected(data_type: DataType) -> &'static str {
+    match data_type {
+        DataType::Ipv4Addr => "an IPv4 address or network",
+        DataType::Ipv6Addr => "an IPv6 address or network",
+        DataType::EtherAddr => "a hardware address",
+        DataType::InetProto | DataType::NfProto => "a protocol",
+        DataType::InetService => "a port's number",
+        DataType::Mark => "a number",
+        DataType::IfName => "an interface name",
+        DataType::FibAddrType => "a type of address",
+        DataType::CtState => "a state of a connection",
+        DataType::CtStatus => "a status of a connection",
+        DataType::Verdict => "a verdict",
     }
 }
 
@@ -323,3 +335,6 @@ fn if_name(word: &str) -> Option<String> {
     let first = word.chars().next()?;
     (first.is_alphanumeric() || matches!(first, '_' | '.' | '*')).then(|| word.to_string())
 }
+
+#[cfg(test)]
+mod tests;
