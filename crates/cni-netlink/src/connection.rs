@@ -21,9 +21,6 @@ const TRIES: u32 = 10;
 /// (net/netlink/af_netlink.c, netlink_dump); only a single larger message is longer.
 const BUFFER: usize = 32 * 1024;
 
-/// What the kernel lets a socket send at once by default is 208 KiB (net.core.wmem_default), less its own overhead.
-const DEFAULT_SEND: usize = 128 * 1024;
-
 /// A netlink protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -134,19 +131,25 @@ impl Connection {
         first
     }
 
-    /// Sends bytes as they are: messages with their headers. The send buffer grows to what they need, if the kernel lets it:
-    /// beyond net.core.wmem_max only for who has CAP_NET_ADMIN in the first user namespace.
+    /// Sends bytes as they are: messages with their headers. When they are more than the send buffer takes (208 KiB unless
+    /// net.core.wmem_default says otherwise) it grows, beyond net.core.wmem_max only with CAP_NET_ADMIN in the first user
+    /// namespace.
     pub fn send(&mut self, messages: &[u8], op: &dyn Fn() -> String) -> Result<()> {
-        let failed = |source| Error::Socket { op: op(), source };
-        if messages.len() > DEFAULT_SEND {
-            // The kernel doubles the number for its own overhead (net/core/sock.c, sk_setsockopt).
-            let size = messages.len();
-            setsockopt(&self.socket.as_fd(), sockopt::SndBufForce, &size)
-                .or_else(|_| setsockopt(&self.socket.as_fd(), sockopt::SndBuf, &size))
-                .map_err(|errno| failed(errno.into()))?;
-        }
-        uninterrupted(|| self.socket.send_to(messages, &SocketAddr::new(0, 0), 0)).map_err(failed)?;
-        Ok(())
+        let send = || uninterrupted(|| self.socket.send_to(messages, &SocketAddr::new(0, 0), 0));
+        let sent = match send() {
+            Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                self.grow_send_buffer(messages.len()).and_then(|()| send())
+            }
+            sent => sent,
+        };
+        sent.map(drop).map_err(|source| Error::Socket { op: op(), source })
+    }
+
+    fn grow_send_buffer(&self, size: usize) -> io::Result<()> {
+        // The kernel doubles the number for its own overhead (net/core/sock.c, sk_setsockopt).
+        let set = setsockopt(&self.socket.as_fd(), sockopt::SndBufForce, &size)
+            .or_else(|_| setsockopt(&self.socket.as_fd(), sockopt::SndBuf, &size));
+        Ok(set?)
     }
 
     /// The messages of one datagram that is there already, `None` when there is none. The kernel answers most requests before
