@@ -178,18 +178,18 @@ impl Config {
             (true, false) => Masquerade::Near,
             (true, true) => Masquerade::All,
         };
-        let config = Config {
-            backend: wire.backend()?,
+        let backend = wire.backend()?;
+        if let Some(backend) = backend {
+            wire.expect_only_of(backend)?;
+        }
+        Ok(Config {
+            backend,
             masquerade,
             mark: wire.mark()?,
             mappings: wire.mappings()?,
             conditions: [&wire.conditions_v4, &wire.conditions_v6]
                 .map(|conditions| if is_empty(conditions) { Vec::new() } else { conditions.clone() }),
-        };
-        if let Some(backend) = config.backend {
-            wire.expect_only_of(backend)?;
-        }
-        Ok(config)
+        })
     }
 
     /// The words of `conditionsV4` or `conditionsV6`.

@@ -135,14 +135,19 @@ fn status(_: &Call, wire: &Wire) -> Result<()> {
     usable.map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
 }
 
-/// The backend that is configured, or else as the reference chooses: iptables, unless only nf_tables can be used.
+/// The backend that is configured, or else as the reference chooses: iptables, unless only nf_tables can be used. What it
+/// cannot do is refused here, before anything is touched.
 fn backend(config: &Config, wire: &Wire, path: &str) -> Result<Backend> {
     let backend = match config.backend {
-        Some(backend) => return Ok(backend),
+        Some(backend) => backend,
         None if iptables::is_usable(path).is_err() && nftables::is_usable().is_ok() => Backend::Nftables,
         None => Backend::Iptables,
     };
     wire.expect_only_of(backend)?;
+    if backend == Backend::Nftables {
+        config.matches(false)?;
+        config.matches(true)?;
+    }
     Ok(backend)
 }
 

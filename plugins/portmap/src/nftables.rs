@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use crate::Pod;
 use crate::config::{Config, Forward, Protocol};
 use crate::ruleset::{
-    Scope, TABLE, masquerade_chain, masquerade_map, postrouting, self_set, setup_martians, setup_masquerade,
+    Scope, TABLE, masquerade_chain, masquerade_map, postrouting, self_set, setup_masquerade,
 };
 
 /// What a container has in the table.
@@ -67,8 +67,6 @@ impl Wanted {
         for address in &pod.addresses {
             setup_masquerade(&mut batch, *address, config.masquerade);
         }
-        // Whoever flushed the ruleset has left route_localnet as it is.
-        setup_martians(&mut batch);
         batch
     }
 }

@@ -26,6 +26,8 @@ mod portmap;
 mod portmap_life;
 mod portmap_net;
 mod portmap_reference;
+mod portmap_rules;
+mod portmap_sctp;
 mod protocol;
 mod spoof_check;
 mod static_ipam;
