@@ -180,7 +180,7 @@ impl Config {
         };
         let backend = wire.backend()?;
         if let Some(backend) = backend {
-            wire.expect_only_of(backend)?;
+            wire.expect_fit(backend)?;
         }
         Ok(Config {
             backend,
@@ -199,12 +199,7 @@ impl Config {
 
     /// The same as matches of nf_tables.
     pub(crate) fn matches(&self, v6: bool) -> Result<Vec<Statement>> {
-        let text = self.conditions(v6).join(" ");
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        let key = if v6 { CONDITIONS[1] } else { CONDITIONS[0] };
-        parse_matches(&text).map_err(|error| Error::config(format!("{key}: {error}")))
+        parse_conditions(CONDITIONS[usize::from(v6)], self.conditions(v6))
     }
 }
 
@@ -261,9 +256,20 @@ impl Wire {
         Ok(mappings)
     }
 
+    /// Refuses what the backend cannot do.
+    pub(crate) fn expect_fit(&self, backend: Backend) -> Result<()> {
+        self.expect_only_of(backend)?;
+        if backend == Backend::Nftables {
+            for (key, conditions) in CONDITIONS.into_iter().zip([&self.conditions_v4, &self.conditions_v6]) {
+                parse_conditions(key, conditions)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses keys that only the other backend knows. What a condition is for shows in its first character: iptables'
     /// begin with an option or `!`, nft's never do.
-    pub(crate) fn expect_only_of(&self, backend: Backend) -> Result<()> {
+    fn expect_only_of(&self, backend: Backend) -> Result<()> {
         let mut others: Vec<&str> = Vec::new();
         if self.external_set_mark_chain.is_some() && backend != Backend::Iptables {
             others.push("externalSetMarkChain");
@@ -299,6 +305,14 @@ fn is_empty(conditions: &[String]) -> bool {
     conditions.first().is_none_or(String::is_empty)
 }
 
+/// The reference joins them by spaces, too, so that each may be a match or a word of one.
+fn parse_conditions(key: &str, conditions: &[String]) -> Result<Vec<Statement>> {
+    if is_empty(conditions) {
+        return Ok(Vec::new());
+    }
+    parse_matches(&conditions.join(" ")).map_err(|error| Error::config(format!("{key}: {error}")))
+}
+
 impl WireMapping {
     fn mapping(&self) -> std::result::Result<Mapping, String> {
         let port = |key: &str, port: i64| match u16::try_from(port) {
@@ -323,3 +337,7 @@ impl WireMapping {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

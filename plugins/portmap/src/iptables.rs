@@ -23,15 +23,18 @@ use cni_plugin::{Error, Result, Undo};
 use ipnet::IpNet;
 use sha2::{Digest, Sha512};
 
-use crate::Pod;
 use crate::config::{Config, Forward, Mapping, Mark, Masquerade, Protocol};
+use crate::{Pod, all};
 
 const TABLE: &str = "nat";
 const DNAT: &str = "CNI-HOSTPORT-DNAT";
 const SET_MARK: &str = "CNI-HOSTPORT-SETMARK";
 const MASQUERADE: &str = "CNI-HOSTPORT-MASQ";
-/// Of releases of the reference before 0.8, with chains `CNI-SN-...`.
+/// What the names of containers' chains begin with.
+const PREFIX: &str = "CNI-DN-";
+/// Releases of the reference before 0.8 made a second chain for each container, whose name ended alike.
 const OLD_SNAT: &str = "CNI-HOSTPORT-SNAT";
+const OLD_PREFIX: &str = "CNI-SN-";
 
 /// The most ports that `-m multiport` takes (XT_MULTI_PORTS).
 const MULTIPORT: usize = 15;
@@ -102,15 +105,8 @@ pub(crate) fn check(config: &Config, pod: &Pod, path: &str) -> Result<()> {
 /// Removes the chains that the reference's plugin or this one made for the container and network, and adds the mappings that
 /// were in them to `gone`. They do not tell interfaces. Runs no program when there is no such chain.
 pub(crate) fn del(owner: &Owner, path: &str, gone: &mut Vec<Forward>) -> Result<()> {
-    let mut outcome = Ok(());
-    for family in FAMILIES {
-        for (top, prefix) in [(DNAT, "CNI-DN-"), (OLD_SNAT, "CNI-SN-")] {
-            let chain = chain_name(prefix, &owner.network, &owner.container_id);
-            let removed = remove(family, top, path, &chain, |_| vec![chain.clone()], gone);
-            outcome = outcome.and(removed);
-        }
-    }
-    outcome
+    let chain = chain_name(&owner.network, &owner.container_id);
+    all(FAMILIES.map(|family| remove(family, path, &chain, |_| vec![chain.clone()], gone)))
 }
 
 /// Removes the chains of this network's containers that are not among the valid ones. Which container a chain is for is told
@@ -119,7 +115,7 @@ pub(crate) fn gc(network: &str, valid: &HashSet<&str>, path: &str, gone: &mut Ve
     let stale = |saved: &Saved| {
         let of_rule = |rule: &Rule| {
             let (of, container_id) = read_comment(rule.comment()?)?;
-            let chain = chain_name("CNI-DN-", network, container_id);
+            let chain = chain_name(network, container_id);
             let stale = of == network && !valid.contains(container_id) && rule.target() == Some(&*chain);
             stale.then_some(chain)
         };
@@ -128,16 +124,12 @@ pub(crate) fn gc(network: &str, valid: &HashSet<&str>, path: &str, gone: &mut Ve
         chains.dedup();
         chains
     };
-    FAMILIES
-        .into_iter()
-        .map(|family| remove(family, DNAT, path, DNAT, stale, gone))
-        .fold(Ok(()), |all, outcome| all.and(outcome))
+    all(FAMILIES.map(|family| remove(family, path, DNAT, stale, gone)))
 }
 
-/// Removes chains and what in `top` leads to them, wherever `sign` is: a chain that is there when they are.
+/// Removes chains and what leads to them, wherever `sign` is: a chain that is there when they are.
 fn remove(
     family: Family,
-    top: &str,
     path: &str,
     sign: &str,
     chains: impl Fn(&Saved) -> Vec<String>,
@@ -150,8 +142,11 @@ fn remove(
             removed.clear();
             for chain in chains(saved) {
                 removed.extend(saved.rules(&chain).iter().filter_map(|rule| forward(rule, family)));
-                change.delete_matching(saved, top, |rule| rule.target() == Some(&*chain));
-                change.delete_chain(saved, &chain);
+                let old = chain.replacen(PREFIX, OLD_PREFIX, 1);
+                for (top, chain) in [(DNAT, &chain), (OLD_SNAT, &old)] {
+                    change.delete_matching(saved, top, |rule| rule.target() == Some(chain));
+                    change.delete_chain(saved, chain);
+                }
             }
             change
         })?;
@@ -177,7 +172,7 @@ struct PodChain {
 impl PodChain {
     /// `None` when no mapping is for this family.
     fn new(config: &Config, owner: &Owner, address: IpNet) -> Option<Self> {
-        let name = chain_name("CNI-DN-", &owner.network, &owner.container_id);
+        let name = chain_name(&owner.network, &owner.container_id);
         let rules: Vec<Rule> =
             config.mappings.iter().flat_map(|mapping| rules_of(mapping, address, config)).collect();
         if rules.is_empty() {
@@ -267,10 +262,10 @@ fn family(address: IpNet) -> Family {
 }
 
 /// `CNI-DN-` and hex digits of the SHA-512 of network and container ID, 28 characters in all, as the reference calls it.
-fn chain_name(prefix: &str, network: &str, container_id: &str) -> String {
+fn chain_name(network: &str, container_id: &str) -> String {
     let digest = Sha512::digest(format!("{network}{container_id}"));
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}{hex}")[..28].to_owned()
+    format!("{PREFIX}{hex}")[..28].to_owned()
 }
 
 /// As the reference writes it, cut short where iptables would refuse it.
@@ -304,4 +299,51 @@ fn forward(rule: &Rule, family: Family) -> Option<Forward> {
         host: SocketAddr::new(host, after("--dport")?.parse().ok()?),
         pod: after("--to-destination")?.parse().ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The reference's own test has this name (portmap_iptables_test.go).
+    #[test]
+    fn the_chains_name_is_the_references() {
+        let container_id = "icee6giejonei6sohng6ahngee7laquohquee9shiGo7fohferakah3Feiyoolu2pei7ciPhoh7shaoX6vai3vuf0ahfaeng8yohb9ceu0daez5hashee8ooYai5wa3y";
+        assert_eq!(chain_name("test", container_id), "CNI-DN-67e92b96e692a494b6b85");
+    }
+
+    #[test]
+    fn a_comment_tells_network_and_container_unless_it_is_cut_short() {
+        let text = comment("net", "c1");
+        assert_eq!(text, r#"dnat name: "net" id: "c1""#);
+        assert_eq!(read_comment(&text), Some(("net", "c1")));
+        let long = comment("net", &"c".repeat(300));
+        assert_eq!(long.len(), 255);
+        assert_eq!(read_comment(&long), None);
+        assert_eq!(read_comment(r#"name: "net" id: "c1""#), None);
+    }
+
+    #[test]
+    fn a_rule_is_read_as_the_mapping_it_is() {
+        let forward_of = |text: &str, family| {
+            let words: Vec<&str> = text.split(' ').collect();
+            forward(&Rule::new(&words), family).map(|forward| format!("{forward} {}", forward.pod))
+        };
+        for (text, family, read) in [
+            (
+                "-p udp -m udp --dport 53 -j DNAT --to-destination 10.1.0.5:5353",
+                Family::Ipv4,
+                Some("udp port 53 10.1.0.5:5353"),
+            ),
+            (
+                "-d 2001:db8::1/128 -p tcp -m tcp --dport 80 -j DNAT --to-destination [fd00::5]:8080",
+                Family::Ipv6,
+                Some("tcp port 80 of 2001:db8::1 [fd00::5]:8080"),
+            ),
+            ("-s 127.0.0.1/32 -p udp -m udp --dport 53 -j CNI-HOSTPORT-SETMARK", Family::Ipv4, None),
+            ("-p udp -j DNAT --to-destination 10.1.0.5", Family::Ipv4, None),
+        ] {
+            assert_eq!(forward_of(text, family).as_deref(), read, "{text}");
+        }
+    }
 }

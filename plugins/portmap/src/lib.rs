@@ -135,19 +135,14 @@ fn status(_: &Call, wire: &Wire) -> Result<()> {
     usable.map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
 }
 
-/// The backend that is configured, or else as the reference chooses: iptables, unless only nf_tables can be used. What it
-/// cannot do is refused here, before anything is touched.
+/// The backend that is configured, or else as the reference chooses: iptables, unless only nf_tables can be used.
 fn backend(config: &Config, wire: &Wire, path: &str) -> Result<Backend> {
     let backend = match config.backend {
-        Some(backend) => backend,
+        Some(backend) => return Ok(backend),
         None if iptables::is_usable(path).is_err() && nftables::is_usable().is_ok() => Backend::Nftables,
         None => Backend::Iptables,
     };
-    wire.expect_only_of(backend)?;
-    if backend == Backend::Nftables {
-        config.matches(false)?;
-        config.matches(true)?;
-    }
+    wire.expect_fit(backend)?;
     Ok(backend)
 }
 
@@ -203,4 +198,63 @@ fn all<const N: usize>(outcomes: [Result<()>; N]) -> Result<()> {
         }
     }
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use cni_types::{Interface, IpConfig};
+
+    use super::*;
+
+    fn result(ips: &[(&str, Option<usize>)]) -> CniResult {
+        let interface = |name: &str, sandbox: Option<&str>| Interface {
+            name: name.to_owned(),
+            sandbox: sandbox.map(str::to_owned),
+            ..Interface::default()
+        };
+        CniResult {
+            interfaces: vec![
+                interface("eth0", None),
+                interface("eth0", Some("/run/netns/a")),
+                interface("eth1", Some("/run/netns/a")),
+                interface("eth0", Some("")),
+            ],
+            ips: ips
+                .iter()
+                .map(|(address, interface)| IpConfig {
+                    interface: *interface,
+                    address: address.parse().unwrap(),
+                    gateway: None,
+                })
+                .collect(),
+            ..CniResult::default()
+        }
+    }
+
+    fn of(ips: &[(&str, Option<usize>)]) -> Vec<String> {
+        addresses(&result(ips), "eth0").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_first_address_of_each_family_on_the_containers_interface_counts() {
+        assert_eq!(
+            of(&[
+                ("10.0.0.1/24", Some(0)),
+                ("10.0.0.2/24", Some(2)),
+                ("10.0.0.3/24", Some(3)),
+                ("10.0.0.4/24", Some(1)),
+                ("10.0.0.5/24", Some(1)),
+                ("fd00::4/64", Some(1)),
+                ("fd00::5/64", None),
+            ]),
+            ["10.0.0.4/24", "fd00::4/64"]
+        );
+    }
+
+    #[test]
+    fn an_address_of_no_known_interface_is_the_containers() {
+        assert_eq!(of(&[("10.0.0.4/24", None)]), ["10.0.0.4/24"]);
+        assert_eq!(of(&[("10.0.0.4/24", Some(9))]), ["10.0.0.4/24"]);
+        assert!(of(&[]).is_empty());
+    }
 }
