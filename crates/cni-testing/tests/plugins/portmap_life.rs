@@ -139,6 +139,28 @@ fn another_backend_than_the_adds_does_not_keep_del_from_removing() {
     }
 }
 
+/// Releases of the reference before 0.8 masqueraded by a chain for each container.
+#[test]
+fn del_removes_the_masquerading_chain_of_old_releases() {
+    let site = Site::new("iptables");
+    let pod = site.pod("c1", 5);
+    let conf = site.map(&pod, &["8080/tcp"]);
+    let chains = run("iptables", &["-t", "nat", "-S", "CNI-HOSTPORT-DNAT"]);
+    let chain = chains.split_whitespace().find(|word| word.starts_with("CNI-DN-")).unwrap();
+    let old = chain.replace("CNI-DN-", "CNI-SN-");
+    for args in [
+        &["-N", "CNI-HOSTPORT-SNAT"][..],
+        &["-N", &old],
+        &["-A", &old, "-j", "MASQUERADE"],
+        &["-A", "CNI-HOSTPORT-SNAT", "-j", &old],
+    ] {
+        run("iptables", &[&["-t", "nat"], args].concat());
+    }
+    site.run("DEL", &pod, &conf).ok();
+    let left = run("iptables", &["-t", "nat", "-S"]);
+    assert!(!left.contains("CNI-SN-") && !left.contains("CNI-DN-"), "{left}");
+}
+
 #[test]
 fn the_latest_add_wins_and_the_displaced_container_takes_nothing_with_it() {
     let site = Site::new("nftables");

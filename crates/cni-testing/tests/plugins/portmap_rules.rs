@@ -92,10 +92,9 @@ fn one_family_and_no_masquerading() {
 #[test]
 fn a_network_with_conditions_and_a_container_that_is_its_subnet() {
     let site = Site::new("nftables");
-    let pod = site.pod_with(
-        "c1",
-        json!([{"address": "10.88.0.5/32", "gateway": "10.88.0.1"}, {"address": "fd00:88::5/128"}]),
-    );
+    let mut pod = site.pod("c1", 5);
+    pod.result["ips"][0]["address"] = "10.88.0.5/32".into();
+    pod.result["ips"][1]["address"] = "fd00:88::5/128".into();
     let conditions = json!({
         "conditionsV4": ["ip", "saddr", "!=", "{ 10.0.0.0/8, 192.168.0.0/16 }"],
         "conditionsV6": ["iifname \"up*\" tcp dport 1024-65535"],
