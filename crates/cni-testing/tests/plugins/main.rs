@@ -15,6 +15,7 @@ mod firewall_iptables;
 mod firewall_net;
 mod firewall_nftables;
 mod firewall_policy;
+mod firewall_reapply;
 mod firewall_reference;
 mod host_local;
 mod host_local_disk;
