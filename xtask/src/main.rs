@@ -17,6 +17,8 @@ mod counts;
 mod debian;
 mod demo;
 mod namespaces;
+mod needs;
+mod reference;
 mod test;
 mod tidy;
 mod tools;

@@ -201,7 +201,7 @@ fn run(command: &mut Command) -> String {
 }
 
 #[test]
-#[ignore = "needs root, podman, runc and busybox-static: `cargo xtask test` as root installs and runs it"]
+#[ignore = "needs root, podman, runc, conmon and busybox-static: `cargo xtask test` as root installs and runs it"]
 fn containers_of_podman_reach_each_other_and_leave_nothing() {
     let podman = Podman::new(&json!([bridge()]));
     let before = podman.left();
@@ -240,7 +240,7 @@ fn containers_of_podman_reach_each_other_and_leave_nothing() {
 }
 
 #[test]
-#[ignore = "needs root, podman, runc and busybox-static: `cargo xtask test` as root installs and runs it"]
+#[ignore = "needs root, podman, runc, conmon and busybox-static: `cargo xtask test` as root installs and runs it"]
 fn a_container_of_podman_restarts_and_takes_the_address_it_asks_for() {
     let podman = Podman::new(&json!([bridge()]));
     let before = podman.left();
@@ -257,7 +257,7 @@ fn a_container_of_podman_restarts_and_takes_the_address_it_asks_for() {
 }
 
 #[test]
-#[ignore = "needs root, podman, runc, busybox-static, iptables and containernetworking-plugins: `cargo xtask test` as root \
+#[ignore = "needs root, podman, runc, conmon, busybox-static, iptables and the reference's plugins: `cargo xtask test` as root \
             installs and runs it"]
 fn a_plugin_of_the_reference_goes_on_from_our_result() {
     let portmap = json!({ "type": "portmap", "capabilities": { "portMappings": true } });
