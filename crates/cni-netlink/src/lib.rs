@@ -26,7 +26,7 @@ pub use conntrack::{Conntrack, Flow};
 pub use error::{Error, Result};
 pub use link::{BridgePort, Link, LinkChange, NewBridge, NewVeth, OperState};
 pub use mac::MacAddr;
-pub use monitor::LinkMonitor;
+pub use monitor::{LinkMonitor, RouteMonitor};
 pub use route::{NextHop, RouteSpec, Way};
 pub use socket::Socket;
 pub use vlan::BridgeVlan;

@@ -8,7 +8,9 @@
 
 use std::time::Duration;
 
-use cni_host::{IfaceConfig, NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add, veth_del};
+use cni_host::{
+    IfaceConfig, NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, veth_add, veth_del,
+};
 use cni_netlink::{Link, LinkChange, LinkMonitor, NextHop, OperState, RouteSpec, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, Interface, IpConfig, Route, SpecVersion, ValidAttachments};
@@ -73,6 +75,9 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     filter::add_spoof_check(&owner, pair.peer_mac, &config, &mut undo)?;
     set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result, &config)?;
     let port = wait_for_port(&mut host, &mut monitor, &bridge, &pair, &config)?;
+    if config.layer == Layer::Three {
+        announce_addresses(&mut inside, &pair, &owner.ifname);
+    }
     let vlan_gateway = set_up_gateways(&mut host, &bridge, &pair, &gateways, &config, &mut undo)?;
     filter::add_masquerade(&owner, &result, &config, &mut undo)?;
 
@@ -280,6 +285,14 @@ fn wait_for_port(
         )));
     }
     Ok(port)
+}
+
+/// Tells the neighbours on the bridge, now that its port forwards. Without it they find out by themselves, only later.
+fn announce_addresses(inside: &mut Socket, pair: &VethPair, ifname: &str) {
+    let Some(index) = pair.host.peer else { return };
+    if let Err(error) = log::step("announce the addresses", || announce(inside, index, ifname)) {
+        log::warn(format_args!("{error}"));
+    }
 }
 
 /// Makes the host the containers' gateway: forwarding first, so that nothing is left to fail after the addresses are
