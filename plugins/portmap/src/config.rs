@@ -2,6 +2,7 @@
 //!
 //! DEL and GC need none of it: what an ADD was refused for must not keep a DEL from cleaning up.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use cni_nftables::{Statement, parse_matches};
@@ -240,16 +241,12 @@ impl Wire {
 
     /// Each host port once; of two that exclude each other the first counts, as it does in the reference's rules.
     fn mappings(&self) -> Result<Vec<Mapping>> {
-        let mut mappings: Vec<Mapping> = Vec::new();
+        let (mut mappings, mut ports) = (Vec::new(), HashSet::new());
         for (index, wire) in self.runtime_config.port_mappings.iter().enumerate() {
             let mapping = wire
                 .mapping()
                 .map_err(|reason| Error::config(format!("runtimeConfig.portMappings[{index}].{reason}")))?;
-            let same = |other: &Mapping| {
-                (other.protocol, other.host_ip, other.host_port)
-                    == (mapping.protocol, mapping.host_ip, mapping.host_port)
-            };
-            if !mappings.iter().any(same) {
+            if ports.insert((mapping.protocol, mapping.host_ip, mapping.host_port)) {
                 mappings.push(mapping);
             }
         }

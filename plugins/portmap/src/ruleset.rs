@@ -15,6 +15,8 @@
 //! chain masq_10_1_0_0_16 { ip saddr 10.1.0.0/16 masquerade
 //!                          ip saddr 127.0.0.0/8 masquerade }
 //!
+//! map owners { type ifname : mark; }
+//!
 //! chain martians { type filter hook prerouting priority -300; iifname != "lo" ip daddr 127.0.0.0/8 drop ... }
 //! ```
 //!
@@ -61,11 +63,11 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// Makes the chain as it should be, whatever it was.
-    fn setup(self, batch: &mut Batch) {
+    fn setup(&self, batch: &mut Batch) {
         batch.add_chain(TABLE, &Chain { name: &self.chain, base: self.base });
         batch.flush_chain(TABLE, &self.chain);
-        for rule in self.rules {
-            batch.add_rule(TABLE, &self.chain, rule);
+        for rule in &self.rules {
+            batch.add_rule(TABLE, &self.chain, rule.clone());
         }
     }
 
@@ -89,9 +91,8 @@ impl Scope {
         let mut suffix = if v6 { "6" } else { "4" }.to_owned();
         if !conditions.is_empty() {
             let text: Vec<String> = conditions.iter().map(ToString::to_string).collect();
-            let digest = Sha256::digest(text.join(" "));
             suffix.push('_');
-            suffix.extend(digest.iter().take(6).map(|byte| format!("{byte:02x}")));
+            suffix.push_str(&digits(&text.join(" "), 12));
         }
         Self { v6, conditions, suffix }
     }
@@ -177,14 +178,39 @@ impl Scope {
         [hostports, prerouting, output]
     }
 
-    /// Makes what is missing and puts right what is there.
-    pub(crate) fn setup(&self, batch: &mut Batch) {
-        batch.add_table(TABLE);
-        batch.add_set(&self.host_ip()).add_set(&self.host_port());
-        for rules in self.chains() {
-            rules.setup(batch);
-        }
+    /// Whether it is the same, as far as the names of its objects tell.
+    pub(crate) fn is_named_like(&self, other: &Scope) -> bool {
+        self.suffix == other.suffix
     }
+}
+
+/// Makes what containers share and is missing, and puts right what is there.
+pub(crate) fn setup(scopes: &[Scope], chains: &[Rules], batch: &mut Batch) {
+    batch.add_table(TABLE).add_set(&owners());
+    for scope in scopes {
+        batch.add_set(&scope.host_ip()).add_set(&scope.host_port());
+        batch.add_set(&self_set(scope.v6)).add_set(&masquerade_map(scope.v6));
+    }
+    for rules in chains {
+        rules.setup(batch);
+    }
+}
+
+/// How many other elements a container has. By it DEL knows whether it has found all of them, without a look at those of
+/// all other containers.
+pub(crate) fn owners() -> Set {
+    Set { table: TABLE, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] }
+}
+
+/// The key of a container in [`owners`]: 15 hex digits, which is what fits, of the SHA-256 of its elements' comment.
+pub(crate) fn owner_key(comment: &str) -> Vec<Value> {
+    vec![Value::IfName(digits(comment, 15))]
+}
+
+fn digits(text: &str, digits: usize) -> String {
+    let mut hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.truncate(digits);
+    hex
 }
 
 /// Whose packets to a container are masqueraded, by the container's address, the protocol and the host's port. The port is
@@ -256,15 +282,6 @@ pub(crate) fn postrouting(v6: bool) -> Rules {
         base: Some((Hook::NatPostrouting, SRCNAT, Policy::Accept)),
         rules: Protocol::ALL.into_iter().map(rule).collect(),
     }
-}
-
-/// All that masquerading for this container needs.
-pub(crate) fn setup_masquerade(batch: &mut Batch, pod: IpNet, masquerade: Masquerade) {
-    let Some(chain) = masquerade_chain(pod, masquerade) else { return };
-    let v6 = matches!(pod, IpNet::V6(_));
-    batch.add_table(TABLE).add_set(&self_set(v6)).add_set(&masquerade_map(v6));
-    chain.setup(batch);
-    postrouting(v6).setup(batch);
 }
 
 /// Drops what comes for or from 127.0.0.0/8 by any other interface than lo. Without `route_localnet` the kernel does that

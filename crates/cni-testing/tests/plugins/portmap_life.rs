@@ -169,7 +169,7 @@ fn the_latest_add_wins_and_the_displaced_container_takes_nothing_with_it() {
     let of_new = site.conf(&new, &["8080/tcp"], json!({}));
     let outcome = site.run("ADD", &new, &of_new);
     outcome.ok();
-    let warning = "tcp port 8080 was container old (eth0, network net)'s and is now cni:net:new:eth0's";
+    let warning = "tcp port 8080 was container old (eth0, network net)'s and is now container new (eth0, network net)'s";
     assert!(outcome.stderr.contains(warning), "{}", outcome.stderr);
 
     old.kill();
@@ -293,6 +293,7 @@ fn check_finds_what_is_missing() {
             &[
                 ("flush map inet cni_portmap hostport4", "tcp port 8080 is not mapped"),
                 ("flush map inet cni_portmap masq6", "masq6 of table inet cni_portmap"),
+                ("flush map inet cni_portmap owners", "owners of table inet cni_portmap"),
                 ("flush chain inet cni_portmap hostports4", "chain hostports4"),
                 ("flush chain inet cni_portmap output6", "chain output6"),
                 ("flush chain inet cni_portmap martians", "chain martians"),
@@ -418,7 +419,7 @@ fn udp_flows_of_other_ports_and_to_elsewhere_stay() {
         assert!(passing.is_answered() && other.is_answered());
         let flows = || {
             let mut conntrack = cni_netlink::Conntrack::open().unwrap();
-            let mut to = |to: &str| conntrack.udp_flows_to(to.parse().unwrap()).unwrap();
+            let mut to = |to: &str| conntrack.udp_flows_to(&[to.parse().unwrap()]).unwrap();
             [to("198.51.100.9:8080"), to("192.0.2.1:8081")]
         };
         let before = flows();
