@@ -200,13 +200,6 @@ fn a_policy_follows_the_configuration_of_the_network_that_set_it() {
     assert_reach(&[(&one, &two, false)]);
 
     let same = net.with(json!({"ingressPolicy": "same-bridge"}));
-    // Another network on the bridge takes nothing back.
-    let guest = net.join_bridge("guest");
-    for policy in ["same-bridge", "open"] {
-        net.with(json!({"name": "guests", "ingressPolicy": policy})).add(&guest).ok();
-    }
-    net.check(&one).ok();
-    assert_reach(&[(&one, &two, false)]);
     for pod in [&one, &two] {
         same.add(pod).ok();
         same.check(pod).ok();
@@ -215,14 +208,53 @@ fn a_policy_follows_the_configuration_of_the_network_that_set_it() {
     let (_, msg) = net.check(&one).err();
     assert_eq!(msg, "bridge br-blue does not have ingressPolicy isolated in table inet cni_firewall");
 
-    let open = net.with(json!({"ingressPolicy": "open"}));
-    // An isolated network on the bridge isolates all of it, and no other one may change that.
-    let strict = net.with(json!({"name": "guests"}));
-    strict.add(&guest).ok();
-    open.add(&one).ok();
-    strict.check(&guest).ok();
-    strict.with(json!({"ingressPolicy": "open"})).add(&guest).ok();
+    net.with(json!({"ingressPolicy": "open"})).add(&one).ok();
     assert!(!site.rules().to_string().contains("br-blue"), "{}", site.rules());
+}
+
+#[test]
+fn where_several_networks_share_a_bridge_the_strictest_policy_stays() {
+    let site = site();
+    site.filter_bridged(true);
+    let blue = site.network("blue", 11, json!({"ingressPolicy": "isolated"}));
+    let (one, two, guest) = (blue.join("one"), blue.join("two"), blue.join_bridge("guest"));
+    let with = |net: &str, policy: &str| blue.with(json!({"name": net, "ingressPolicy": policy}));
+    // What asks for nothing takes nothing away.
+    with("guests", "open").add(&guest).ok();
+    blue.check(&one).ok();
+
+    for policy in ["same-bridge", "open", "isolated"] {
+        with("guests", policy).add(&guest).ok();
+        blue.check(&one).ok();
+        with("guests", policy).check(&guest).ok();
+    }
+    // The first that asked has no say over what the other has asked for since.
+    for policy in ["same-bridge", "open"] {
+        with("blue", policy).add(&one).ok();
+        with("blue", policy).check(&one).ok();
+    }
+    with("guests", "isolated").check(&guest).ok();
+    assert_reach(&[(&one, &two, false)]);
+}
+
+#[test]
+fn a_port_that_was_isolated_for_a_container_that_is_gone_is_not_for_the_next() {
+    let site = site();
+    let net = site.network("blue", 11, json!({"ingressPolicy": "isolated"}));
+    let (one, two) = (net.join("one"), net.join("two"));
+    let other = site.host.container("other");
+    let same = net.with(json!({"ingressPolicy": "same-bridge"}));
+    // Other plugins than ours give ports random names, which come again.
+    site.host.plugin("firewall").add(&other, "eth0", &same.conf(&one.result)).ok();
+    let ports = cni_nftables::Set {
+        table: Table { family: Family::Bridge, ..TABLE },
+        name: "ports",
+        key: &[cni_nftables::DataType::IfName],
+        data: &[],
+    };
+    let left: Vec<_> = nft().elements(&ports).unwrap().into_iter().map(|port| port.comment).collect();
+    assert_eq!(left, [Some("cni:blue:two:eth0".to_owned())]);
+    drop(two);
 }
 
 #[test]
