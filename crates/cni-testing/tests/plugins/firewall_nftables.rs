@@ -1,6 +1,8 @@
 //! The firewall plugin's nftables backend: packets, its table, whose is what in it.
 
-use cni_nftables::{Batch, Family, Nft, Op, Selector, Statement, Table, Value as NftValue, Verdict};
+use cni_nftables::{
+    Batch, Chain, Family, Hook, Nft, Op, Policy, Selector, Statement, Table, Value as NftValue, Verdict,
+};
 use serde_json::{Value, json};
 
 use crate::firewall_net::{Site, assert_reach};
@@ -76,6 +78,26 @@ fn the_admin_chain_is_honoured_and_never_touched() {
     net.add(&one).ok();
     assert_eq!(rules("admin"), 2);
     assert_reach(&[(&outside, &one, false)]);
+}
+
+/// The owner's way to have nothing forwarded but what containers begin.
+#[test]
+fn a_policy_that_the_owner_gave_the_chain_is_kept_and_containers_are_let_through() {
+    let site = site();
+    // Packets within a bridge pass this chain too, or not, as br_netfilter says.
+    site.filter_bridged(false);
+    let net = site.network("blue", 11, json!({}));
+    let stranger = site.network("out", 13, json!({})).join_bridge("stranger");
+    let one = net.join("one");
+    let base = Some((Hook::FilterForward, 0, Policy::Drop));
+    nft().commit(Batch::default().add_chain(TABLE, &Chain { name: "forward", base })).unwrap();
+    nft().commit(Batch::default().flush_chain(TABLE, "forward")).unwrap();
+    let two = net.join("two");
+    net.check(&one).ok();
+    let answers = one.flows_to(&stranger);
+    assert_reach(&[(&one, &stranger, true), (&two, &stranger, true), (&stranger, &one, false)]);
+    net.del(&one).ok();
+    assert!(answers.iter().all(|flow| !flow.passes()), "without its elements nothing of it passes");
 }
 
 #[test]
