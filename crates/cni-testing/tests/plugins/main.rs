@@ -17,6 +17,7 @@ mod firewall_nftables;
 mod firewall_policy;
 mod firewall_reapply;
 mod firewall_reference;
+mod firewall_trouble;
 mod host_local;
 mod host_local_disk;
 mod ipam;
