@@ -1,6 +1,8 @@
 //! `cnitool reapply`: somebody flushes the packet filter under running containers, and everything is put back.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use cni_host::{Owner, spoof_check_check};
@@ -90,10 +92,17 @@ impl Node {
     }
 
     fn reapply(&self, args: &[&str]) -> Output {
+        self.reapply_with(&[], args)
+    }
+
+    /// With more folders of plugins before the others.
+    fn reapply_with(&self, folders: &[&Path], args: &[&str]) -> Output {
+        let bin = self.host.bin_dir();
+        let path = std::env::join_paths(folders.iter().copied().chain([bin.as_path()])).unwrap();
         #[allow(clippy::disallowed_methods, reason = "the node's owner runs it")]
         let mut command = Command::new(self.host.bin_dir().join("cnitool"));
         command.arg("reapply").args(args).arg("--cache-dir").arg(self.host.dir().join("cache"));
-        command.env_clear().env("PATH", PROGRAMS).env("CNI_PATH", self.host.bin_dir());
+        command.env_clear().env("PATH", PROGRAMS).env("CNI_PATH", path);
         command.output().unwrap()
     }
 
@@ -299,6 +308,38 @@ fn attachments_that_are_not_there_any_more_are_left_out() {
     let notes = String::from_utf8(output.stderr).unwrap();
     assert!(notes.starts_with("cnitool: left out eth0 of container gone on network blue: "), "{notes}");
     assert_eq!(output.status.code(), Some(0));
+}
+
+/// The runtime's DEL comes between the look at the attachment and its last rule.
+#[test]
+fn what_was_put_back_goes_again_when_the_container_was_deleted_meanwhile() {
+    let node = Node::new("nftables");
+    let network = node.network("blue", 11);
+    let (one, two) = (node.join(&network, "one", Some(HOST_PORT)), node.join(&network, "two", None));
+    flush();
+    let folder = node.host.dir().with_file_name("first");
+    std::fs::create_dir(&folder).unwrap();
+    let script = format!(
+        "#!/bin/sh\n\
+         if [ $CNI_COMMAND$CNI_CONTAINERID = ADDone ]; then\n\
+         rm {cache}/results/blue-one-eth0 && nsenter --net=$CNI_NETNS ip link delete eth0 || exit 1\n\
+         fi\n\
+         exec {bin}/firewall\n",
+        cache = node.host.dir().join("cache").display(),
+        bin = node.host.bin_dir().display(),
+    );
+    std::fs::write(folder.join("firewall"), script).unwrap();
+    std::fs::set_permissions(folder.join("firewall"), PermissionsExt::from_mode(0o755)).unwrap();
+
+    let output = node.reapply_with(&[&folder], &["--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let gone = json!({"network": "blue", "containerID": "one", "ifname": "eth0", "reason": "it was deleted meanwhile"});
+    assert_eq!((&json["skipped"], &json["reapplied"][0]["containerID"]), (&json!([gone]), &json!("two")));
+    let left = node.host.snapshot().to_string();
+    assert!(!left.contains("cni:blue:one"), "{left}");
+    node.runtime.check(&network, &two.attachment).unwrap();
+    drop(one);
 }
 
 /// Of two with the same port of the host, the one that was added last had it, whatever they are called.
