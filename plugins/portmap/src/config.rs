@@ -152,6 +152,16 @@ impl Mapping {
     }
 }
 
+impl Forward {
+    /// Whether nothing would come by it as long as somebody else, who comes first, has this port of the host: the same one, or
+    /// that of all addresses.
+    pub(crate) fn displaces(&self, protocol: Protocol, host: SocketAddr) -> bool {
+        let of_all = host.ip().is_unspecified()
+            && (host.is_ipv4(), host.port()) == (self.host.is_ipv4(), self.host.port());
+        self.protocol == protocol && (self.host == host || of_all)
+    }
+}
+
 /// `tcp port 8080`, `udp port 53 of 10.0.0.1`
 impl std::fmt::Display for Forward {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

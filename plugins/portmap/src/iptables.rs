@@ -24,6 +24,7 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha512};
 
 use crate::config::{Config, Forward, Mapping, Mark, Masquerade, Protocol};
+use crate::nftables::tell_displaced;
 use crate::{Pod, all};
 
 const TABLE: &str = "nat";
@@ -125,6 +126,41 @@ pub(crate) fn gc(network: &str, valid: &HashSet<&str>, path: &str, gone: &mut Ve
         chains
     };
     all(FAMILIES.map(|family| remove(family, path, DNAT, stale, gone)))
+}
+
+/// Takes these ports from containers whose chains have them, which come before the other backend's. Runs no program when
+/// there are no such chains.
+pub(crate) fn displace(forwards: &[Forward], owner: &Owner, path: &str) -> Result<()> {
+    all(FAMILIES.map(|family| {
+        let forward = |rule: &Rule| {
+            let (protocol, host) = port_of(rule, family)?;
+            forwards.iter().find(|forward| forward.displaces(protocol, host))
+        };
+        for iptables in holders(family, path, TABLE, DNAT)? {
+            let mut displaced = Vec::new();
+            iptables.update(TABLE, |saved| {
+                let mut change = Change::default();
+                displaced.clear();
+                for chain in saved.chains().filter(|chain| chain.starts_with(PREFIX)) {
+                    // Those that mark the packets as well, or a masqAll of theirs would go on.
+                    change.delete_matching(saved, chain, |rule| forward(rule).is_some());
+                    displaced.extend(
+                        saved
+                            .rules(chain)
+                            .iter()
+                            .filter_map(forward)
+                            .map(|forward| (*forward, format!("chain {chain}"))),
+                    );
+                }
+                change
+            })?;
+            displaced.dedup();
+            for (forward, holder) in displaced {
+                tell_displaced(&forward, &holder, owner);
+            }
+        }
+        Ok(())
+    }))
 }
 
 /// Removes chains and what leads to them, wherever `sign` is: a chain that is there when they are.
@@ -285,20 +321,25 @@ fn read_comment(comment: &str) -> Option<(&str, &str)> {
 
 /// Reads the mapping that a DNAT rule of a container's chain is.
 fn forward(rule: &Rule, family: Family) -> Option<Forward> {
-    let after = |option: &str| {
-        let at = rule.0.iter().position(|word| word == option)?;
-        rule.0.get(at + 1).map(String::as_str)
-    };
+    let (protocol, host) = port_of(rule, family)?;
+    Some(Forward { protocol, host, pod: after(rule, "--to-destination")?.parse().ok()? })
+}
+
+/// The port of the host that a rule of a container's chain is for.
+fn port_of(rule: &Rule, family: Family) -> Option<(Protocol, SocketAddr)> {
     let any: IpAddr = if family == Family::Ipv4 { [0; 4].into() } else { [0; 16].into() };
-    let host = match after("-d") {
+    let host = match after(rule, "-d") {
         Some(host) => host.split('/').next()?.parse().ok()?,
         None => any,
     };
-    Some(Forward {
-        protocol: Protocol::of_name(after("-p")?)?,
-        host: SocketAddr::new(host, after("--dport")?.parse().ok()?),
-        pod: after("--to-destination")?.parse().ok()?,
-    })
+    let port = after(rule, "--dport")?.parse().ok()?;
+    Some((Protocol::of_name(after(rule, "-p")?)?, SocketAddr::new(host, port)))
+}
+
+/// The word after an option.
+fn after<'r>(rule: &'r Rule, option: &str) -> Option<&'r str> {
+    let at = rule.0.iter().position(|word| word == option)?;
+    rule.0.get(at + 1).map(String::as_str)
 }
 
 #[cfg(test)]

@@ -53,10 +53,16 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         log::step("let 127.0.0.0/8 reach the container", || localnet::enable(&forwards))?;
     }
     match backend {
-        // One transaction, and nothing after it can fail: what another container loses to this one need not be given back.
+        // One transaction, and nothing after it fails the ADD: what another container loses to this one need not be given back.
         Backend::Nftables => {
             let wanted = Wanted::new(&config, &pod, &forwards)?;
             log::step("map the ports in nf_tables", || nftables::add(&wanted, &pod.owner))?;
+            let displaced = log::step("take the ports from iptables", || {
+                iptables::displace(&forwards, &pod.owner, &path)
+            });
+            if let Err(error) = displaced {
+                log::warn(format_args!("iptables may still have another container's mapping: {error}"));
+            }
         }
         Backend::Iptables => {
             log::step("map the ports with iptables", || iptables::add(&config, &pod, &path))?
@@ -77,9 +83,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
     let path = environment("PATH");
     match backend(&config, &req.config, &path)? {
         // A container of the reference's plugin keeps its mappings until it goes.
-        Backend::Nftables if leftovers::holds(&pod.owner.container_id, &forwards)? => {
-            nftables::expect_undisplaced(&pod.owner, &forwards)
-        }
+        Backend::Nftables if leftovers::holds(&pod.owner.container_id, &forwards)? => Ok(()),
         Backend::Nftables => {
             nftables::check(&Wanted::new(&config, &pod, &forwards)?, &pod.owner)?;
             if config.masquerade == Masquerade::Nobody { Ok(()) } else { localnet::check(&forwards) }

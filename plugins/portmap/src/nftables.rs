@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use crate::Pod;
 use crate::config::{Config, Forward, Protocol};
+use crate::leftovers;
 use crate::ruleset::{
     Rules, Scope, TABLE, masquerade_chain, masquerade_map, owner_key, owners, postrouting, self_set, setup,
 };
@@ -95,11 +96,14 @@ pub(crate) fn add(wanted: &Wanted, owner: &Owner) -> Result<()> {
         if nft.element(&owners(), &wanted.entry.key)?.is_some() {
             // An ADD before this one, whose ports may have been others.
             for (set, element) in elements(nft, &|comment| owner.owns(comment))? {
-                if !wanted.elements().any(|(_, wanted)| wanted.key == element.key) {
+                let is_wanted = |(of, wanted): (&Set, &Element)| *of == set && wanted.key == element.key;
+                if set != owners() && !wanted.elements().any(is_wanted) {
                     batch.delete_element(&set, element.key);
                 }
             }
         }
+        let forwards: Vec<Forward> = wanted.mappings.iter().map(|(_, _, forward)| *forward).collect();
+        leftovers::displace(nft, &mut batch, &forwards, &mut displaced)?;
         for (set, element, forward) in displaced_by_new_conditions(nft, wanted, owner)? {
             displaced.push((forward, element.comment.unwrap_or_default()));
             batch.delete_element(&set, element.key);
@@ -114,11 +118,15 @@ pub(crate) fn add(wanted: &Wanted, owner: &Owner) -> Result<()> {
         put(nft, &mut batch, &owners(), &wanted.entry)?;
         Ok(batch)
     })?;
-    let new = describe(&owner.comment());
     for (forward, holder) in displaced {
-        log::warn(format_args!("{forward} was {}'s and is now {new}'s", describe(&holder)));
+        tell_displaced(&forward, &describe(&holder), owner);
     }
     Ok(())
+}
+
+/// Puts into the log that a port has changed hands.
+pub(crate) fn tell_displaced(forward: &Forward, holder: &str, owner: &Owner) {
+    log::warn(format_args!("{forward} was {holder}'s and is now {}'s", describe(&owner.comment())));
 }
 
 /// Adds an element, in the place of one with the same key; whose that was.
@@ -198,8 +206,7 @@ pub(crate) fn check(wanted: &Wanted, owner: &Owner) -> Result<()> {
     Ok(())
 }
 
-/// Fails when a mapping of this table, which comes before all others, has taken a port from a container that iptables or
-/// the reference's rules map.
+/// Fails when a mapping of this table has taken a port from a container that iptables maps.
 pub(crate) fn expect_undisplaced(owner: &Owner, forwards: &[Forward]) -> Result<()> {
     let mut nft = Nft::open()?;
     for forward in forwards {
@@ -332,6 +339,6 @@ fn describe(comment: &str) -> String {
         Some(Owner { network, container_id, ifname }) => {
             format!("container {container_id} ({ifname}, network {network})")
         }
-        None => format!("{comment:?}"),
+        None => format!("container {comment}"),
     }
 }

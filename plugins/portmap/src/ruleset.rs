@@ -4,7 +4,7 @@
 //! ```text
 //! map hostip4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
 //! map hostport4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
-//! chain prerouting4 { type nat hook prerouting priority -101; fib daddr type local jump hostports4 }
+//! chain prerouting4 { type nat hook prerouting priority -98; fib daddr type local jump hostports4 }
 //! chain output4 { the same, of output }
 //! chain hostports4 { dnat ip to ip daddr . meta l4proto . th dport map @hostip4
 //!                    dnat ip to meta l4proto . th dport map @hostport4 }
@@ -38,10 +38,11 @@ use crate::config::{Masquerade, Protocol};
 /// The table. The reference's are `ip cni_hostport` and `ip6 cni_hostport`, whose base chains it flushes on each ADD.
 pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "cni_portmap" };
 
-/// Before the reference's chains at -100 (dstnat), so that a mapping which it made of the same port loses.
-const DSTNAT: i32 = -101;
+/// After everybody's chains at -100 (dstnat, and that of iptables): whoever translates first has the packet, and a mapping must
+/// not take what a service or a policy of the cluster is for (CVE-2019-9946).
+const DSTNAT: i32 = -98;
 /// The more particular before the general: networks with conditions come before those without.
-const DSTNAT_CONDITIONED: i32 = -102;
+const DSTNAT_CONDITIONED: i32 = -99;
 /// Before whatever masquerades at 100 (srcnat).
 const SRCNAT: i32 = 99;
 /// NF_IP_PRI_RAW: before connection tracking, hence before the answers to a masqueraded 127.0.0.1 get that address back.

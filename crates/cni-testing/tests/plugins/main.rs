@@ -25,6 +25,7 @@ mod loopback;
 mod masquerade;
 mod podman;
 mod portmap;
+mod portmap_hostile;
 mod portmap_life;
 mod portmap_net;
 mod portmap_reference;
