@@ -68,9 +68,13 @@ pub(crate) fn add(config: &Config, pod: &Pod, path: &str) -> Result<()> {
             for (hook, rule) in entries() {
                 change.append_unique(saved, hook, rule);
             }
-            change.ensure_chain(saved, &chain.name);
-            for rule in &chain.rules {
-                change.append_unique(saved, &chain.name, rule.clone());
+            if saved.has_chain(&chain.name) {
+                for rule in &chain.rules {
+                    change.append_unique(saved, &chain.name, rule.clone());
+                }
+            } else {
+                // Without comparing each with all of thousands.
+                change.replace_chain(&chain.name, chain.rules.clone());
             }
             for rule in &chain.jumps {
                 change.append_unique(saved, DNAT, rule.clone());
@@ -87,12 +91,12 @@ pub(crate) fn check(config: &Config, pod: &Pod, path: &str) -> Result<()> {
     for address in &pod.addresses {
         let Some(chain) = PodChain::new(config, &pod.owner, *address) else { continue };
         let saved = Iptables::find(family(*address), path)?.save(TABLE)?;
-        let own = chain.rules.iter().map(|rule| (chain.name.as_str(), rule.clone()));
-        let jumps = chain.jumps.iter().map(|rule| (DNAT, rule.clone()));
         let shared = entries().into_iter().chain(masquerading(config));
         let jump = jump_to_masquerading(config).map(|rule| ("POSTROUTING", rule));
-        for (chain, rule) in own.chain(jumps).chain(shared).chain(jump) {
-            if !saved.has_rule(chain, &rule) {
+        let mut wanted = vec![(chain.name.as_str(), chain.rules), (DNAT, chain.jumps)];
+        wanted.extend(shared.chain(jump).map(|(chain, rule)| (chain, vec![rule])));
+        for (chain, rules) in wanted {
+            if let Some(rule) = saved.first_missing(chain, &rules) {
                 let program = if address.addr().is_ipv4() { "iptables" } else { "ip6tables" };
                 return Err(Error::failed(format!(
                     "chain {chain} of the {program} table {TABLE} does not have the rule: {rule}"
@@ -209,8 +213,10 @@ impl PodChain {
     /// `None` when no mapping is for this family.
     fn new(config: &Config, owner: &Owner, address: IpNet) -> Option<Self> {
         let name = chain_name(&owner.network, &owner.container_id);
-        let rules: Vec<Rule> =
-            config.mappings.iter().flat_map(|mapping| rules_of(mapping, address, config)).collect();
+        // `hostIP` 0.0.0.0 and none at all have the same rules.
+        let mut seen = HashSet::new();
+        let rules = config.mappings.iter().flat_map(|mapping| rules_of(mapping, address, config));
+        let rules: Vec<Rule> = rules.filter(|rule| seen.insert(rule.0.clone())).collect();
         if rules.is_empty() {
             return None;
         }
