@@ -448,3 +448,37 @@ fn more_ports_than_one_rule_takes_are_all_mapped() {
         assert_gone(&site, &pod);
     }
 }
+
+#[test]
+fn the_conflist_of_the_documentation_works_when_pasted() {
+    let page = include_str!("../../../../docs/plugins/portmap.md");
+    let block = page.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let list: Value = serde_json::from_str(block).unwrap();
+    let site = Site::new("nftables");
+    let pod = site.pod("c1", 5);
+    // As a runtime makes the plugin's configuration.
+    let mut conf = list["plugins"][1].clone();
+    assert_eq!(conf["capabilities"]["portMappings"], true);
+    let mapping = json!({"hostPort": 8080, "containerPort": 80, "protocol": "tcp"});
+    for (key, value) in [
+        ("cniVersion", list["cniVersion"].clone()),
+        ("name", list["name"].clone()),
+        ("prevResult", pod.result.clone()),
+        ("runtimeConfig", json!({"portMappings": [mapping]})),
+    ] {
+        conf[key] = value;
+    }
+    conf["prevResult"]["cniVersion"] = list["cniVersion"].clone();
+    site.run("ADD", &pod, &conf).ok();
+    site.run("CHECK", &pod, &conf).ok();
+    for host in HOST {
+        seen(From::Inside(&site.outside), "tcp", (host, 8080));
+    }
+    // What the page asks at three in the morning.
+    let question = ["get element inet cni_portmap hostport4 { tcp . 8080 }"];
+    assert!(run("nft", &question).contains(r#"comment "cni:blue:c1:eth0" : 10.88.0.5 . 80"#));
+    let owners = run("nft", &["list map inet cni_portmap owners"]);
+    assert!(page.contains(owners.split('"').nth(1).unwrap()), "{owners}");
+    site.run("DEL", &pod, &conf).ok();
+    assert_gone(&site, &pod);
+}
