@@ -50,7 +50,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let path = environment("PATH");
     let backend = backend(&config, &req.config, &path)?;
     if config.masquerade != Masquerade::Nobody {
-        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(&forwards))?;
+        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(&forwards, backend))?;
     }
     match backend {
         // One transaction, and nothing after it fails the ADD: what another container loses to this one need not be given back.

@@ -5,27 +5,25 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use cni_host::Owner;
-use cni_nftables::{Batch, Element, Nft, Set, Value, Verdict};
+use cni_nftables::{Batch, Element, Nft, Set, Value};
 use cni_plugin::{Error, Result, log};
 use ipnet::IpNet;
 
 use crate::Pod;
 use crate::config::{Config, Forward, Protocol};
 use crate::leftovers;
-use crate::ruleset::{
-    Rules, Scope, TABLE, masquerade_chain, masquerade_map, owner_key, owners, postrouting, self_set, setup,
-};
+use crate::ruleset::{Group, Rules, Scope, TABLE, owner_key, owners, self_set, setup};
 
 /// What a container has in the table.
 pub(crate) struct Wanted {
     /// In maps from the host's ports.
     mappings: Vec<(Set, Element, Forward)>,
-    /// In the map and the set of masquerading.
+    /// In the sets of masquerading.
     masquerade: Vec<(Set, Element)>,
     /// In [`owners`].
     entry: Element,
     scopes: Vec<Scope>,
-    chains: Vec<Rules>,
+    groups: Vec<Group>,
 }
 
 impl Wanted {
@@ -33,7 +31,7 @@ impl Wanted {
         let comment = pod.owner.comment();
         let element = |key, data| Element { key, data, comment: Some(comment.clone()) };
         let (mut mappings, mut masquerade) = (Vec::new(), Vec::new());
-        let (mut scopes, mut chains) = (Vec::new(), Vec::new());
+        let (mut scopes, mut groups) = (Vec::new(), Vec::new());
         for address in &pod.addresses {
             let v6 = matches!(address, IpNet::V6(_));
             let of_family: Vec<_> = forwards.iter().filter(|forward| forward.pod.is_ipv6() == v6).collect();
@@ -45,27 +43,24 @@ impl Wanted {
                 let data = vec![Value::Addr(forward.pod.ip()), Value::Port(forward.pod.port())];
                 mappings.push((scope.map_of(forward.host.ip()), element(key(forward), data), **forward));
             }
-            chains.extend(scope.chains());
             scopes.push(scope);
-            let Some(chain) = masquerade_chain(*address, config.masquerade) else { continue };
-            let verdict = Value::Verdict(Verdict::Goto(chain.chain.clone()));
+            let Some(group) = Group::new(*address, config.masquerade) else { continue };
             // One for two addresses of the host that have the same port.
             let mut ports = HashSet::new();
             for forward in of_family {
                 if ports.insert((forward.protocol, forward.host.port())) {
-                    let element = element(masquerade_key(forward), vec![verdict.clone()]);
-                    masquerade.push((masquerade_map(v6), element));
+                    masquerade.push((group.set(), element(masquerade_key(forward), Vec::new())));
                 }
             }
             if address.prefix_len() == address.max_prefix_len() {
                 let key = vec![Value::Addr(address.addr()); 2];
                 masquerade.push((self_set(v6), element(key, Vec::new())));
             }
-            chains.extend([chain, postrouting(v6)]);
+            groups.push(group);
         }
         let count = u32::try_from(mappings.len() + masquerade.len()).unwrap_or(u32::MAX);
         let entry = element(owner_key(&comment), vec![Value::Mark(count)]);
-        Ok(Wanted { mappings, masquerade, entry, scopes, chains })
+        Ok(Wanted { mappings, masquerade, entry, scopes, groups })
     }
 
     /// All elements but the entry.
@@ -74,12 +69,16 @@ impl Wanted {
         mappings.chain(self.masquerade.iter().map(|(set, element)| (set, element)))
     }
 
+    fn chains(&self) -> impl Iterator<Item = Rules> {
+        self.scopes.iter().flat_map(Scope::chains).chain(self.groups.iter().flat_map(Group::chains))
+    }
+
     /// Makes whatever all containers share and is missing, be it because a table was flushed.
     fn setup(&self, nft: &mut Nft) -> cni_nftables::Result<Batch> {
         let mut batch = Batch::default();
-        for rules in &self.chains {
+        for rules in self.chains() {
             if !rules.are_there(nft)? {
-                setup(&self.scopes, &self.chains, &mut batch);
+                setup(&self.scopes, &self.groups, &mut batch);
                 break;
             }
         }
@@ -154,7 +153,7 @@ fn displaced_by_new_conditions(
     owner: &Owner,
 ) -> cni_nftables::Result<Vec<(Set, Element, Forward)>> {
     let mut found = Vec::new();
-    for scope in Scope::all(nft)? {
+    for scope in Scope::all(&nft.chains(TABLE)?) {
         if wanted.scopes.iter().any(|wanted| wanted.is_named_like(&scope)) {
             continue;
         }
@@ -197,7 +196,7 @@ pub(crate) fn check(wanted: &Wanted, owner: &Owner) -> Result<()> {
             )));
         }
     }
-    for rules in &wanted.chains {
+    for rules in wanted.chains() {
         if !rules.are_there(&mut nft)? {
             let chain = &rules.chain;
             return Err(Error::failed(format!("chain {chain} of table {TABLE} does not have its rules")));
@@ -279,11 +278,10 @@ fn remove(
 
 /// All elements with a comment that is meant, wherever they are in the table.
 fn elements(nft: &mut Nft, meant: &impl Fn(&str) -> bool) -> cni_nftables::Result<Vec<(Set, Element)>> {
-    let mut sets = vec![owners()];
-    for v6 in [false, true] {
-        sets.extend([masquerade_map(v6), self_set(v6)]);
-    }
-    for scope in Scope::all(nft)? {
+    let chains = nft.chains(TABLE)?;
+    let mut sets = Group::sets(&chains);
+    sets.extend([owners(), self_set(false), self_set(true)]);
+    for scope in Scope::all(&chains) {
         sets.extend([scope.host_ip(), scope.host_port()]);
     }
     let mut found = Vec::new();

@@ -292,7 +292,11 @@ fn check_finds_what_is_missing() {
             "nftables",
             &[
                 ("flush map inet cni_portmap hostport4", "tcp port 8080 is not mapped"),
-                ("flush map inet cni_portmap masq6", "masq6 of table inet cni_portmap"),
+                (
+                    "flush set inet cni_portmap masq6_fd00_88___64",
+                    "masq6_fd00_88___64 of table inet cni_portmap",
+                ),
+                ("flush chain inet cni_portmap postrouting4_10_88_0_0_24", "chain postrouting4_10_88_0_0_24"),
                 ("flush map inet cni_portmap owners", "owners of table inet cni_portmap"),
                 ("flush chain inet cni_portmap hostports4", "chain hostports4"),
                 ("flush chain inet cni_portmap output6", "chain output6"),
