@@ -39,6 +39,16 @@ const NEEDS: &[(&str, Need)] = &[
 /// What an item begins with that names a feature of the kernel.
 const KERNEL: &str = "a kernel with ";
 
+/// Where a test can run.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Here,
+    /// Where the kernel has what this one lacks: in a guest.
+    OtherKernel,
+    /// Nowhere, and what would change that.
+    Nowhere(String),
+}
+
 /// The machine with what could be got for the tests.
 pub(crate) struct Machine {
     reference: Result<PathBuf>,
@@ -68,27 +78,32 @@ impl Machine {
         self.kernel = features.map(|(answer, name)| (name.to_owned(), answer == "has")).collect();
     }
 
-    /// The reference's plugins, where they are.
-    pub(crate) fn reference(&self) -> Option<&Path> {
-        self.reference.as_deref().ok()
+    /// What the tests are told of it by their environment.
+    pub(crate) fn environment(&self) -> Option<(&'static str, &Path)> {
+        self.reference.as_deref().ok().map(|folder| (reference::VARIABLE, folder))
     }
 
-    /// Why a test with this reason cannot run here, and what would make it run; `None` when it can. An error is a reason
-    /// that is not understood.
-    pub(crate) fn obstacle(&self, reason: &str) -> Result<Option<String>> {
+    /// Whether the running kernel lacks anything that a test may need.
+    pub(crate) fn kernel_lacks_something(&self) -> bool {
+        self.kernel.iter().any(|(_, there)| !there)
+    }
+
+    /// Where a test with this reason can run. An error is a reason that is not understood.
+    pub(crate) fn verdict(&self, reason: &str) -> Result<Verdict> {
         let list = reason.strip_prefix("needs ").ok_or("a reason begins with \"needs\"")?;
         let list = list.split(": ").next().unwrap_or(list);
+        let mut verdict = Verdict::Here;
         for item in list.split(", ").flat_map(|items| items.split(" and ")) {
             let item = item.strip_prefix("and ").unwrap_or(item);
-            let obstacle = match item.strip_prefix(KERNEL) {
-                Some(feature) => self.without_feature(feature)?,
-                None => self.without(find(item)?),
-            };
-            if obstacle.is_some() {
-                return Ok(obstacle);
+            if let Some(feature) = item.strip_prefix(KERNEL) {
+                if !self.has_feature(feature)? {
+                    verdict = Verdict::OtherKernel;
+                }
+            } else if let Some(obstacle) = self.without(find(item)?) {
+                return Ok(Verdict::Nowhere(obstacle));
             }
         }
-        Ok(None)
+        Ok(verdict)
     }
 
     fn without(&self, need: &Need) -> Option<String> {
@@ -111,10 +126,9 @@ impl Machine {
         }
     }
 
-    fn without_feature(&self, feature: &str) -> Result<Option<String>> {
+    fn has_feature(&self, feature: &str) -> Result<bool> {
         let known = self.kernel.iter().find(|(name, _)| name == feature);
-        let (_, there) = known.ok_or_else(|| format!("cni-testing's probe knows no feature {feature:?}"))?;
-        Ok((!there).then(|| format!("the running kernel has no {feature}; one that has it, as Debian's")))
+        known.map(|(_, there)| *there).ok_or_else(|| format!("cni-testing's probe knows no {feature:?}"))
     }
 }
 
@@ -144,7 +158,7 @@ mod tests {
 
     fn machine(reference: Result<PathBuf>) -> Machine {
         let mut machine = Machine { reference, kernel: Vec::new() };
-        machine.learn_kernel("has VRF\nlacks CONFIG_BRIDGE_VLAN_FILTERING\n");
+        machine.learn_kernel("has virtual routing\nlacks bridge VLAN filtering\n");
         machine
     }
 
@@ -152,18 +166,22 @@ mod tests {
     fn every_item_of_a_reason_counts() {
         let with = machine(Ok(PathBuf::from("/ref")));
         let without = machine(Err("no apt-get".to_owned()));
-        let reason = "needs a kernel with VRF, and the reference's plugins 1.9.1 in $CNI_REFERENCE_DIR: add -- --ignored";
-        assert_eq!(with.obstacle(reason), Ok(None));
-        assert!(without.obstacle(reason).unwrap().unwrap().starts_with("CNI_REFERENCE_DIR="));
-        let vlans = "needs the reference's bridge and a kernel with CONFIG_BRIDGE_VLAN_FILTERING: there";
-        assert!(with.obstacle(vlans).unwrap().unwrap().contains("CONFIG_BRIDGE_VLAN_FILTERING"));
+        let reason = "needs a kernel with virtual routing, and the reference's plugins 1.9.1 in $CNI_REFERENCE_DIR: add";
+        assert_eq!(with.verdict(reason), Ok(Verdict::Here));
+        let Ok(Verdict::Nowhere(obstacle)) = without.verdict(reason) else {
+            panic!("it needs the reference")
+        };
+        assert!(obstacle.starts_with("CNI_REFERENCE_DIR="));
+        let vlans = "needs a kernel with bridge VLAN filtering and the reference's bridge: there";
+        assert_eq!(with.verdict(vlans), Ok(Verdict::OtherKernel));
+        assert!(matches!(without.verdict(vlans), Ok(Verdict::Nowhere(_))));
     }
 
     #[test]
     fn what_is_not_understood_is_an_error() {
         let machine = machine(Ok(PathBuf::from("/ref")));
-        for reason in ["slow", "needs a kernel with VRF and luck: pray", "needs a kernel with magic"] {
-            assert!(machine.obstacle(reason).is_err(), "{reason}");
+        for reason in ["slow", "needs root and luck: pray", "needs a kernel with magic"] {
+            assert!(machine.verdict(reason).is_err(), "{reason}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Says which features that some tests need the running kernel has, a line each: `has <name>` or `lacks <name>`.
 //! `cargo xtask test` runs it in its private namespace, and tests name the features as here:
-//! `#[ignore = "needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: ..."]`.
+//! `#[ignore = "needs a kernel with bridge VLAN filtering: ..."]`.
 //!
 //! Each feature is tried, not looked up: not every kernel tells its configuration, and a module may be missing.
 
@@ -10,7 +10,7 @@ use cni_netlink::{NewBridge, Result, Socket};
 
 type Probe = fn(&mut Socket) -> Result<bool>;
 
-const FEATURES: &[(&str, Probe)] = &[("CONFIG_BRIDGE_VLAN_FILTERING", bridges_filter_vlans)];
+const FEATURES: &[(&str, Probe)] = &[("bridge VLAN filtering", bridges_filter_vlans)];
 
 fn main() -> std::process::ExitCode {
     let host = cni_testing::Host::new();
