@@ -77,6 +77,13 @@ impl Counts {
         if passed { self.passed += 1 } else { self.failed += 1 }
     }
 
+    /// Counts those of `wanted` tests as failed that have not been reported, and says how many they are.
+    pub(crate) fn expect(&mut self, wanted: usize) -> usize {
+        let unreported = wanted.saturating_sub(self.passed + self.failed + self.skipped.len());
+        self.failed += unreported;
+        unreported
+    }
+
     /// Adds another's.
     pub(crate) fn add(&mut self, other: Counts) {
         self.passed += other.passed;
@@ -146,5 +153,14 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         ];
         assert_eq!(counts.skipped, expected);
         assert_eq!(out, HARNESS.as_bytes());
+    }
+
+    #[test]
+    fn what_is_not_reported_has_failed() {
+        let mut counts = Counts::default();
+        counts.read(HARNESS.as_bytes(), &mut Vec::new()).unwrap();
+        assert_eq!(counts.expect(17), 0);
+        assert_eq!(counts.expect(20), 3);
+        assert_eq!(counts.to_string(), "13 passed, 4 failed, 3 skipped");
     }
 }
