@@ -2,6 +2,7 @@
 //! it runs the very same executables; what it writes stays in it.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -84,6 +85,14 @@ impl Guest {
         let text = script_of(tests, built, environment)?;
         fs::write(&script, text).map_err(|error| tools::cannot("write", &script, error))?;
         let mut vng = Command::new(&self.vng);
+        // It finds the others of its programs there.
+        let own = self.vng.parent().map(Path::to_owned);
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths(own.into_iter().chain(env::split_paths(&path)));
+        vng.env(
+            "PATH",
+            path.map_err(|error| format!("cannot put {} into PATH: {error}", self.vng.display()))?,
+        );
         vng.arg("--run").arg(&self.kernel).args(["--user", "root", "--cpus", "2", "--memory", "2G"]);
         // There may be a file system of the guest's own at /tmp, or wherever the target folder and the checkout lie.
         for folder in [self.target.clone(), cargo::root()] {
