@@ -27,6 +27,18 @@ pub enum Error {
     /// Netlink failed.
     #[error(transparent)]
     Netlink(#[from] cni_netlink::Error),
+    /// nf_tables failed.
+    #[error(transparent)]
+    Nftables(#[from] cni_nftables::Error),
+    /// iptables failed.
+    #[error(transparent)]
+    Iptables(#[from] cni_iptables::Error),
+    /// The kernel has no nf_tables for bridges.
+    #[error("{0}: this kernel cannot filter what bridges forward (CONFIG_NF_TABLES_BRIDGE is not set)")]
+    NoBridgeFilter(cni_nftables::Error),
+    /// Of several things each of which was tried.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<Error>),
     /// Netlink failed on a container's interface, which its own error knows by its index only.
     #[error("cannot {op} {ifname}: {source}")]
     Iface { op: &'static str, ifname: String, source: cni_netlink::Error },
@@ -42,9 +54,6 @@ pub enum Error {
     /// What CHECK found: what is there differs from what should be.
     #[error("{0}")]
     Mismatch(String),
-    /// A packet could not be sent.
-    #[error("cannot {op} on {ifname}: {source}")]
-    Packet { op: &'static str, ifname: String, source: io::Error },
 }
 
 impl Error {

@@ -1,16 +1,19 @@
 //! Setting up a container's interface from an IPAM result, and checking it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, NextHop, RouteSpec, Socket};
+use cni_netlink::{Addr, AddrFlags, LinkChange, LinkMonitor, NextHop, RouteMonitor, RouteSpec, Socket};
 use ipnet::IpNet;
 
-use crate::{Error, Result, announce, sysctl_write};
+use crate::{Error, Result, sysctl_write};
 
 /// Duplicate address detection takes one to two seconds (RFC 4862: a random delay of up to one, then one of waiting).
 const DAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The kernel's worker needs microseconds; on a busy host, as long as others hold the lock that it needs (RTNL).
+const RECEPTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// RT_SCOPE_LINK of rtnetlink(7). Routes of this scope and narrower ones go to hosts on the link: they have no gateway.
 const SCOPE_LINK: u8 = 253;
@@ -35,8 +38,11 @@ impl IfaceConfig {
         gateways.find(|gateway| gateway.is_ipv4() == family_of.addr().is_ipv4())
     }
 
-    fn first_ipv6(&self) -> Option<IpAddr> {
-        self.addresses.iter().map(|(address, _)| address.addr()).find(IpAddr::is_ipv6)
+    fn ipv6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        self.addresses.iter().filter_map(|(address, _)| match address.addr() {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        })
     }
 
     fn has(&self, addr: &Addr) -> bool {
@@ -62,17 +68,20 @@ fn table_of(route: &RouteSpec) -> Option<u32> {
 }
 
 /// Call inside the container's namespace. Enables IPv6 on lo and the interface when there are IPv6 addresses
-/// (disable_ipv6=0, keep_addr_on_down=1), sets arp_notify and ndisc_notify, adds the addresses, sets the link up, adds the
-/// routes (equal destinations become one multipath route) and announces the addresses.
+/// (disable_ipv6=0, keep_addr_on_down=1), sets arp_notify and ndisc_notify, adds the addresses, sets the link up and adds the
+/// routes (equal destinations become one multipath route). On return the addresses can be bound to, and packets to them
+/// are received.
 ///
-/// A step that fails ends it; the interface is the caller's to delete. Only announcements may fail unnoticed: they speed
-/// up what neighbours find out anyway. Behind a bridge they come too early, since its port forwards only some time after
-/// both ends are up: wait for that on the host's side, then [`announce`] once more.
+/// The kernel announces the addresses to the neighbours when the link comes up, where arp_notify and ndisc_notify could be
+/// set. That is lost where the way out opens later than the link: through a port of a bridge, and on a link that was up
+/// before. Call [`crate::announce`] then, as soon as packets get through.
+///
+/// A step that fails ends it; the interface is the caller's to delete.
 pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
     prepare_sysctls(ifname, config)?;
     let failed = |source| Error::Iface { op: "set up", ifname: ifname.to_owned(), source };
     // Opened before the changes whose effects it waits for.
-    let monitor = (config.dad && config.first_ipv6().is_some()).then(LinkMonitor::open);
+    let monitor = (config.dad && config.ipv6().next().is_some()).then(LinkMonitor::open);
     let monitor = monitor.transpose().map_err(failed)?;
     for (address, _) in &config.addresses {
         socket.addr_add(index, *address, AddrFlags { nodad: !config.dad }).map_err(failed)?;
@@ -86,8 +95,8 @@ pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &I
     for route in &config.routes {
         socket.route_add_ecmp(&config.complete(route, index)).map_err(failed)?;
     }
-    announce_all(socket, index, ifname, config);
-    Ok(())
+    // Last, since it comes by itself: mostly there is nothing left to wait for.
+    wait_for_reception(socket, config).map_err(failed)
 }
 
 /// Before the addresses are added: a disabled interface refuses them, and DAD and notifications are decided when they come.
@@ -97,10 +106,10 @@ fn prepare_sysctls(ifname: &str, config: &IfaceConfig) -> Result<()> {
         let _ = sysctl_write(&key, value);
     };
     prefer(format!("net/ipv4/conf/{ifname}/arp_notify"), "1");
-    let Some(address) = config.first_ipv6() else { return Ok(()) };
+    let Some(address) = config.ipv6().next() else { return Ok(()) };
 
     if !Path::new("/proc/sys/net/ipv6").exists() {
-        return Err(Error::NoIpv6 { address, ifname: ifname.to_owned() });
+        return Err(Error::NoIpv6 { address: address.into(), ifname: ifname.to_owned() });
     }
     sysctl_write("net/ipv6/conf/lo/disable_ipv6", "0")?;
     sysctl_write(&format!("net/ipv6/conf/{ifname}/disable_ipv6"), "0")?;
@@ -128,23 +137,27 @@ fn wait_for_dad(
     monitor.wait_addrs(socket, index, DAD_TIMEOUT, settled)
 }
 
+fn wait_for_reception(socket: &mut Socket, config: &IfaceConfig) -> cni_netlink::Result<()> {
+    let mut monitor = None;
+    for address in config.ipv6() {
+        if socket.route_get(address.into())?.is_some_and(|way| way.local) {
+            continue;
+        }
+        let monitor = match &mut monitor {
+            Some(monitor) => monitor,
+            None => monitor.insert(RouteMonitor::open()?),
+        };
+        monitor.wait_local(socket, address, RECEPTION_TIMEOUT)?;
+    }
+    Ok(())
+}
+
 fn refuse_duplicates(addrs: &[Addr], ifname: &str, config: &IfaceConfig) -> Result<()> {
     match addrs.iter().find(|addr| addr.dadfailed && config.has(addr)) {
         Some(addr) => {
             Err(Error::DuplicateAddress { address: addr.address.addr(), ifname: ifname.to_owned() })
         }
         None => Ok(()),
-    }
-}
-
-fn announce_all(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) {
-    if config.addresses.is_empty() {
-        return;
-    }
-    // Without a hardware address (a tunnel) there is nothing to announce.
-    let Ok(Link { mac: Some(mac), .. }) = socket.link_by_index(index) else { return };
-    for (address, _) in &config.addresses {
-        let _ = announce(ifname, index, mac, address.addr());
     }
 }
 

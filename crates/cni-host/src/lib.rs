@@ -1,12 +1,14 @@
-//! The host as a CNI plugin sees it: network namespaces, sysctl, locks, the set-up of a container's interface, address
-//! announcement. The only crate that enters a namespace.
+//! The host as a CNI plugin sees it: network namespaces, sysctl, locks, the set-up of a container's interface, masquerading,
+//! MAC spoof check, address announcement. The only crate that enters a namespace.
 
 mod announce;
 mod error;
 mod iface;
 mod lock;
+mod masquerade;
 mod netns;
 mod owner;
+mod spoof_check;
 mod sys;
 mod sysctl;
 mod veth;
@@ -15,7 +17,13 @@ pub use announce::announce;
 pub use error::{Error, Result};
 pub use iface::{IfaceConfig, check_iface, configure_iface};
 pub use lock::{Lock, LockFile};
+pub use masquerade::{
+    MasqueradeBackend, masquerade_add, masquerade_check, masquerade_del, masquerade_gc, masquerade_status,
+};
 pub use netns::NetNs;
 pub use owner::Owner;
+pub use spoof_check::{
+    spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc, spoof_check_status,
+};
 pub use sysctl::{sysctl_read, sysctl_write};
 pub use veth::{NewVethPair, VethPair, veth_add, veth_del};

@@ -5,6 +5,10 @@ use sha2::{Digest, Sha512};
 /// The kernel's limit (IFALIASZ in include/uapi/linux/if.h, less the NUL that old kernels store).
 const MAX_ALIAS: usize = 255;
 
+/// What nft(8) takes for an element's comment (NFTNL_UDATA_COMMENT_MAXLEN): more could be written, but a ruleset that was
+/// listed could not be loaded again.
+const MAX_COMMENT: usize = 128;
+
 const PLAIN: &str = "cni:";
 const HASHED: &str = "cni-hashed:";
 
@@ -30,9 +34,19 @@ impl Owner {
     /// The specification sets no limit on names, so where that is too long:
     /// `cni-hashed:<32 hex digits of the network's SHA-512>:<32 of the container ID's>:<ifname>`.
     pub fn alias(&self) -> String {
+        self.tag(MAX_ALIAS)
+    }
+
+    /// The comment that tells whose an element of an nf_tables set is, at most 128 bytes: the alias, hashed where that is
+    /// too long.
+    pub fn comment(&self) -> String {
+        self.tag(MAX_COMMENT)
+    }
+
+    fn tag(&self, max: usize) -> String {
         let Owner { network, container_id, ifname } = self;
         let plain = format!("{PLAIN}{network}:{container_id}:{ifname}");
-        if plain.len() <= MAX_ALIAS {
+        if plain.len() <= max {
             return plain;
         }
         format!("{HASHED}{}:{}:{ifname}", hex_digest(network, 32), hex_digest(container_id, 32))
@@ -47,12 +61,12 @@ impl Owner {
         parts.next().is_none().then_some(owner)
     }
 
-    /// Whether an alias, in either form, is this owner's.
+    /// Whether an alias or comment, in either form, is this owner's.
     pub fn owns(&self, alias: &str) -> bool {
-        self.alias() == alias
+        self.alias() == alias || self.comment() == alias
     }
 
-    /// Whether an alias, in either form, is of an attachment to this network. What cannot be told is not: GC keeps it.
+    /// Whether an alias or comment, in either form, is of an attachment to this network. What cannot be told is not: GC keeps it.
     pub fn is_of_network(alias: &str, network: &str) -> bool {
         match alias.strip_prefix(HASHED) {
             Some(rest) => rest.split(':').next() == Some(&hex_digest(network, 32)),
@@ -62,7 +76,7 @@ impl Owner {
 }
 
 /// The first `digits` hex digits of the text's SHA-512.
-fn hex_digest(text: &str, digits: usize) -> String {
+pub(crate) fn hex_digest(text: &str, digits: usize) -> String {
     let mut hex: String = Sha512::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(digits);
     hex
@@ -143,17 +157,19 @@ mod tests {
         fn every_key_has_names_that_the_kernel_takes(owner in key()) {
             prop_assert_eq!(owner.veth_name().len(), 15);
             prop_assert!(owner.alias().len() <= 255);
+            prop_assert!(owner.comment().len() <= 128);
         }
 
         #[test]
         fn every_alias_is_known_again(owner in key(), other in key()) {
-            let alias = owner.alias();
-            prop_assert!(owner.owns(&alias));
-            prop_assert!(Owner::is_of_network(&alias, &owner.network));
-            prop_assert_eq!(other.owns(&alias), other == owner);
-            prop_assert_eq!(Owner::is_of_network(&alias, &other.network), other.network == owner.network);
-            if let Some(read) = Owner::from_alias(&alias) {
-                prop_assert_eq!(read, owner);
+            for alias in [owner.alias(), owner.comment()] {
+                prop_assert!(owner.owns(&alias));
+                prop_assert!(Owner::is_of_network(&alias, &owner.network));
+                prop_assert_eq!(other.owns(&alias), other == owner);
+                prop_assert_eq!(Owner::is_of_network(&alias, &other.network), other.network == owner.network);
+                if let Some(read) = Owner::from_alias(&alias) {
+                    prop_assert_eq!(&read, &owner);
+                }
             }
         }
 

@@ -1,6 +1,6 @@
 //! Reading what the kernel sends: messages in a datagram, attributes in a message. Lenient on purpose: an attribute that
 //! is unknown, or longer than its value needs, is passed over, and one that is cut short ends the walk. All readers of
-//! answers in this crate go through here.
+//! answers, in this crate and through [`crate::raw`] in others, go through here.
 
 /// Length of `struct nlmsghdr`.
 pub(crate) const HEADER: usize = 16;
@@ -10,15 +10,20 @@ const TYPE_MASK: u16 = 0x3fff;
 
 /// One netlink message of a datagram.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Message<'a> {
-    pub(crate) kind: u16,
-    pub(crate) flags: u16,
-    pub(crate) sequence: u32,
-    pub(crate) payload: &'a [u8],
+pub struct Message<'a> {
+    /// `nlmsg_type`
+    pub kind: u16,
+    /// NLM_F_*
+    pub flags: u16,
+    /// That of the request it answers.
+    pub sequence: u32,
+    /// What follows the netlink header: the protocol's own header, then attributes.
+    pub payload: &'a [u8],
 }
 
 /// Walks the messages of a datagram; `None` in place of a message whose length makes no sense, after which it ends.
-pub(crate) struct Messages<'a>(pub(crate) &'a [u8]);
+#[derive(Clone, Debug)]
+pub struct Messages<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = Option<Message<'a>>;
@@ -46,16 +51,17 @@ fn message(bytes: &[u8]) -> Option<Message<'_>> {
 }
 
 /// Walks attributes: type without its encoding bits, and value.
-pub(crate) struct Attrs<'a>(pub(crate) &'a [u8]);
+#[derive(Clone, Debug)]
+pub struct Attrs<'a>(pub &'a [u8]);
 
 impl<'a> Attrs<'a> {
     /// The attributes behind a fixed header of `header` bytes.
-    pub(crate) fn after(payload: &'a [u8], header: usize) -> Self {
+    pub fn after(payload: &'a [u8], header: usize) -> Self {
         Attrs(payload.get(header..).unwrap_or_default())
     }
 
     /// The value of the first attribute of this type.
-    pub(crate) fn find(mut self, kind: u16) -> Option<&'a [u8]> {
+    pub fn find(mut self, kind: u16) -> Option<&'a [u8]> {
         self.find_map(|(found, value)| (found == kind).then_some(value))
     }
 }
@@ -95,8 +101,18 @@ pub(crate) fn u32(value: &[u8]) -> Option<u32> {
     u32_at(value, 0)
 }
 
+/// A number in network byte order.
+pub fn be32(value: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(*value.first_chunk()?))
+}
+
+/// A number in network byte order.
+pub fn be64(value: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*value.first_chunk()?))
+}
+
 /// A string with or without its terminating zero. Device names may hold any byte, so what is no UTF-8 is replaced.
-pub(crate) fn string(value: &[u8]) -> String {
+pub fn string(value: &[u8]) -> String {
     let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()
 }
@@ -162,7 +178,7 @@ mod tests {
             prop_assert!(Messages(&bytes).count() <= bytes.len());
             prop_assert!(Attrs(&bytes).count() <= bytes.len());
             for (_, value) in Attrs(&bytes) {
-                let _ = (string(value), ip(value), u32(value));
+                let _ = (string(value), ip(value), u32(value), be32(value), be64(value));
             }
         }
     }

@@ -1,6 +1,11 @@
-//! Extended acknowledgements: the sentence in which the kernel says what it did not like (NETLINK_EXT_ACK).
+//! Acknowledgements, plain and extended: the errno and the sentence in which the kernel says what it did not like (NETLINK_EXT_ACK).
 
-use crate::attr::{self, Attrs, HEADER};
+use std::io;
+
+use netlink_packet_core::NLMSG_ERROR;
+
+use crate::attr::{self, Attrs, HEADER, Message};
+use crate::{Error, Result};
 
 /// The acknowledgement holds only the header of the request (NETLINK_CAP_ACK).
 const NLM_F_CAPPED: u16 = 0x100;
@@ -12,53 +17,85 @@ const MSG: u16 = 1;
 const OFFS: u16 = 2;
 const MISS_TYPE: u16 = 5;
 
-/// The text of an NLMSG_ERROR with these flags; empty when the kernel gave none. `request` is what it answers.
-pub(crate) fn of_error(flags: u16, payload: &[u8], request: &[u8]) -> String {
-    if flags & NLM_F_ACK_TLVS == 0 {
-        return String::new();
-    }
-    let echoed = if flags & NLM_F_CAPPED != 0 {
-        HEADER
-    } else {
-        attr::align(attr::u32_at(payload, 4).unwrap_or(0) as usize)
-    };
-    text(Attrs::after(payload, echoed.saturating_add(4)), request)
+/// An NLMSG_ERROR, which is an acknowledgement when its code is 0, or the NLMSG_DONE that ends a dump.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The errno, positive; 0 for success.
+    pub errno: i32,
+    /// The kernel's sentence, empty when it gave none.
+    pub sentence: String,
+    /// The type of the attribute at fault, in words.
+    about: Option<String>,
+    /// Where in the request the attribute at fault begins, in bytes from the netlink header.
+    pub offset: Option<usize>,
 }
 
-/// The text of an NLMSG_DONE that ends a failed dump.
-pub(crate) fn of_done(flags: u16, payload: &[u8], request: &[u8]) -> String {
-    if flags & NLM_F_ACK_TLVS == 0 {
-        return String::new();
+impl Acknowledgement {
+    /// Reads a message of one of these two kinds; `request` is what it answers, from its netlink header. `None` when an error
+    /// has no code.
+    pub fn read(message: &Message<'_>, request: &[u8]) -> Option<Self> {
+        let code = match message.kind {
+            NLMSG_ERROR => attr::u32_at(message.payload, 0)?,
+            // Since 4.14 it carries the dump's result, before that nothing.
+            _ => attr::u32_at(message.payload, 0).unwrap_or(0),
+        };
+        let errno = code.cast_signed().min(0).saturating_neg();
+        if errno == 0 || message.flags & NLM_F_ACK_TLVS == 0 {
+            return Some(Self { errno, ..Self::default() });
+        }
+        let echoed = match message.kind {
+            NLMSG_ERROR if message.flags & NLM_F_CAPPED != 0 => HEADER,
+            NLMSG_ERROR => attr::align(attr::u32_at(message.payload, 4).unwrap_or(0) as usize),
+            _ => 0,
+        };
+        let attributes = Attrs::after(message.payload, echoed.saturating_add(4));
+        Some(Self { errno, ..Self::default() }.with_attributes(attributes, request))
     }
-    text(Attrs::after(payload, 4), request)
-}
 
-fn text(attributes: Attrs<'_>, request: &[u8]) -> String {
-    let (mut sentence, mut about) = (String::new(), None);
-    for (kind, value) in attributes {
-        match kind {
-            MSG => sentence = attr::string(value),
-            // The offset is that of the attribute in the request; its type is what a reader can look up.
-            OFFS => {
-                let named = attr::u32(value).and_then(|offset| Attrs::after(request, offset as usize).next());
-                about = about.or(named.map(|(kind, _)| format!("attribute {kind}")));
-            }
-            MISS_TYPE => about = attr::u32(value).map(|kind| format!("missing attribute {kind}")),
-            _ => {}
+    /// Sentence and attribute, as far as they are there.
+    pub fn text(&self) -> String {
+        match &self.about {
+            Some(about) if self.sentence.is_empty() => about.clone(),
+            Some(about) => format!("{} ({about})", self.sentence),
+            None => self.sentence.clone(),
         }
     }
-    // Kernel texts end with and without full stop and newline.
-    let sentence = sentence.trim_end_matches(['.', '\n', ' ']);
-    match about {
-        Some(about) if sentence.is_empty() => about,
-        Some(about) => format!("{sentence} ({about})"),
-        None => sentence.to_string(),
+
+    /// An error for a code that is none of success. `op` completes "cannot ...".
+    pub fn into_result(self, op: &dyn Fn() -> String) -> Result<()> {
+        match self.errno {
+            0 => Ok(()),
+            errno => Err(Error::Kernel {
+                op: op(),
+                source: io::Error::from_raw_os_error(errno),
+                text: self.text(),
+            }),
+        }
+    }
+
+    fn with_attributes(mut self, attributes: Attrs<'_>, request: &[u8]) -> Self {
+        for (kind, value) in attributes {
+            match kind {
+                // Kernel texts end with and without full stop and newline.
+                MSG => self.sentence = attr::string(value).trim_end_matches(['.', '\n', ' ']).to_string(),
+                // The offset is that of the attribute in the request; its type is what a reader can look up.
+                OFFS => {
+                    self.offset = attr::u32(value).map(|offset| offset as usize);
+                    let named = self.offset.and_then(|offset| Attrs::after(request, offset).next());
+                    self.about = self.about.or(named.map(|(kind, _)| format!("attribute {kind}")));
+                }
+                MISS_TYPE => self.about = attr::u32(value).map(|kind| format!("missing attribute {kind}")),
+                _ => {}
+            }
+        }
+        self
     }
 }
 
 #[cfg(test)]
 #[cfg(target_endian = "little")]
 mod tests {
+    use netlink_packet_core::NLMSG_DONE;
     use proptest::prelude::*;
 
     use super::*;
@@ -68,7 +105,17 @@ mod tests {
     fn read(answer: &str, request: &str) -> String {
         let datagram = golden::bytes(answer);
         let message = golden::message(&datagram);
-        of_error(message.flags, message.payload, &golden::bytes(request))
+        Acknowledgement::read(&message, &golden::bytes(request)).unwrap().text()
+    }
+
+    fn of_error(flags: u16, payload: &[u8], request: &[u8]) -> String {
+        let message = Message { kind: NLMSG_ERROR, flags, sequence: 1, payload };
+        Acknowledgement::read(&message, request).unwrap_or_default().text()
+    }
+
+    fn of_done(flags: u16, payload: &[u8], request: &[u8]) -> String {
+        let message = Message { kind: NLMSG_DONE, flags, sequence: 1, payload };
+        Acknowledgement::read(&message, request).unwrap_or_default().text()
     }
 
     /// ip route add 10.10.0.0/16 via 99.1.1.1 dev br0

@@ -6,6 +6,8 @@
 
 mod addr;
 mod attr;
+mod connection;
+mod conntrack;
 mod error;
 mod extack;
 #[cfg(test)]
@@ -13,15 +15,18 @@ mod golden;
 mod link;
 mod mac;
 mod monitor;
+pub mod raw;
 mod route;
 mod socket;
 mod vlan;
+mod write;
 
 pub use addr::{Addr, AddrFlags};
+pub use conntrack::{Conntrack, Flow};
 pub use error::{Error, Result};
 pub use link::{BridgePort, Link, LinkChange, NewBridge, NewVeth, OperState};
 pub use mac::MacAddr;
-pub use monitor::LinkMonitor;
-pub use route::{NextHop, RouteSpec};
+pub use monitor::{LinkMonitor, RouteMonitor};
+pub use route::{NextHop, RouteSpec, Way};
 pub use socket::Socket;
 pub use vlan::BridgeVlan;

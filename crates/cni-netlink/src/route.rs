@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
+use nix::libc;
 
 use crate::{Result, Socket};
 
@@ -43,7 +44,38 @@ pub struct RouteSpec {
     pub advmss: Option<u32>,
 }
 
+/// Where packets to an address go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The interface they leave by; lo for the host's own addresses.
+    pub index: u32,
+    /// RTN_LOCAL: the address is the host's own, or one of 127.0.0.0/8.
+    pub local: bool,
+}
+
 impl Socket {
+    /// The way to an address, by all rules and tables (`ip route get`); `None` when there is none, or one that refuses.
+    pub fn route_get(&mut self, dst: IpAddr) -> Result<Option<Way>> {
+        let way = self.get(
+            RouteNetlinkMessage::GetRoute(build::get(dst)),
+            || format!("find the route to {dst}"),
+            parse::way,
+        );
+        match way {
+            Ok(way) => Ok(Some(way)),
+            // What the kinds of route that refuse answer (net/ipv4/fib_semantics.c, fib_props), and no route at all.
+            Err(error)
+                if matches!(
+                    error.errno(),
+                    Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Adds a route, failing with EEXIST when there is one to the same destination, metric and table.
     pub fn route_add(&mut self, route: &RouteSpec) -> Result<()> {
         self.route_new(route, NLM_F_CREATE | NLM_F_EXCL, "add")

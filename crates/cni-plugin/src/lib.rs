@@ -28,6 +28,7 @@ mod vars;
 pub use cni_types as types;
 pub use dispatch::{Plugin, main};
 pub use error::{Context, Error, Result};
+pub use process::environment;
 pub use request::{Attachment, Call, Request};
 pub use undo::Undo;
 

@@ -24,6 +24,13 @@ pub(crate) fn run(answer: impl FnOnce(&Vars, &mut dyn std::io::Read) -> Answer) 
     }
 }
 
+/// A variable of the process's environment that is none of CNI's, such as `PATH` for the backends that run programs. An
+/// absent one is empty; what is not UTF-8 has the replacement character in it.
+#[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub fn environment(name: &str) -> String {
+    std::env::var_os(name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
 fn print(json: &serde_json::Value, code: ExitCode) -> ExitCode {
     // As one text: standard output writes line by line what is formatted into it.
     let text = format!("{json:#}\n");

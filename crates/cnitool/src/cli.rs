@@ -62,6 +62,14 @@ pub(crate) enum Command {
         /// Only those of this network
         network: Option<String>,
     },
+    /// Put back the packet filter's rules of the attachments in the cache, after somebody flushed them
+    ///
+    /// Runs the ADD of portmap and firewall again, and makes the masquerading and the MAC spoof check of bridge and ptp
+    /// again. Links, addresses and leases stay as they are. Attachments whose namespace is gone are left out.
+    Reapply {
+        /// Only those of this network
+        network: Option<String>,
+    },
     /// Check a network's configuration key by key, and that its plugins are there
     Validate {
         /// A network's name, or a file: a path with a slash, or one that ends in .conflist, .conf or .json

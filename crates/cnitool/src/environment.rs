@@ -18,6 +18,7 @@ pub(crate) struct Environment {
     pub(crate) cap_args: OsString,
     pub(crate) cni_args: OsString,
     pub(crate) cni_ifname: OsString,
+    pub(crate) path: OsString,
 }
 
 impl Environment {
@@ -30,6 +31,7 @@ impl Environment {
             cap_args: var("CAP_ARGS"),
             cni_args: var("CNI_ARGS"),
             cni_ifname: var("CNI_IFNAME"),
+            path: var("PATH"),
         }
     }
 
@@ -41,6 +43,11 @@ impl Environment {
     /// The folders of plugins.
     pub(crate) fn plugin_dirs(&self) -> Vec<PathBuf> {
         std::env::split_paths(&self.cni_path).filter(|folder| !folder.as_os_str().is_empty()).collect()
+    }
+
+    /// `PATH`, where the backends that run programs look for them.
+    pub(crate) fn path(&self) -> String {
+        self.path.to_string_lossy().into_owned()
     }
 
     /// The interface's name, when the command line does not say it.

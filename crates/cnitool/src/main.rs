@@ -10,6 +10,7 @@ mod environment;
 mod gc;
 mod list;
 mod outcome;
+mod reapply;
 mod validate;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn run(cli: Cli, environment: Environment) -> Outcome {
         Command::Gc(gc) => tool.gc(gc),
         Command::Status { network, .. } => tool.status(network),
         Command::Version { network } => tool.version(network.as_deref()),
+        Command::Reapply { network } => tool.reapply(network.as_deref()),
         Command::List { network } => tool.list(network.as_deref()),
         Command::Validate { what } => tool.validate(what),
         Command::Completions { .. } => unreachable!("answered above"),

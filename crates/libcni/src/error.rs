@@ -18,6 +18,7 @@ pub enum Operation {
     Check { attachment: GcAttachment, network: NetworkName },
     Del { attachment: GcAttachment, network: NetworkName },
     Gc { network: NetworkName },
+    Reapply { attachment: GcAttachment, network: NetworkName },
     Status { network: NetworkName },
     Version { plugin: PluginType },
 }
@@ -33,6 +34,9 @@ impl fmt::Display for Operation {
             }
             Operation::Del { attachment, network } => {
                 write!(f, "delete {} from network {network}", Of(attachment))
+            }
+            Operation::Reapply { attachment, network } => {
+                write!(f, "put back the rules of {} on network {network}", Of(attachment))
             }
             Operation::Gc { network } => write!(f, "collect the garbage of network {network}"),
             Operation::Status { network } => write!(f, "use network {network}"),

@@ -44,6 +44,7 @@ mod cache;
 mod config;
 mod error;
 mod gc;
+mod reapply;
 pub mod request;
 mod runtime;
 
@@ -51,5 +52,6 @@ pub use cache::{Cache, CacheEntry, CacheError, DEFAULT_CACHE_DIR};
 pub use config::{ConfigError, Network, Plugin};
 pub use error::{Error, Operation, Result};
 pub use gc::GcReport;
+pub use reapply::ReapplyReport;
 pub use request::Attachment;
 pub use runtime::{Added, Runtime};

@@ -200,7 +200,7 @@ impl Runtime {
     }
 
     /// The cached result in the network's version, which differs from its own when the network was edited since.
-    fn cached_result(
+    pub(crate) fn cached_result(
         &self,
         operation: &Operation,
         network: &Network,

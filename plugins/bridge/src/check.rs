@@ -7,7 +7,7 @@ use cni_types::{CniResult, Interface};
 
 use crate::bridge_dev::expect_bridge;
 use crate::config::{Config, Wire};
-use crate::iface_config;
+use crate::{filter, iface_config};
 
 /// Compares the bridge, both ends of the veth pair, addresses and routes with prevResult and the configuration.
 pub(crate) fn check(req: &Request<Wire>) -> Result<()> {
@@ -38,6 +38,7 @@ pub(crate) fn check(req: &Request<Wire>) -> Result<()> {
         vlans.check(&mut host, &port)?;
     }
     check_gateways(&mut host, &bridge, prev, &config)?;
+    filter::check(&crate::owner(req), prev, container.mac, &config)?;
 
     let of_container = |index: usize| prev.interfaces.get(index).is_some_and(|i| sandbox_of(i) == Some(path));
     let ips = prev.ips.iter().filter(|ip| ip.interface.is_none_or(of_container));

@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
+use cni_host::MasqueradeBackend;
 use cni_netlink::{BridgePort, MacAddr};
 use cni_plugin::{Call, Error, Result};
-use cni_types::{Dns, ErrorCode, IfName, json};
+use cni_types::{Dns, IfName, json};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -83,6 +84,13 @@ pub(crate) enum Layer {
     Untouched,
 }
 
+/// How the container's addresses are masqueraded.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Masquerade {
+    /// `None` for the host's own.
+    pub(crate) backend: Option<MasqueradeBackend>,
+}
+
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -101,6 +109,10 @@ pub(crate) struct Config {
     pub(crate) vlans: Option<Vlans>,
     pub(crate) dad: bool,
     pub(crate) mac: Option<MacAddr>,
+    /// `None` for packets that keep the container's address.
+    pub(crate) masquerade: Option<Masquerade>,
+    /// The port takes frames of the container's own address only.
+    pub(crate) spoof_check: bool,
     /// Replaces IPAM's whole `dns` when set.
     pub(crate) dns: Option<Dns>,
 }
@@ -138,27 +150,28 @@ impl Config {
             vlans,
             dad: wire.enable_dad,
             mac: mac(wire, call)?,
+            masquerade: masquerade(wire, layer)?,
+            spoof_check: wire.mac_spoof_check,
             dns: dns(call),
         })
     }
 }
 
-/// What only an ADD is refused for, so that attachments made by plugins that can do it are still checked and deleted.
-pub(crate) fn refuse_unsupported(wire: &Wire) -> Result<()> {
-    let unsupported = |key: &str, what: &str| {
-        let msg = format!("{key}: {what} is not supported yet; it comes with the packet filter");
-        Err(Error::new(ErrorCode::UNSUPPORTED_FIELD, msg))
-    };
-    match wire {
-        Wire { ip_masq: true, ip_masq_backend: Some(backend), .. } => {
-            unsupported("ipMasq", &format!("masquerading (backend {backend:?})"))
-        }
-        Wire { ip_masq: true, .. } => unsupported("ipMasq", "masquerading"),
-        Wire { mac_spoof_check: true, .. } => {
-            unsupported("macspoofchk", "checking for spoofed MAC addresses")
-        }
-        _ => Ok(()),
+/// `ipMasq` with `ipMasqBackend`, which says nothing without it. Nor does `ipMasq` say anything without addresses.
+fn masquerade(wire: &Wire, layer: Layer) -> Result<Option<Masquerade>> {
+    if !wire.ip_masq || layer != Layer::Three {
+        return Ok(None);
     }
+    let backend = match wire.ip_masq_backend.as_deref() {
+        None => None,
+        Some("iptables") => Some(MasqueradeBackend::Iptables),
+        Some("nftables") => Some(MasqueradeBackend::Nftables),
+        Some(other) => {
+            let known = "is neither \"iptables\" nor \"nftables\"";
+            return Err(Error::config(format!("ipMasqBackend: {other:?} {known}")));
+        }
+    };
+    Ok(Some(Masquerade { backend }))
 }
 
 fn mtu(mtu: i64) -> Result<Option<NonZeroU32>> {

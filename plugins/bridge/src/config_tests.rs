@@ -1,4 +1,4 @@
-use cni_types::{CniArgs, PluginConf};
+use cni_types::{CniArgs, ErrorCode, PluginConf};
 use serde_json::json;
 
 use super::*;
@@ -130,22 +130,22 @@ fn dns_counts_as_set_the_way_the_reference_counts() {
 }
 
 #[test]
-fn what_comes_with_the_packet_filter_is_refused_on_its_own() {
-    for (keys, key) in [
-        (json!({"ipMasq": true}), "ipMasq"),
-        (json!({"ipMasq": true, "ipMasqBackend": "nftables"}), "nftables"),
-        (json!({"macspoofchk": true}), "macspoofchk"),
-    ] {
-        let call = call("", keys);
-        let wire = Wire::read(&call).unwrap();
-        Config::new(&wire, &call).unwrap();
-        let error = refuse_unsupported(&wire).unwrap_err();
-        assert_eq!(error.code(), ErrorCode::UNSUPPORTED_FIELD);
-        assert!(error.to_string().contains(key), "{error}");
+fn masquerading_needs_addresses_and_a_backend_that_is_known() {
+    let ipam = json!({"type": "host-local"});
+    let of = |keys: Value| parse(keys).unwrap().masquerade.map(|masquerade| masquerade.backend);
+    assert_eq!(of(json!({"ipMasq": true, "ipam": ipam})), Some(None));
+    for (name, backend) in
+        [("iptables", MasqueradeBackend::Iptables), ("nftables", MasqueradeBackend::Nftables)]
+    {
+        let keys = json!({"ipMasq": true, "ipMasqBackend": name, "ipam": ipam});
+        assert_eq!(of(keys), Some(Some(backend)));
     }
-    // A backend alone asks for nothing.
-    let call = call("", json!({"ipMasq": false, "ipMasqBackend": "iptables"}));
-    refuse_unsupported(&Wire::read(&call).unwrap()).unwrap();
+    assert_eq!(of(json!({"ipMasq": true})), None);
+    assert_eq!(of(json!({"ipMasq": false, "ipMasqBackend": "none", "ipam": ipam})), None);
+    for name in ["", "ipvs"] {
+        let msg = refusal(json!({"ipMasq": true, "ipMasqBackend": name, "ipam": ipam}));
+        assert!(msg.starts_with("ipMasqBackend: "), "{msg}");
+    }
 }
 
 #[test]

@@ -2,8 +2,7 @@
 
 use cni_host::{NetNs, Owner};
 use cni_netlink::Socket;
-use cni_plugin::{Call, Error, Request, Result};
-use cni_types::GcAttachment;
+use cni_plugin::{Error, Request, Result};
 
 use crate::config::Wire;
 
@@ -43,21 +42,12 @@ fn is_unowned_pair(host: &mut Socket, inside: u32, near: Option<u32>) -> Result<
 }
 
 /// Deletes the near ends whose alias says that they are of this network, and that no valid attachment owns.
-pub(crate) fn collect(call: &Call, valid: &[GcAttachment]) -> Result<()> {
-    let network = call.conf.name.as_str();
-    let owners: Vec<Owner> = valid
-        .iter()
-        .map(|attachment| Owner {
-            network: network.to_owned(),
-            container_id: attachment.container_id.clone(),
-            ifname: attachment.ifname.clone(),
-        })
-        .collect();
+pub(crate) fn collect(network: &str, valid: &[Owner]) -> Result<()> {
     let mut host = Socket::open()?;
     let mut outcomes = Vec::new();
     for link in host.link_dump(Some("veth"))? {
         let Some(alias) = link.alias.as_deref() else { continue };
-        if Owner::is_of_network(alias, network) && !owners.iter().any(|owner| owner.owns(alias)) {
+        if Owner::is_of_network(alias, network) && !valid.iter().any(|owner| owner.owns(alias)) {
             outcomes.push(absent_is_fine(host.link_del(link.index)));
         }
     }

@@ -2,13 +2,15 @@
 //! bridge. First in its chain; IPAM gives addresses and routes, and with `isGateway` the bridge is the containers'
 //! gateway.
 //!
-//! What belongs to one attachment is the veth pair and the lease. The near end's name and alias are derived from
-//! (network, container ID, interface), so that DEL and GC find it without the container's namespace. What is shared
-//! stays: the bridge, its addresses, the gateway's interface in a VLAN, forwarding.
+//! What belongs to one attachment is the veth pair, its part of the packet filter and the lease. The near end's name and
+//! alias are derived from (network, container ID, interface), so that DEL and GC find it without the container's
+//! namespace. What is shared stays: the bridge, its addresses, the gateway's interface in a VLAN, forwarding.
 
 use std::time::Duration;
 
-use cni_host::{IfaceConfig, NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add, veth_del};
+use cni_host::{
+    IfaceConfig, NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, veth_add, veth_del,
+};
 use cni_netlink::{Link, LinkChange, LinkMonitor, NextHop, OperState, RouteSpec, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, Interface, IpConfig, Route, SpecVersion, ValidAttachments};
@@ -16,6 +18,7 @@ use cni_types::{CniResult, ErrorCode, Interface, IpConfig, Route, SpecVersion, V
 mod bridge_dev;
 mod check;
 mod config;
+mod filter;
 mod gateway;
 mod leftovers;
 mod vlan;
@@ -45,7 +48,6 @@ const BRIDGE_TRIES: u32 = 5;
 
 fn add(req: &Request<Wire>) -> Result<CniResult> {
     let config = Config::new(&req.config, &req.call)?;
-    config::refuse_unsupported(&req.config)?;
     let owner = owner(req);
     let netns = NetNs::open(req.netns()?)?;
     let mut inside = netns.socket()?;
@@ -69,9 +71,15 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     if let Some(vlans) = &config.vlans {
         log::step("set the port's VLANs", || vlans.assign(&mut host, &pair.host))?;
     }
+    // Before the container can send anything.
+    filter::add_spoof_check(&owner, pair.peer_mac, &config, &mut undo)?;
     set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result, &config)?;
     let port = wait_for_port(&mut host, &mut monitor, &bridge, &pair, &config)?;
+    if config.layer == Layer::Three {
+        announce_addresses(&mut inside, &pair, &owner.ifname);
+    }
     let vlan_gateway = set_up_gateways(&mut host, &bridge, &pair, &gateways, &config, &mut undo)?;
+    filter::add_masquerade(&owner, &result, &config, &mut undo)?;
 
     let bridge = host.link_by_index(bridge.index)?;
     let container = Interface {
@@ -92,22 +100,32 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 
 fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
-    let on_host = log::step("delete the veth pair", || Ok(veth_del(&mut Socket::open()?, &owner).map(drop)?));
-    let inside = log::step("delete the interface in the container", || leftovers::delete_inside(req));
+    let (links, filter) = std::thread::scope(|scope| {
+        // Both wait in the kernel until no packet can still see what was deleted, so they wait at the same time.
+        let filter = scope.spawn(|| filter::delete(req, &owner));
+        let on_host =
+            log::step("delete the veth pair", || Ok(veth_del(&mut Socket::open()?, &owner).map(drop)?));
+        let inside = log::step("delete the interface in the container", || leftovers::delete_inside(req));
+        let filter = filter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (leftovers::all([on_host, inside]), filter)
+    });
     // Last, when nothing uses the address any more.
     let lease = req.ipam_del();
-    leftovers::all([on_host, inside, lease])
+    leftovers::all([links, filter, lease])
 }
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {
     let ValidAttachments::Known(valid) = &call.conf.valid_attachments else { return Ok(()) };
-    let links = log::step("delete the veth pairs of no attachment", || leftovers::collect(call, valid));
-    leftovers::all([links, call.ipam_gc()])
+    let network = call.conf.name.as_str();
+    let valid: Vec<Owner> = valid.iter().map(|attachment| of_network(network, attachment)).collect();
+    let links = log::step("delete the veth pairs of no attachment", || leftovers::collect(network, &valid));
+    let filter =
+        log::step("delete the packet filter's rules of no attachment", || filter::collect(network, &valid));
+    leftovers::all([links, filter, call.ipam_gc()])
 }
 
 fn status(call: &Call, wire: &Wire) -> Result<()> {
     let config = Config::new(wire, call)?;
-    config::refuse_unsupported(wire)?;
     match Socket::open()?.link_by_name(config.bridge.as_str()) {
         Ok(link) => bridge_dev::expect_bridge(&link)
             .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?,
@@ -115,6 +133,7 @@ fn status(call: &Call, wire: &Wire) -> Result<()> {
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error.into()),
     }
+    filter::status(&config)?;
     call.ipam_status()
 }
 
@@ -123,6 +142,14 @@ fn owner(req: &Request<Wire>) -> Owner {
         network: req.network().to_owned(),
         container_id: req.attachment.container_id.as_str().to_owned(),
         ifname: req.attachment.ifname.as_str().to_owned(),
+    }
+}
+
+fn of_network(network: &str, attachment: &cni_types::GcAttachment) -> Owner {
+    Owner {
+        network: network.to_owned(),
+        container_id: attachment.container_id.clone(),
+        ifname: attachment.ifname.clone(),
     }
 }
 
@@ -258,6 +285,14 @@ fn wait_for_port(
         )));
     }
     Ok(port)
+}
+
+/// Tells the neighbours on the bridge, now that its port forwards. Without it they find out by themselves, only later.
+fn announce_addresses(inside: &mut Socket, pair: &VethPair, ifname: &str) {
+    let Some(index) = pair.host.peer else { return };
+    if let Err(error) = log::step("announce the addresses", || announce(inside, index, ifname)) {
+        log::warn(format_args!("{error}"));
+    }
 }
 
 /// Makes the host the containers' gateway: forwarding first, so that nothing is left to fail after the addresses are

@@ -11,7 +11,7 @@ use cni_netlink::{BridgeVlan, Link, LinkChange, MacAddr, NewVeth, Socket};
 use cni_plugin::{Context as _, Error, Result, Undo};
 use cni_types::IfName;
 
-use crate::bridge_dev::has_other_ports;
+use crate::bridge_dev::{has_other_ports, link_local_at_once};
 use crate::config::Config;
 use crate::leftovers::absent_is_fine;
 
@@ -130,6 +130,7 @@ pub(crate) fn ensure_gateway_link(
         // Without IPv6 in the kernel there is nothing to refuse (CVE-2020-10749).
         let _ = sysctl_write(&format!("net/ipv6/conf/{end}/accept_ra"), "0");
     }
+    link_local_at_once(&link.name, config);
     vlans.of_gateway(vlan).assign(host, &port)?;
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     host.link_change(port.index, &up)?;

@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
 const UNSAFE: &[&str] = &["crates/cni-host/src/sys.rs"];
 
 /// Who runs programs: delegates and chains go through cni-exec; the others are tools.
-const RUNNERS: &[&str] = &["cni-exec", "cni-testing", "xtask"];
+const RUNNERS: &[&str] = &["cni-exec", "cni-iptables", "cni-testing", "xtask"];
 
 /// Who is configured by the environment: plugins through cni-plugin; the others are tools.
 const CONFIGURED: &[&str] = &["cni-plugin", "cnitool", "cni-testing", "xtask"];
@@ -118,7 +118,7 @@ fn programs_are_run_in_few_places(source: &Source) -> Vec<String> {
     source.uses(
         &["Command::new", "process::Command"],
         RUNNERS,
-        "plugins run no programs; delegates go through cni_exec",
+        "plugins run no programs; delegates go through cni_exec, iptables through cni_iptables",
     )
 }
 

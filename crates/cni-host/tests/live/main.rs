@@ -7,7 +7,10 @@
 
 mod announce;
 mod iface;
+mod masquerade;
 mod netns;
+mod nft;
+mod spoof_check;
 mod sysctl;
 mod veth;
 
@@ -51,6 +54,17 @@ fn unshare(flags: CloneFlags) -> nix::Result<()> {
 fn with_own_mounts() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
+}
+
+/// Gives the calling thread a /run of its own, where the locks are.
+fn with_own_run() {
+    hide("/run");
+}
+
+/// Puts an empty file system over a folder, for the calling thread and those it starts.
+fn hide(folder: &str) {
+    with_own_mounts();
+    mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), NONE).unwrap();
 }
 
 const NONE: Option<&str> = None;

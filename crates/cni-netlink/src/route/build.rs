@@ -35,6 +35,16 @@ pub(super) fn dump(of: Option<IpNet>, index: Option<u32>, table: u32) -> RouteMe
     message
 }
 
+/// `ip route get DST`
+pub(super) fn get(dst: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let host = IpNet::from(dst);
+    message.header.address_family = family(host);
+    message.header.destination_prefix_length = host.prefix_len();
+    message.attributes.push(RouteAttribute::Destination(dst.into()));
+    message
+}
+
 fn message(route: &RouteSpec, metrics: Vec<RouteMetric>) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(route.dst);
@@ -203,6 +213,16 @@ mod tests {
             "3c000000 19000500 00000000 00000000
              02100000 fe00ff01 00000000
              08000100 0a030000 08000500 0a010001 08000600 05000000 08000400 02000000",
+        );
+    }
+
+    /// ip route get 10.1.0.5, without RTM_F_LOOKUP_TABLE, since the table does not matter
+    #[test]
+    fn way_to_an_address() {
+        assert_request(
+            GetRoute(get("10.1.0.5".parse().unwrap())),
+            0x1,
+            "24000000 1a000100 00000000 00000000 02200000 00000000 00000000 08000100 0a010005",
         );
     }
 

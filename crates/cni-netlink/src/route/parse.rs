@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::{NextHop, RouteSpec};
+use super::{NextHop, RouteSpec, Way};
 use crate::attr::{self, Attrs};
 
 /// Length of `struct rtmsg`, and of `struct rtnexthop`.
@@ -16,6 +16,7 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
+const RTN_LOCAL: u8 = 2;
 const RTM_F_CLONED: u32 = 0x200;
 const RTNH_F_ONLINK: u8 = 4;
 
@@ -87,6 +88,13 @@ pub(super) fn route(payload: &[u8]) -> Option<Found> {
         route.next_hops.insert(0, NextHop { index, gateway });
     }
     Some(Found { route, tos, plain })
+}
+
+/// Reads the answer to RTM_GETROUTE for one address.
+pub(super) fn way(payload: &[u8]) -> Option<Way> {
+    let kind = attr::u8_at(payload, 7)?;
+    let index = Attrs::after(payload, RTMSG).find(RTA_OIF).and_then(attr::u32)?;
+    Some(Way { index, local: kind == RTN_LOCAL })
 }
 
 /// Reads the next hops of RTA_MULTIPATH, up to one that is cut short; whether they are plain and weigh the same.

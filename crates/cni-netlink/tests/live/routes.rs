@@ -350,3 +350,26 @@ fn route_without_a_next_hop_is_refused() {
         }
     });
 }
+
+#[test]
+fn the_way_to_an_address_is_that_of_the_routing_tables() {
+    in_netns(|| {
+        let Net { mut socket, first, second } = net();
+        let lo = socket.link_by_name("lo").unwrap().index;
+        socket.link_change(lo, &LinkChange { up: Some(true), ..Default::default() }).unwrap();
+        let way = |socket: &mut Socket, dst: &str| {
+            socket.route_get(dst.parse().unwrap()).unwrap().map(|way| (way.index, way.local))
+        };
+        for (to_first, to_second, own) in
+            [("10.1.7.7", "10.2.7.7", "10.1.0.5"), ("2001:db8:1::7", "2001:db8:2::7", "::1")]
+        {
+            assert_eq!(way(&mut socket, to_first), Some((first, false)), "{to_first}");
+            assert_eq!(way(&mut socket, to_second), Some((second, false)), "{to_second}");
+            assert!(way(&mut socket, own).unwrap().1, "{own}");
+        }
+        for nowhere in ["192.0.2.1", "2001:db8:3::1"] {
+            assert_eq!(way(&mut socket, nowhere), None, "{nowhere}");
+        }
+        assert_eq!(way(&mut socket, "127.0.0.9"), Some((lo, true)));
+    });
+}

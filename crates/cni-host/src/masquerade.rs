@@ -1,0 +1,122 @@
+//! Masquerading (`ipMasq`): what a container sends to other networks carries the host's address. For the plugins that make
+//! the container's interface (bridge, ptp).
+//!
+//! Not for packets within the address's own subnet, and not for multicast, by which containers find each other. Each
+//! address has its own family's rules, and a family without addresses is not touched, so that a kernel without it does.
+//! State is keyed by (network, container ID, interface): whose address it is now decides, not who had it before.
+//!
+//! Two backends, as in the reference: [`nftables`], and [`iptables`] with the reference's chains and comments. Removing
+//! looks at both, and at what the reference's plugins left ([`reference`]), whatever the configuration says now.
+
+mod iptables;
+mod nftables;
+
+pub(crate) use nftables::unless_unsupported;
+mod reference;
+
+use std::net::IpAddr;
+
+use cni_nftables::Nft;
+use ipnet::IpNet;
+
+use crate::{Error, Owner, Result};
+
+/// What carries out masquerading, `ipMasqBackend`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MasqueradeBackend {
+    /// By `iptables-restore`.
+    Iptables,
+    /// By netlink.
+    Nftables,
+}
+
+/// Masquerades these addresses of a container, each with the prefix of its own subnet. The latest owner of an address
+/// wins. Without a `backend` it is iptables where that can be used, else nftables, as the reference chooses. `path` is
+/// `PATH`, where the iptables programs are looked for.
+pub fn masquerade_add(
+    owner: &Owner,
+    addresses: &[IpNet],
+    backend: Option<MasqueradeBackend>,
+    path: &str,
+) -> Result<()> {
+    match backend {
+        Some(MasqueradeBackend::Nftables) => nftables::add(owner, addresses),
+        Some(MasqueradeBackend::Iptables) => iptables::add(owner, addresses, path),
+        None => match iptables::add(owner, addresses, path) {
+            // Not installed, or of the variant that this kernel has not got.
+            Err(Error::Iptables(error))
+                if error.is_unusable() && status(MasqueradeBackend::Nftables, path).is_ok() =>
+            {
+                nftables::add(owner, addresses)
+            }
+            outcome => outcome,
+        },
+    }
+}
+
+/// Removes what masquerades this owner's addresses, in both backends and whichever plugin made it. With the addresses of
+/// the result only these are looked for; without, all that there is. What is not there is no failure.
+pub fn masquerade_del(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
+    both(nftables::del(owner, addresses), iptables::del(owner, addresses, path))
+}
+
+/// Compares with what [`masquerade_add`] made, or the reference's plugins.
+pub fn masquerade_check(
+    owner: &Owner,
+    addresses: &[IpNet],
+    backend: Option<MasqueradeBackend>,
+    path: &str,
+) -> Result<()> {
+    match backend {
+        Some(MasqueradeBackend::Nftables) => nftables::check(owner, addresses),
+        Some(MasqueradeBackend::Iptables) => iptables::check(owner, addresses, path),
+        // Which one it was may have been decided otherwise then.
+        None => nftables::check(owner, addresses).or_else(|_| iptables::check(owner, addresses, path)),
+    }
+}
+
+/// Removes what masquerades addresses of the network's attachments that are not among the valid ones, and nothing of other
+/// networks. Also the nftables chains of subnets that have no address any more, which DEL leaves to it unless the subnet was
+/// a single address: whether others are in use only shows by reading all elements.
+pub fn masquerade_gc(network: &str, valid: &[Owner], path: &str) -> Result<()> {
+    both(nftables::gc(network, valid), iptables::gc(network, valid, path))
+}
+
+/// Whether an ADD could masquerade, as far as can be told cheaply.
+pub fn masquerade_status(backend: Option<MasqueradeBackend>, path: &str) -> Result<()> {
+    match backend {
+        Some(backend) => status(backend, path),
+        None => status(MasqueradeBackend::Iptables, path)
+            .or_else(|error| status(MasqueradeBackend::Nftables, path).map_err(|_| error)),
+    }
+}
+
+fn status(backend: MasqueradeBackend, path: &str) -> Result<()> {
+    match backend {
+        MasqueradeBackend::Iptables => {
+            cni_iptables::Iptables::find(cni_iptables::Family::Ipv4, path)?;
+        }
+        MasqueradeBackend::Nftables => {
+            Nft::open()?.chains(nftables::TABLE4)?;
+        }
+    }
+    Ok(())
+}
+
+/// The addresses of one family.
+fn of_family(addresses: &[IpNet], v4: bool) -> Vec<IpNet> {
+    addresses.iter().copied().filter(|address| address.addr().is_ipv4() == v4).collect()
+}
+
+/// Neither failure keeps the other from being tried.
+fn both(first: Result<()>, second: Result<()>) -> Result<()> {
+    match (first, second) {
+        (Err(first), Err(second)) => Err(Error::Several(vec![first, second])),
+        (Err(error), Ok(())) | (Ok(()), Err(error)) => Err(error),
+        (Ok(()), Ok(())) => Ok(()),
+    }
+}
+
+fn not_masqueraded(address: IpAddr, why: &str) -> Error {
+    Error::Mismatch(format!("{address} is not masqueraded: {why}"))
+}

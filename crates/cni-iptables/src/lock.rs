@@ -1,0 +1,46 @@
+//! The lock between reading a table and changing it.
+//!
+//! `iptables-restore` cannot say "only if the table is as I read it", and the lock of its own (`/run/xtables.lock`) covers
+//! neither the reading nor, for iptables-nft, anything at all. So the plugins of a host take turns: two ADDs at once that
+//! both find a chain missing would else both put the jump to it.
+
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::{Error, Result};
+
+/// One for the host, all families, tables and plugins.
+const FOLDER: &str = "/run/cni-plugins-rs";
+const FILE: &str = "/run/cni-plugins-rs/iptables.lock";
+
+/// How long is waited for all who came before. A turn takes milliseconds, unless others hold up `iptables-restore`, which
+/// waits for some seconds itself.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Takes the lock; held until the file is closed. After a timeout a thread still waits, until the process ends.
+pub(crate) fn take() -> Result<File> {
+    let failed = |op| move |source| Error::Lock { op, path: FILE.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(FOLDER).map_err(failed("make the folder of"))?;
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(FILE);
+    let file = file.map_err(failed("open"))?;
+    match file.try_lock() {
+        Ok(()) => return Ok(file),
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+    }
+    // flock(2) serves who waits in it first come first served, but cannot be given a time. So a thread waits in it, on the
+    // same open file.
+    let waiter = file.try_clone().map_err(failed("lock"))?;
+    let (done, outcome) = mpsc::channel();
+    thread::spawn(move || {
+        let locked = waiter.lock();
+        drop(waiter);
+        let _ = done.send(locked);
+    });
+    let timeout = || std::io::Error::new(std::io::ErrorKind::TimedOut, "held by others for 30 s");
+    outcome.recv_timeout(TIMEOUT).unwrap_or_else(|_| Err(timeout())).map_err(failed("lock"))?;
+    Ok(file)
+}

@@ -1,0 +1,351 @@
+//! The connection to the kernel's nf_tables.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use cni_netlink::raw::{Acknowledgement, Attrs, Connection, Protocol, Writer, be32, be64, string};
+use nix::libc;
+
+use crate::element::{encode, read_comment, read_list, write_key};
+use crate::encode::{SUBSYSTEM, header};
+use crate::object::key_text;
+use crate::request::Request;
+use crate::{Batch, Element, Error, Result, Set, Table, Value};
+
+/// enum nf_tables_msg_types
+const GETCHAIN: u16 = 4;
+const GETRULE: u16 = 7;
+const GETSETELEM: u16 = 13;
+const GETGEN: u16 = 16;
+
+/// NLM_F_REQUEST and NLM_F_DUMP
+const REQUEST: u16 = 0x1;
+const DUMP: u16 = 0x300;
+
+/// How often a change is planned again because the ruleset changed meanwhile. All processes of a network namespace share
+/// one generation, so with many of them at work several tries are usual.
+const TRIES: u32 = 100;
+
+/// How often a dump is made again, each time with the ten tries of its connection.
+const READS: u32 = 10;
+
+/// The longest pause between tries.
+const MAX_PAUSE: Duration = Duration::from_millis(10);
+
+/// A netlink socket for nf_tables of the calling thread's network namespace.
+pub struct Nft {
+    connection: Connection,
+}
+
+/// A rule as found: enough to delete it by its owner, or by what it is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct FoundRule {
+    pub handle: u64,
+    pub comment: Option<String>,
+    /// What its `cmp` expressions compare with, in order and as the kernel's bytes: `tcp dport 80` is `[[6], [0, 80]]`.
+    pub compared: Vec<Vec<u8>>,
+}
+
+impl Nft {
+    /// Opens the socket. It belongs to the calling thread's network namespace for life.
+    pub fn open() -> Result<Self> {
+        Ok(Self { connection: Connection::open(Protocol::Netfilter)? })
+    }
+
+    /// Commits a batch; an empty one is nothing.
+    pub fn commit(&mut self, batch: &Batch) -> Result<()> {
+        self.transact(&[batch], None)
+    }
+
+    /// Commits `batch`; when the kernel says that a table, chain or set of it is not there, commits `setup` and `batch`
+    /// together instead. `setup` must be harmless when done twice: add, flush chain, add rule. Then it is harmless too when two
+    /// processes find nothing at the same time: each commits both in one transaction, and the second leaves what the first made.
+    pub fn commit_with_setup(&mut self, setup: &Batch, batch: &Batch) -> Result<()> {
+        self.with_setup(Some(setup), batch, None)
+    }
+
+    /// Reads and changes without a race: `plan` reads through the socket it is given and returns what to do, which is
+    /// committed only if the ruleset is still that of before `plan` (NFNL_BATCH_GENID); else `plan` runs again, a bounded
+    /// number of times with growing pauses. An empty batch ends it. With `setup`, as in [`Nft::commit_with_setup`].
+    ///
+    /// Any change in the namespace makes a plan outdated, so let it read little: elements by their keys, a chain's rules.
+    pub fn update(
+        &mut self,
+        op: &str,
+        setup: Option<&Batch>,
+        mut plan: impl FnMut(&mut Nft) -> Result<Batch>,
+    ) -> Result<()> {
+        for tries in 1..=TRIES {
+            let generation = self.generation()?;
+            let done = plan(self).and_then(|batch| self.with_setup(setup, &batch, Some(generation)));
+            match done {
+                Err(error) if error.is_outdated() || error.is_interrupted() => pause(tries),
+                done => return done,
+            }
+        }
+        Err(Error::Changing { op: op.to_string(), tries: TRIES })
+    }
+
+    /// One element by its key, without reading the set; `None` also when the set or table is not there.
+    pub fn element(&mut self, set: &Set, key: &[Value]) -> Result<Option<Element>> {
+        let op = || format!("get element {} {} {{ {} }}", set.table, set.name, key_text(key, set.key));
+        let bytes = encode(key, set.key).map_err(|reason| Error::Invalid { op: op(), reason })?;
+        let found =
+            self.read(&mut element_request(set, &bytes), &op, |payload| Some(read_list(payload, set)))?;
+        Ok(found.into_iter().flatten().next())
+    }
+
+    /// All elements; none when the set or table is not there. The kernel's work grows faster than their number (10 ms for ten
+    /// thousand, 170 ms for fifty thousand), so this is for lists and garbage collection.
+    pub fn elements(&mut self, set: &Set) -> Result<Vec<Element>> {
+        let op = || format!("list {} {} {}", set.kind(), set.table, set.name);
+        let mut request = request(GETSETELEM, DUMP, set.table, |writer| writer.string(2, set.name));
+        let found = self.read(&mut request, &op, |payload| Some(read_list(payload, set)))?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The rules of one chain, in order, which the kernel picks out; none when the chain or table is not there. Also of
+    /// tables that are not ours.
+    pub fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<FoundRule>> {
+        let op = || format!("list chain {table} {chain}");
+        self.read(&mut rules_request(table, chain), &op, |payload| read_rule(payload, table, chain))
+    }
+
+    /// Names of the chains of a table; none when the table is not there.
+    pub fn chains(&mut self, table: Table) -> Result<Vec<String>> {
+        let op = || format!("list chains of table {table}");
+        // The kernel lists those of all tables of the family.
+        self.read(&mut request(GETCHAIN, DUMP, table, |_| {}), &op, |payload| read_chain(payload, table))
+    }
+
+    /// The number of the ruleset's generation, which each transaction changes.
+    fn generation(&mut self) -> Result<u32> {
+        let op = || "read the ruleset's generation".to_string();
+        let mut writer = Writer::default();
+        writer.message(SUBSYSTEM << 8 | GETGEN, REQUEST, 0, &header(0, 0), |_| {});
+        let found = self
+            .connection
+            .read(&mut writer.into_bytes(), &op, |payload| Attrs::after(payload, 4).find(1).and_then(be32));
+        let found = found.map_err(|error| without_subsystem(error, op()))?;
+        found.first().copied().ok_or_else(|| malformed(op()))
+    }
+
+    fn with_setup(&mut self, setup: Option<&Batch>, batch: &Batch, generation: Option<u32>) -> Result<()> {
+        match (self.transact(&[batch], generation), setup) {
+            // A transaction that failed leaves the generation as it was.
+            (Err(error), Some(setup)) if error.is_not_found() => self.transact(&[setup, batch], generation),
+            (done, _) => done,
+        }
+    }
+
+    /// One transaction. The kernel has answered it by the time that sending returns (net/netlink/af_netlink.c,
+    /// netlink_unicast_kernel), so nothing is waited for and nothing can hang.
+    fn transact(&mut self, batches: &[&Batch], generation: Option<u32>) -> Result<()> {
+        if batches.iter().all(|batch| batch.is_empty()) {
+            return Ok(());
+        }
+        let first = self.connection.sequences(1);
+        let request = Request::new(batches, first, generation)?;
+        self.connection.sequences(request.count() - 1);
+        self.connection.send(&request.bytes, &|| request.describe())?;
+        let (mut failed, mut ended, mut lost) = (None, false, false);
+        while !ended {
+            match self.connection.receive_waiting(&|| request.describe()) {
+                Ok(None) => break,
+                Ok(Some(messages)) => {
+                    for message in messages.flatten() {
+                        let number = message.sequence.wrapping_sub(first);
+                        if number >= request.count() {
+                            continue; // Left over from a request that was given up.
+                        }
+                        let answer = Acknowledgement::read(&message, request.message(number));
+                        let answer = answer.ok_or_else(|| malformed(request.describe()))?;
+                        ended |= number == request.last();
+                        if answer.errno != 0 && failed.is_none() {
+                            // What follows is a consequence more often than not.
+                            failed = Some((number, answer));
+                        }
+                    }
+                }
+                Err(error) if is_overflow(&error) && !lost => lost = true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match failed {
+            Some((number, answer)) => Err(request.refusal(number, answer)),
+            None if ended => Ok(()),
+            None => Err(malformed(request.describe())),
+        }
+    }
+
+    /// Reads objects, none when what they belong to is not there; again and with pauses when changes keep interrupting.
+    fn read<T>(
+        &mut self,
+        request: &mut [u8],
+        op: &dyn Fn() -> String,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.connection.read(request, op, &parse).map_err(Error::from) {
+                Err(error) if error.is_not_found() => return Ok(Vec::new()),
+                Err(error) if error.is_interrupted() && tries < READS => pause(tries),
+                Err(error) if error.is_invalid() => return Err(self.generation().err().unwrap_or(error)),
+                found => return found,
+            }
+        }
+    }
+}
+
+/// A request to read.
+fn request(kind: u16, flags: u16, table: Table, attributes: impl FnOnce(&mut Writer)) -> Vec<u8> {
+    let mut writer = Writer::default();
+    let header = header(table.family.number(), 0);
+    writer.message(SUBSYSTEM << 8 | kind, REQUEST | flags, 0, &header, |writer| {
+        writer.string(1, table.name);
+        attributes(writer);
+    });
+    writer.into_bytes()
+}
+
+/// Asks for the element with this key.
+fn element_request(set: &Set, key: &[u8]) -> Vec<u8> {
+    request(GETSETELEM, 0, set.table, |writer| {
+        writer.string(2, set.name);
+        writer.nest(3, |writer| write_key(writer, key));
+    })
+}
+
+/// Asks for the rules of one chain.
+fn rules_request(table: Table, chain: &str) -> Vec<u8> {
+    request(GETRULE, DUMP, table, |writer| writer.string(2, chain))
+}
+
+fn read_rule(payload: &[u8], table: Table, chain: &str) -> Option<FoundRule> {
+    let attributes = || Attrs::after(payload, 4);
+    let here = attributes().find(1).is_some_and(|name| string(name) == table.name)
+        && attributes().find(2).is_some_and(|name| string(name) == chain);
+    let handle = here.then(|| attributes().find(3).and_then(be64)).flatten()?;
+    let comment = attributes().find(7).and_then(read_comment);
+    let expressions = Attrs(attributes().find(4).unwrap_or_default());
+    let compared = expressions.filter_map(|(_, expression)| read_compared(expression)).collect();
+    Some(FoundRule { handle, comment, compared })
+}
+
+/// NFTA_CMP_DATA of a `cmp` expression.
+fn read_compared(expression: &[u8]) -> Option<Vec<u8>> {
+    let attributes = Attrs(expression);
+    let name = attributes.clone().find(1).map(string)?;
+    let data = if name == "cmp" { Attrs(attributes.find(2)?).find(3)? } else { return None };
+    Attrs(data).find(1).map(<[u8]>::to_vec)
+}
+
+/// The name of a chain of this table.
+fn read_chain(payload: &[u8], table: Table) -> Option<String> {
+    let attributes = || Attrs::after(payload, 4);
+    let here = attributes().find(1).is_some_and(|name| string(name) == table.name);
+    here.then(|| attributes().find(3).map(string)).flatten()
+}
+
+/// nfnetlink knows no request for a subsystem that the kernel lacks (net/netfilter/nfnetlink.c, nfnetlink_rcv_msg), and nothing
+/// else can be wrong with this one.
+fn without_subsystem(error: cni_netlink::Error, op: String) -> Error {
+    match Error::from(error) {
+        error if error.is_invalid() => Error::Kernel {
+            op,
+            source: std::io::Error::from_raw_os_error(libc::EOPNOTSUPP),
+            text: "the kernel has no nf_tables".into(),
+        },
+        error => error,
+    }
+}
+
+/// More answers than the socket holds: a batch with hundreds of errors. The first are there.
+fn is_overflow(error: &cni_netlink::Error) -> bool {
+    matches!(error, cni_netlink::Error::Socket { source, .. } if source.raw_os_error() == Some(libc::ENOBUFS))
+}
+
+fn malformed(op: String) -> Error {
+    cni_netlink::Error::Malformed { op, reason: "no acknowledgement" }.into()
+}
+
+/// Waits a random time, longer with each try, so that processes that got in each other's way part.
+fn pause(tries: u32) {
+    std::thread::sleep(pause_of(tries));
+}
+
+fn pause_of(tries: u32) -> Duration {
+    let longest = MAX_PAUSE.min(Duration::from_micros(100).saturating_mul(tries));
+    // The standard library seeds it anew for each process, and changes it for each call.
+    let random = RandomState::new().hash_one(tries) as u32;
+    longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use cni_netlink::raw::Messages;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{DataType, Family};
+
+    const TABLE: Table = Table { family: Family::Inet, name: "t" };
+    const SET: Set = Set { table: TABLE, name: "s", key: &[DataType::InetService], data: &[] };
+
+    #[test]
+    fn kernel_without_nf_tables_is_told_from_a_wrong_request() {
+        let refused = |errno| cni_netlink::Error::Kernel {
+            op: "read the ruleset's generation".into(),
+            source: std::io::Error::from_raw_os_error(errno),
+            text: String::new(),
+        };
+        let error = without_subsystem(refused(libc::EINVAL), "read".into());
+        assert!(error.is_unsupported());
+        assert!(error.to_string().ends_with("(os error 95): the kernel has no nf_tables"), "{error}");
+        assert!(!without_subsystem(refused(libc::EPERM), "read".into()).is_unsupported());
+    }
+
+    #[test]
+    fn single_elements_and_chains_are_asked_for_by_name() {
+        let request = element_request(&SET, &[0, 80]);
+        let message = Messages(&request).next().flatten().unwrap();
+        assert_eq!((message.kind, message.flags), (0xa0d, REQUEST), "no NLM_F_DUMP");
+        let list = Attrs::after(message.payload, 4).find(3).unwrap();
+        let key = Attrs(Attrs(list).find(1).unwrap()).find(1).unwrap();
+        assert_eq!(Attrs(key).find(1), Some(&[0, 80][..]));
+
+        let request = rules_request(TABLE, "x");
+        let message = Messages(&request).next().flatten().unwrap();
+        let mut attributes = Attrs::after(message.payload, 4).map(|(kind, value)| (kind, string(value)));
+        assert_eq!(attributes.next(), Some((1, "t".into())));
+        assert_eq!(attributes.next(), Some((2, "x".into())), "NFTA_RULE_CHAIN, by which the kernel filters");
+    }
+
+    #[test]
+    fn pauses_grow_to_their_limit() {
+        let longest = |tries| (0..50).map(|_| pause_of(tries)).max().unwrap();
+        assert!(longest(1) <= Duration::from_micros(100));
+        assert!(longest(50) > Duration::from_millis(1) && longest(50) <= Duration::from_millis(5));
+        assert!(longest(u32::MAX) <= MAX_PAUSE);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_a_reader(payload: Vec<u8>) {
+            let _ = (read_rule(&payload, TABLE, "x"), read_chain(&payload, TABLE));
+        }
+
+        #[test]
+        fn no_user_data_panics_a_reader(user: Vec<u8>, handle: Vec<u8>) {
+            let request = request(GETRULE, 0, TABLE, |writer| {
+                writer.string(2, "x");
+                writer.attr(3, &handle);
+                writer.attr(7, &user);
+            });
+            let found = read_rule(&request[16..], TABLE, "x");
+            prop_assert_eq!(found.is_some(), handle.len() >= 8);
+        }
+    }
+}

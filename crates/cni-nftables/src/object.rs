@@ -1,0 +1,170 @@
+//! Tables, chains, sets and elements.
+
+use std::fmt;
+
+use crate::value::Separated;
+use crate::{DataType, Value};
+
+/// Which packets a table sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Family {
+    Ip,
+    Ip6,
+    Inet,
+    Bridge,
+}
+
+impl Family {
+    /// NFPROTO_*
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Family::Inet => 1,
+            Family::Ip => 2,
+            Family::Bridge => 7,
+            Family::Ip6 => 10,
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::Ip => "ip",
+            Family::Ip6 => "ip6",
+            Family::Inet => "inet",
+            Family::Bridge => "bridge",
+        })
+    }
+}
+
+/// A table's name in its family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Table {
+    pub family: Family,
+    pub name: &'static str,
+}
+
+/// `inet cni`
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.family, self.name)
+    }
+}
+
+/// Where in a packet's way a base chain sits, and its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Hook {
+    NatPrerouting,
+    NatOutput,
+    NatPostrouting,
+    FilterPrerouting,
+    FilterInput,
+    FilterForward,
+    FilterOutput,
+}
+
+impl Hook {
+    /// The chain's type, the hook's number (enum nf_inet_hooks, the same in enum nf_br_hooks) and its name.
+    pub(crate) fn parts(self) -> (&'static str, u32, &'static str) {
+        match self {
+            Hook::NatPrerouting => ("nat", 0, "prerouting"),
+            Hook::NatOutput => ("nat", 3, "output"),
+            Hook::NatPostrouting => ("nat", 4, "postrouting"),
+            Hook::FilterPrerouting => ("filter", 0, "prerouting"),
+            Hook::FilterInput => ("filter", 1, "input"),
+            Hook::FilterForward => ("filter", 2, "forward"),
+            Hook::FilterOutput => ("filter", 3, "output"),
+        }
+    }
+}
+
+/// A base chain's policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Policy {
+    Accept,
+    Drop,
+}
+
+/// A chain; a base chain has a hook, a priority and a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Chain<'a> {
+    pub name: &'a str,
+    pub base: Option<(Hook, i32, Policy)>,
+}
+
+/// `prerouting { type nat hook prerouting priority -110; policy accept; }`
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)?;
+        let Some((hook, priority, policy)) = self.base else { return Ok(()) };
+        let (kind, _, hook) = hook.parts();
+        let policy = if policy == Policy::Accept { "accept" } else { "drop" };
+        write!(f, " {{ type {kind} hook {hook} priority {priority}; policy {policy}; }}")
+    }
+}
+
+/// A named hash set, or a map when `data` is not empty: to values of these types, concatenated when several, or to verdicts
+/// with `[DataType::Verdict]`. Several key types are a concatenation. The key has at most 64 bytes, and so has the data,
+/// each part counted in fours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Set {
+    pub table: Table,
+    pub name: &'static str,
+    pub key: &'static [DataType],
+    pub data: &'static [DataType],
+}
+
+impl Set {
+    /// `set` or `map`, as nft calls it.
+    pub(crate) fn kind(&self) -> &'static str {
+        if self.data.is_empty() { "set" } else { "map" }
+    }
+}
+
+/// `inet cni hostports { type ipv4_addr . inet_service : ipv4_addr . inet_service; }`
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {{ type {}", self.table, self.name, Separated(" . ", self.key.iter()))?;
+        if !self.data.is_empty() {
+            write!(f, " : {}", Separated(" . ", self.data.iter()))?;
+        }
+        f.write_str("; }")
+    }
+}
+
+/// An element of a set or map. `comment` tells its owner; nft prints it. It has at most 250 bytes (nft takes no more than 128
+/// when it reads back what it printed), and no quotes or control characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Element {
+    pub key: Vec<Value>,
+    pub data: Vec<Value>,
+    pub comment: Option<String>,
+}
+
+impl Element {
+    /// As nft prints it among the elements of `set`: `10.0.0.1 . 80 comment "mine" : 10.1.0.2 . 8080`.
+    pub(crate) fn text(&self, set: &Set) -> String {
+        let mut text = key_text(&self.key, set.key);
+        if let Some(comment) = &self.comment {
+            text += &format!(" comment \"{comment}\"");
+        }
+        if !self.data.is_empty() {
+            text += &format!(" : {}", key_text(&self.data, set.data));
+        }
+        text
+    }
+}
+
+/// Values with ` . ` between them.
+pub(crate) fn key_text(values: &[Value], types: &[DataType]) -> String {
+    // A value too many, which encoding refuses, is still shown.
+    let types = types.iter().chain(std::iter::repeat(&DataType::Mark));
+    Separated(" . ", values.iter().zip(types).map(|(value, data_type)| value.text(*data_type))).to_string()
+}

@@ -1,0 +1,280 @@
+//! What of a packet is looked at, and the types of what is found there. Names and numbers are nft's (nftables,
+//! include/datatype.h), by which `nft list` prints what is in the kernel.
+
+use std::fmt;
+
+/// Types of keys and data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum DataType {
+    Ipv4Addr,
+    Ipv6Addr,
+    EtherAddr,
+    InetProto,
+    InetService,
+    Mark,
+    IfName,
+    /// Only as data of a map.
+    Verdict,
+    NfProto,
+    FibAddrType,
+    CtState,
+    CtStatus,
+}
+
+/// In what order a type's bytes are, for the user data by which nft knows (enum byteorder).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ByteOrder {
+    None = 0,
+    Host = 1,
+    Big = 2,
+}
+
+impl DataType {
+    /// nft's number; the kernel only keeps it. A verdict's is the kernel's own (NFT_DATA_VERDICT).
+    pub(crate) fn number(self) -> u32 {
+        match self {
+            DataType::NfProto => 2,
+            DataType::Ipv4Addr => 7,
+            DataType::Ipv6Addr => 8,
+            DataType::EtherAddr => 9,
+            DataType::InetProto => 12,
+            DataType::InetService => 13,
+            DataType::Mark => 19,
+            DataType::CtState => 26,
+            DataType::CtStatus => 28,
+            DataType::FibAddrType => 38,
+            DataType::IfName => 41,
+            DataType::Verdict => 0xffff_ff00,
+        }
+    }
+
+    /// Length in bytes, without the padding that it has in a concatenation.
+    pub(crate) fn size(self) -> usize {
+        match self {
+            DataType::Verdict => 0,
+            DataType::InetProto | DataType::NfProto => 1,
+            DataType::InetService => 2,
+            DataType::Ipv4Addr | DataType::Mark => 4,
+            DataType::FibAddrType | DataType::CtState | DataType::CtStatus => 4,
+            DataType::EtherAddr => 6,
+            DataType::Ipv6Addr | DataType::IfName => 16,
+        }
+    }
+
+    /// Length in registers of four bytes.
+    pub(crate) fn registers(self) -> usize {
+        self.size().div_ceil(4)
+    }
+
+    pub(crate) fn byte_order(self) -> ByteOrder {
+        match self {
+            DataType::Verdict | DataType::InetProto | DataType::NfProto => ByteOrder::None,
+            DataType::Ipv4Addr | DataType::Ipv6Addr | DataType::EtherAddr | DataType::InetService => {
+                ByteOrder::Big
+            }
+            DataType::Mark | DataType::IfName => ByteOrder::Host,
+            DataType::FibAddrType | DataType::CtState | DataType::CtStatus => ByteOrder::Host,
+        }
+    }
+
+    /// Whether its values have an order that means something.
+    pub(crate) fn has_ranges(self) -> bool {
+        match self {
+            DataType::Ipv4Addr | DataType::Ipv6Addr | DataType::EtherAddr => true,
+            DataType::InetProto | DataType::InetService | DataType::Mark => true,
+            DataType::NfProto | DataType::IfName | DataType::Verdict => false,
+            DataType::FibAddrType | DataType::CtState | DataType::CtStatus => false,
+        }
+    }
+
+    /// Types that hold a number in the machine's order, whose ranges the kernel can only compare once it is turned.
+    pub(crate) fn is_host_number(self) -> bool {
+        matches!(self, DataType::Mark)
+    }
+}
+
+/// nft's name.
+impl fmt::Display for DataType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DataType::Ipv4Addr => "ipv4_addr",
+            DataType::Ipv6Addr => "ipv6_addr",
+            DataType::EtherAddr => "ether_addr",
+            DataType::InetProto => "inet_proto",
+            DataType::InetService => "inet_service",
+            DataType::Mark => "mark",
+            DataType::IfName => "ifname",
+            DataType::Verdict => "verdict",
+            DataType::NfProto => "nf_proto",
+            DataType::FibAddrType => "fib_addrtype",
+            DataType::CtState => "ct_state",
+            DataType::CtStatus => "ct_status",
+        })
+    }
+}
+
+/// A part of a packet or of what the kernel knows about it, by nft's words. `Th*` is whatever lies where tcp, udp and sctp
+/// have their ports: look at the protocol too, in the same rule or the same concatenated key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Selector {
+    NfProto,
+    L4Proto,
+    IifName,
+    OifName,
+    Mark,
+    IpSaddr,
+    IpDaddr,
+    IpProtocol,
+    Ip6Saddr,
+    Ip6Daddr,
+    EtherSaddr,
+    ThSport,
+    ThDport,
+    TcpSport,
+    TcpDport,
+    UdpSport,
+    UdpDport,
+    SctpSport,
+    SctpDport,
+    FibDaddrType,
+    CtState,
+    CtStatus,
+    /// The port that the connection's first packet was sent to, before any translation. Match `L4Proto` with one protocol before
+    /// it: nft prints the rule without, but does not read it back.
+    CtOriginalProtoDst,
+}
+
+/// Where the kernel finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// NFT_META_*
+    Meta(u32),
+    /// NFT_PAYLOAD_*_HEADER and the offset in it.
+    Payload(u32, u32),
+    /// NFT_CT_*
+    Ct(u32),
+    /// NFT_CT_* of the original direction.
+    CtOriginal(u32),
+    /// `fib daddr type`
+    FibDaddrType,
+}
+
+/// What a packet must be for a header field to be where it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Nothing,
+    /// NFPROTO_IPV4 or NFPROTO_IPV6
+    Network(u8),
+    /// IPPROTO_*
+    Transport(u8),
+    Ether,
+}
+
+/// NFPROTO_*, which `Value::Proto` holds for `meta nfproto`.
+pub(crate) const IPV4: u8 = 2;
+pub(crate) const IPV6: u8 = 10;
+/// IPPROTO_*
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const SCTP: u8 = 132;
+
+/// NFT_PAYLOAD_*_HEADER
+pub(crate) const LINK: u32 = 0;
+const NETWORK: u32 = 1;
+const TRANSPORT: u32 = 2;
+
+impl Selector {
+    /// The type of what it finds.
+    pub fn data_type(self) -> DataType {
+        match self {
+            Selector::NfProto => DataType::NfProto,
+            Selector::L4Proto | Selector::IpProtocol => DataType::InetProto,
+            Selector::IifName | Selector::OifName => DataType::IfName,
+            Selector::Mark => DataType::Mark,
+            Selector::IpSaddr | Selector::IpDaddr => DataType::Ipv4Addr,
+            Selector::Ip6Saddr | Selector::Ip6Daddr => DataType::Ipv6Addr,
+            Selector::EtherSaddr => DataType::EtherAddr,
+            Selector::ThSport | Selector::TcpSport | Selector::UdpSport | Selector::SctpSport => {
+                DataType::InetService
+            }
+            Selector::ThDport | Selector::TcpDport | Selector::UdpDport | Selector::SctpDport => {
+                DataType::InetService
+            }
+            Selector::FibDaddrType => DataType::FibAddrType,
+            Selector::CtState => DataType::CtState,
+            Selector::CtStatus => DataType::CtStatus,
+            Selector::CtOriginalProtoDst => DataType::InetService,
+        }
+    }
+
+    pub(crate) fn source(self) -> Source {
+        match self {
+            Selector::Mark => Source::Meta(3),
+            Selector::IifName => Source::Meta(6),
+            Selector::OifName => Source::Meta(7),
+            Selector::NfProto => Source::Meta(15),
+            Selector::L4Proto => Source::Meta(16),
+            Selector::EtherSaddr => Source::Payload(LINK, 6),
+            Selector::IpProtocol => Source::Payload(NETWORK, 9),
+            Selector::IpSaddr => Source::Payload(NETWORK, 12),
+            Selector::IpDaddr => Source::Payload(NETWORK, 16),
+            Selector::Ip6Saddr => Source::Payload(NETWORK, 8),
+            Selector::Ip6Daddr => Source::Payload(NETWORK, 24),
+            Selector::ThSport | Selector::TcpSport | Selector::UdpSport | Selector::SctpSport => {
+                Source::Payload(TRANSPORT, 0)
+            }
+            Selector::ThDport | Selector::TcpDport | Selector::UdpDport | Selector::SctpDport => {
+                Source::Payload(TRANSPORT, 2)
+            }
+            Selector::CtState => Source::Ct(0),
+            Selector::CtStatus => Source::Ct(2),
+            Selector::CtOriginalProtoDst => Source::CtOriginal(12),
+            Selector::FibDaddrType => Source::FibDaddrType,
+        }
+    }
+
+    pub(crate) fn needs(self) -> Needs {
+        match self {
+            Selector::IpSaddr | Selector::IpDaddr | Selector::IpProtocol => Needs::Network(IPV4),
+            Selector::Ip6Saddr | Selector::Ip6Daddr => Needs::Network(IPV6),
+            Selector::TcpSport | Selector::TcpDport => Needs::Transport(TCP),
+            Selector::UdpSport | Selector::UdpDport => Needs::Transport(UDP),
+            Selector::SctpSport | Selector::SctpDport => Needs::Transport(SCTP),
+            Selector::EtherSaddr => Needs::Ether,
+            _ => Needs::Nothing,
+        }
+    }
+}
+
+/// As nft prints it.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Selector::NfProto => "meta nfproto",
+            Selector::L4Proto => "meta l4proto",
+            Selector::IifName => "iifname",
+            Selector::OifName => "oifname",
+            Selector::Mark => "meta mark",
+            Selector::IpSaddr => "ip saddr",
+            Selector::IpDaddr => "ip daddr",
+            Selector::IpProtocol => "ip protocol",
+            Selector::Ip6Saddr => "ip6 saddr",
+            Selector::Ip6Daddr => "ip6 daddr",
+            Selector::EtherSaddr => "ether saddr",
+            Selector::ThSport => "th sport",
+            Selector::ThDport => "th dport",
+            Selector::TcpSport => "tcp sport",
+            Selector::TcpDport => "tcp dport",
+            Selector::UdpSport => "udp sport",
+            Selector::UdpDport => "udp dport",
+            Selector::SctpSport => "sctp sport",
+            Selector::SctpDport => "sctp dport",
+            Selector::FibDaddrType => "fib daddr type",
+            Selector::CtState => "ct state",
+            Selector::CtStatus => "ct status",
+            Selector::CtOriginalProtoDst => "ct original proto-dst",
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! Whose an address is, for the backends whose rules name the address alone.
+//!
+//! One file an address in `/run/cni-plugins-rs/firewall/<backend>`: the owner, and in a second line what the backend notes. So a late DEL does not take the rules
+//! of a container that has the address by now, a DEL without prevResult finds its addresses, and GC knows what is whose. An
+//! address without a record is one that the reference's plugin let through: DEL removes its rules as that does, GC keeps them.
+//! The folder is gone after a reboot, as the rules are.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cni_host::{LockFile, Owner};
+use cni_plugin::{Error, Result};
+use cni_types::ErrorCode;
+
+use crate::Pod;
+
+const FOLDER: &str = "/run/cni-plugins-rs/firewall";
+
+/// How long others may hold the lock. Each holds it for one change of the rules: milliseconds, unless somebody holds up
+/// iptables or firewalld.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The records of one backend.
+#[derive(Debug)]
+pub(crate) struct Records {
+    folder: PathBuf,
+}
+
+impl Records {
+    pub(crate) fn of(backend: &str) -> Self {
+        Records { folder: Path::new(FOLDER).join(backend) }
+    }
+
+    /// Runs `work` while no other process changes the records, and with them the rules.
+    pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&self.folder)
+            .map_err(|error| cannot("make", &self.folder, &error))?;
+        let lock = LockFile::open(self.folder.with_extension("lock"))?;
+        let _turn = lock.lock(PATIENCE)?;
+        work()
+    }
+
+    /// Makes an address this owner's, whoever had it before. `note` is one line, for [`Records::note`].
+    pub(crate) fn set(&self, address: IpAddr, owner: &Owner, note: &str) -> Result<()> {
+        let (path, new) = (self.path(address), self.folder.join(format!(".{address}")));
+        let text = format!("{}\n{note}\n", owner.comment());
+        // In its place only when it is complete: half a record would be nobody's.
+        let mut options = fs::OpenOptions::new();
+        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&new);
+        let written = file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
+        written.and_then(|()| fs::rename(&new, &path)).map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// What was noted about an address.
+    pub(crate) fn note(&self, address: IpAddr) -> Option<String> {
+        self.line(address, 1)
+    }
+
+    /// Forgets an address.
+    pub(crate) fn remove(&self, address: IpAddr) -> Result<()> {
+        let path = self.path(address);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", &path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the address is recorded as this owner's.
+    pub(crate) fn holds(&self, address: IpAddr, owner: &Owner) -> bool {
+        self.whose(address).is_some_and(|whose| owner.owns(&whose))
+    }
+
+    /// Whether the address is recorded at all.
+    pub(crate) fn knows(&self, address: IpAddr) -> bool {
+        self.whose(address).is_some()
+    }
+
+    /// What a DEL may remove: the recorded addresses of this owner, and those of prevResult that nobody is recorded for.
+    pub(crate) fn of_pod(&self, pod: &Pod) -> Vec<IpAddr> {
+        let mut addresses: Vec<IpAddr> = pod
+            .addresses
+            .iter()
+            .copied()
+            .filter(|address| self.whose(*address).is_none_or(|whose| pod.owner.owns(&whose)))
+            .collect();
+        let others = self.matching(|whose| pod.owner.owns(whose));
+        addresses.extend(others.into_iter().filter(|address| !pod.addresses.contains(address)));
+        addresses
+    }
+
+    /// What GC removes: the recorded addresses of this network's attachments that are not among the valid ones.
+    pub(crate) fn stale(&self, network: &str, valid: &HashSet<String>) -> Vec<IpAddr> {
+        self.matching(|whose| Owner::is_of_network(whose, network) && !valid.contains(whose))
+    }
+
+    fn matching(&self, wanted: impl Fn(&str) -> bool) -> Vec<IpAddr> {
+        // No folder is no record.
+        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let addresses = files.filter_map(|file| file.file_name().to_str()?.parse().ok());
+        addresses.filter(|address| self.whose(*address).is_some_and(|whose| wanted(&whose))).collect()
+    }
+
+    /// A record that cannot be read is none.
+    fn whose(&self, address: IpAddr) -> Option<String> {
+        self.line(address, 0)
+    }
+
+    fn line(&self, address: IpAddr, number: usize) -> Option<String> {
+        let text = fs::read_to_string(self.path(address)).ok()?;
+        text.lines().nth(number).filter(|line| !line.is_empty()).map(str::to_owned)
+    }
+
+    fn path(&self, address: IpAddr) -> PathBuf {
+        self.folder.join(address.to_string())
+    }
+}
+
+fn cannot(op: &str, path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorCode::IO_FAILURE, format!("cannot {op} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(network: &str, container_id: &str) -> Owner {
+        Owner { network: network.into(), container_id: container_id.into(), ifname: "eth0".into() }
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([10, 1, 0, last])
+    }
+
+    fn records() -> (tempfile::TempDir, Records) {
+        let root = tempfile::tempdir().unwrap();
+        let records = Records { folder: root.path().join("iptables") };
+        (root, records)
+    }
+
+    #[test]
+    fn a_del_may_remove_what_is_its_own_and_what_nobody_is_recorded_for() {
+        let (_root, records) = records();
+        let (mine, other) = (owner("blue", "c1"), owner("blue", "c2"));
+        records
+            .locked(|| {
+                records.set(address(5), &mine, "")?;
+                records.set(address(6), &other, "")?;
+                records.set("fd00::5".parse()?, &mine, "")
+            })
+            .unwrap();
+        let pod = Pod { owner: mine, addresses: vec![address(5), address(6), address(7)], port: None };
+        let fd00: IpAddr = "fd00::5".parse().unwrap();
+        assert_eq!(records.of_pod(&pod), [address(5), address(7), fd00]);
+        assert_eq!(records.of_pod(&Pod { addresses: Vec::new(), ..pod }).len(), 2);
+    }
+
+    #[test]
+    fn the_latest_owner_counts_until_it_is_forgotten() {
+        let (_root, records) = records();
+        let (first, second) = (owner("blue", "c1"), owner("blue", "c2"));
+        records.locked(|| records.set(address(5), &first, "")).unwrap();
+        records.locked(|| records.set(address(5), &second, "")).unwrap();
+        assert!(records.holds(address(5), &second) && !records.holds(address(5), &first));
+        records.remove(address(5)).unwrap();
+        records.remove(address(5)).unwrap();
+        assert!(!records.knows(address(5)));
+    }
+
+    #[test]
+    fn a_note_is_kept_and_a_record_that_was_not_finished_is_none() {
+        let (_root, records) = records();
+        let mine = owner("blue", "c1");
+        records.locked(|| records.set(address(5), &mine, "trusted")).unwrap();
+        assert_eq!(records.note(address(5)).as_deref(), Some("trusted"));
+        assert_eq!((records.note(address(6)), records.knows(address(6))), (None, false));
+        let files = || fs::read_dir(&records.folder).unwrap().count();
+        assert_eq!(files(), 1);
+        // As a process that was killed leaves it.
+        fs::write(records.folder.join(".10.1.0.6"), "cni:bl").unwrap();
+        assert_eq!(records.matching(|_| true), [address(5)]);
+        records.locked(|| records.set(address(6), &mine, "")).unwrap();
+        assert_eq!((files(), records.note(address(6))), (2, None));
+    }
+
+    #[test]
+    fn gc_takes_this_networks_stale_ones_only() {
+        let (_root, records) = records();
+        assert!(records.stale("blue", &HashSet::new()).is_empty(), "there is no folder yet");
+        let (valid, stale, other) = (owner("blue", "c1"), owner("blue", "c2"), owner("green", "c3"));
+        records
+            .locked(|| {
+                records.set(address(5), &valid, "")?;
+                records.set(address(6), &stale, "")?;
+                records.set(address(7), &other, "")
+            })
+            .unwrap();
+        fs::write(records.path(address(8)), "").unwrap();
+        fs::write(records.folder.join("not-an-address"), stale.comment()).unwrap();
+        assert_eq!(records.stale("blue", &HashSet::from([valid.comment()])), [address(6)]);
+    }
+}

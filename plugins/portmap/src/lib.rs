@@ -1,0 +1,275 @@
+//! The `portmap` plugin: forwards ports of the host to a container. Chained after the plugin that gives the container its
+//! address, whose result it passes on; the runtime says which ports (capability `portMappings`).
+//!
+//! Two backends: nftables with elements in maps of a table of its own, in which the latest ADD of a port wins, and
+//! iptables with the reference's rules. Whatever is made carries its owner, so that DEL and GC need neither the container's
+//! namespace nor the list of ports.
+
+use std::collections::HashSet;
+
+use cni_host::Owner;
+use cni_plugin::{Call, Error, Plugin, Request, Result, environment, log};
+use cni_types::{CniResult, ErrorCode, SpecVersion, ValidAttachments};
+use ipnet::IpNet;
+
+mod config;
+mod flows;
+mod iptables;
+mod leftovers;
+mod localnet;
+mod nftables;
+mod ruleset;
+
+pub use config::Wire;
+use config::{Backend, Config, Forward, Masquerade};
+use nftables::Wanted;
+
+/// The plugin's table of functions.
+pub const PLUGIN: Plugin<Wire> =
+    Plugin { name: "portmap", versions: SpecVersion::ALL, config: Call::read, add, check, del, gc, status };
+
+/// A container as seen from the host.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    pub(crate) owner: Owner,
+    /// With the length of its subnet's prefix; at most one of each family.
+    pub(crate) addresses: Vec<IpNet>,
+}
+
+fn add(req: &Request<Wire>) -> Result<CniResult> {
+    let config = Config::new(&req.config)?;
+    let result = req.prev_result()?;
+    if !req.config.has_mappings() {
+        return Ok(result.clone());
+    }
+    let pod = Pod { owner: owner(req), addresses: addresses(result, req.attachment.ifname.as_str()) };
+    let forwards = forwards(&config, &pod);
+    if forwards.is_empty() {
+        return Ok(result.clone());
+    }
+    let path = environment("PATH");
+    let backend = backend(&config, &req.config, &path)?;
+    if config.masquerade != Masquerade::Nobody {
+        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(&forwards, backend))?;
+    }
+    match backend {
+        // One transaction, and nothing after it fails the ADD: what another container loses to this one need not be given back.
+        Backend::Nftables => {
+            let wanted = Wanted::new(&config, &pod, &forwards)?;
+            log::step("map the ports in nf_tables", || nftables::add(&wanted, &pod.owner))?;
+            let displaced = log::step("take the ports from iptables", || {
+                iptables::displace(&forwards, &pod.owner, &path)
+            });
+            if let Err(error) = displaced {
+                log::warn(format_args!("iptables may still have another container's mapping: {error}"));
+            }
+        }
+        Backend::Iptables => {
+            log::step("map the ports with iptables", || iptables::add(&config, &pod, &path))?
+        }
+    }
+    flows::redirect(&forwards);
+    Ok(result.clone())
+}
+
+fn check(req: &Request<Wire>) -> Result<()> {
+    let config = Config::new(&req.config)?;
+    let result = req.prev_result()?;
+    let pod = Pod { owner: owner(req), addresses: addresses(result, req.attachment.ifname.as_str()) };
+    let forwards = forwards(&config, &pod);
+    if forwards.is_empty() {
+        return Ok(());
+    }
+    let path = environment("PATH");
+    match backend(&config, &req.config, &path)? {
+        // A container of the reference's plugin keeps its mappings until it goes.
+        Backend::Nftables if leftovers::holds(&pod.owner.container_id, &forwards)? => Ok(()),
+        Backend::Nftables => {
+            nftables::check(&Wanted::new(&config, &pod, &forwards)?, &pod.owner)?;
+            if config.masquerade == Masquerade::Nobody { Ok(()) } else { localnet::check(&forwards) }
+        }
+        Backend::Iptables => {
+            nftables::expect_undisplaced(&pod.owner, &forwards)?;
+            iptables::check(&config, &pod, &path)
+        }
+    }
+}
+
+/// Looks at every backend and at what the reference's plugin may have left, since the configuration may have chosen
+/// otherwise at the time of the ADD. Where nothing is, that takes some questions to the kernel and runs no program.
+fn del(req: &Request<Wire>) -> Result<()> {
+    let owner = owner(req);
+    let path = environment("PATH");
+    let told = told(req);
+    let mut gone: Vec<Forward> = Vec::new();
+    let outcomes = [
+        log::step("remove the mappings from nf_tables", || nftables::del(&owner, told.as_ref(), &mut gone)),
+        log::step("remove the reference's nf_tables rules", || leftovers::del(&owner.container_id)),
+        log::step("remove the iptables rules", || iptables::del(&owner, &path, &mut gone)),
+    ];
+    flows::forget(&gone);
+    all(outcomes)
+}
+
+/// What the request says that its ADD made; it may say anything.
+fn told(req: &Request<Wire>) -> Option<Wanted> {
+    let config = Config::new(&req.config).ok()?;
+    let addresses = addresses(req.prev_result().ok()?, req.attachment.ifname.as_str());
+    let pod = Pod { owner: owner(req), addresses };
+    Wanted::new(&config, &pod, &forwards(&config, &pod)).ok()
+}
+
+fn gc(call: &Call, _: &Wire) -> Result<()> {
+    let ValidAttachments::Known(valid) = &call.conf.valid_attachments else { return Ok(()) };
+    let network = call.conf.name.as_str();
+    let mut gone: Vec<Forward> = Vec::new();
+    let owners: HashSet<String> = valid
+        .iter()
+        .map(|valid| Owner {
+            network: network.to_owned(),
+            container_id: valid.container_id.clone(),
+            ifname: valid.ifname.clone(),
+        })
+        .map(|owner| owner.comment())
+        .collect();
+    // The reference's rules know containers, not their interfaces.
+    let containers: HashSet<&str> = valid.iter().map(|valid| valid.container_id.as_str()).collect();
+    let outcomes = [
+        log::step("collect nf_tables mappings", || nftables::gc(network, &owners, &mut gone)),
+        log::step("collect iptables rules", || {
+            iptables::gc(network, &containers, &environment("PATH"), &mut gone)
+        }),
+    ];
+    flows::forget(&gone);
+    all(outcomes)
+}
+
+/// Cheap, since it is asked every few seconds: no program is run.
+fn status(_: &Call, wire: &Wire) -> Result<()> {
+    let config = Config::new(wire)?;
+    let path = environment("PATH");
+    let usable = match backend(&config, wire, &path)? {
+        Backend::Nftables => nftables::is_usable(),
+        Backend::Iptables => iptables::is_usable(&path),
+    };
+    usable.map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
+}
+
+/// The backend that is configured, or else as the reference chooses: iptables, unless only nf_tables can be used.
+fn backend(config: &Config, wire: &Wire, path: &str) -> Result<Backend> {
+    let backend = match config.backend {
+        Some(backend) => return Ok(backend),
+        None if iptables::is_usable(path).is_err() && nftables::is_usable().is_ok() => Backend::Nftables,
+        None => Backend::Iptables,
+    };
+    wire.expect_fit(backend)?;
+    Ok(backend)
+}
+
+fn owner(req: &Request<Wire>) -> Owner {
+    Owner {
+        network: req.network().to_owned(),
+        container_id: req.attachment.container_id.as_str().to_owned(),
+        ifname: req.attachment.ifname.as_str().to_owned(),
+    }
+}
+
+/// The container's first address of each family. An address that is said to be on some other interface, or on one of the
+/// host, is not its own; one that is said to be nowhere is.
+fn addresses(result: &CniResult, ifname: &str) -> Vec<IpNet> {
+    let mut addresses: Vec<IpNet> = Vec::new();
+    for ip in &result.ips {
+        let interface = ip.interface.and_then(|index| result.interfaces.get(index));
+        let elsewhere = interface.is_some_and(|interface| {
+            interface.name != ifname || interface.sandbox.as_ref().is_none_or(String::is_empty)
+        });
+        let taken = addresses.iter().any(|other| other.addr().is_ipv4() == ip.address.addr().is_ipv4());
+        if !elsewhere && !taken {
+            addresses.push(ip.address);
+        }
+    }
+    addresses
+}
+
+fn forwards(config: &Config, pod: &Pod) -> Vec<Forward> {
+    let of_address = |address: &IpNet| {
+        let address = *address;
+        config.mappings.iter().filter_map(move |mapping| mapping.forward(address))
+    };
+    // `hostIP` 0.0.0.0 and none at all are one port.
+    let mut ports = HashSet::new();
+    let forwards = pod.addresses.iter().flat_map(of_address);
+    forwards.filter(|forward| ports.insert((forward.protocol, forward.host))).collect()
+}
+
+/// The first error, the others in the log: one backend's fault must not keep another's rules.
+fn all<const N: usize>(outcomes: [Result<()>; N]) -> Result<()> {
+    let mut first = Ok(());
+    for outcome in outcomes {
+        match (&first, outcome) {
+            (Ok(()), outcome) => first = outcome,
+            (Err(_), Err(error)) => log::warn(error),
+            (Err(_), Ok(())) => {}
+        }
+    }
+    first
+}
+
+#[cfg(test)]
+mod tests {
+    use cni_types::{Interface, IpConfig};
+
+    use super::*;
+
+    fn result(ips: &[(&str, Option<usize>)]) -> CniResult {
+        let interface = |name: &str, sandbox: Option<&str>| Interface {
+            name: name.to_owned(),
+            sandbox: sandbox.map(str::to_owned),
+            ..Interface::default()
+        };
+        CniResult {
+            interfaces: vec![
+                interface("eth0", None),
+                interface("eth0", Some("/run/netns/a")),
+                interface("eth1", Some("/run/netns/a")),
+                interface("eth0", Some("")),
+            ],
+            ips: ips
+                .iter()
+                .map(|(address, interface)| IpConfig {
+                    interface: *interface,
+                    address: address.parse().unwrap(),
+                    gateway: None,
+                })
+                .collect(),
+            ..CniResult::default()
+        }
+    }
+
+    fn of(ips: &[(&str, Option<usize>)]) -> Vec<String> {
+        addresses(&result(ips), "eth0").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_first_address_of_each_family_on_the_containers_interface_counts() {
+        assert_eq!(
+            of(&[
+                ("10.0.0.1/24", Some(0)),
+                ("10.0.0.2/24", Some(2)),
+                ("10.0.0.3/24", Some(3)),
+                ("10.0.0.4/24", Some(1)),
+                ("10.0.0.5/24", Some(1)),
+                ("fd00::4/64", Some(1)),
+                ("fd00::5/64", None),
+            ]),
+            ["10.0.0.4/24", "fd00::4/64"]
+        );
+    }
+
+    #[test]
+    fn an_address_of_no_known_interface_is_the_containers() {
+        assert_eq!(of(&[("10.0.0.4/24", None)]), ["10.0.0.4/24"]);
+        assert_eq!(of(&[("10.0.0.4/24", Some(9))]), ["10.0.0.4/24"]);
+        assert!(of(&[]).is_empty());
+    }
+}

@@ -1,0 +1,70 @@
+//! Connections from 127.0.0.1 to a container: the kernel routes them by an interface that has `route_localnet` set, and
+//! then has to be kept from taking packets for 127.0.0.1 from there.
+
+use std::net::IpAddr;
+
+use cni_host::sysctl_write;
+use cni_netlink::Socket;
+use cni_nftables::{Batch, Nft};
+use cni_plugin::{Context as _, Error, Result, log};
+
+use crate::config::{Backend, Forward};
+use crate::ruleset;
+
+/// The container's address, when a mapping can be reached by one of 127.0.0.0/8.
+fn concerned(forwards: &[Forward]) -> Option<IpAddr> {
+    let local = |forward: &&Forward| match forward.host.ip() {
+        IpAddr::V4(host) => host.is_unspecified() || host.is_loopback(),
+        IpAddr::V6(_) => false,
+    };
+    forwards.iter().find(local).map(|forward| forward.pod.ip())
+}
+
+/// Sets `route_localnet` on the interface towards the container, after making sure that martians are dropped.
+pub(crate) fn enable(forwards: &[Forward], backend: Backend) -> Result<()> {
+    let Some(pod) = concerned(forwards) else { return Ok(()) };
+    let mut socket = Socket::open()?;
+    let Some(way) = socket.route_get(pod)?.filter(|way| !way.local) else {
+        log::debug(format_args!("no route to {pod}: 127.0.0.1 will not reach it"));
+        return Ok(());
+    };
+    let interface = socket.link_by_index(way.index)?.name;
+    match drop_martians() {
+        // Only ip_tables is there. The reference does not drop them either.
+        Err(error) if error.is_unsupported() && backend == Backend::Iptables => {
+            log::warn(format_args!(
+                "packets for 127.0.0.0/8 that come by {interface} are not dropped: {error}"
+            ));
+        }
+        done => done?,
+    }
+    sysctl_write(&format!("net/ipv4/conf/{interface}/route_localnet"), "1")
+        .with_context(|| format!("cannot let 127.0.0.0/8 reach {pod}"))
+}
+
+fn drop_martians() -> cni_nftables::Result<()> {
+    let mut nft = Nft::open()?;
+    if ruleset::martians().are_there(&mut nft)? {
+        return Ok(());
+    }
+    let mut batch = Batch::default();
+    ruleset::setup_martians(&mut batch);
+    nft.commit(&batch)
+}
+
+/// Whether martians are dropped still.
+pub(crate) fn check(forwards: &[Forward]) -> Result<()> {
+    if concerned(forwards).is_none() {
+        return Ok(());
+    }
+    match Nft::open().and_then(|mut nft| ruleset::martians().are_there(&mut nft)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::failed(format!(
+            "chain {} of table {} is not as it should be: packets for 127.0.0.0/8 are not dropped",
+            ruleset::martians().chain,
+            ruleset::TABLE
+        ))),
+        Err(error) if error.is_unsupported() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
