@@ -1,8 +1,10 @@
 //! Links: `ip link`.
 
 mod build;
+mod kind;
 mod parse;
 
+pub use kind::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent};
 pub(crate) use parse::{IFINFOMSG, index as message_index};
 
 use std::os::fd::BorrowedFd;
@@ -52,9 +54,11 @@ pub struct Link {
     pub operstate: OperState,
     /// IFLA_INFO_KIND: "veth", "bridge" ...; empty for devices without one.
     pub kind: String,
+    /// The settings of a kind that has some.
+    pub settings: Option<LinkKind>,
     /// The bridge or other device it is enslaved to (IFLA_MASTER).
     pub master: Option<u32>,
-    /// IFLA_LINK: for a veth its peer's index, valid in the peer's namespace.
+    /// IFLA_LINK: for a veth its peer's index, for a link that stands on another that one's; valid in that one's namespace.
     pub peer: Option<u32>,
     /// IFLA_LINK_NETNSID: the namespace `peer` is in; `None` when it is this one.
     pub peer_netnsid: Option<i32>,
@@ -126,6 +130,15 @@ impl Socket {
     pub fn link_add_bridge(&mut self, bridge: &NewBridge<'_>) -> Result<()> {
         let message = RouteNetlinkMessage::NewLink(build::bridge(bridge));
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add bridge {}", bridge.name))
+    }
+
+    /// Makes a link of another kind, down, in the socket's namespace.
+    ///
+    /// A name that the parent's namespace has already is no obstacle, as it would be before Linux 6.15 to a link made from
+    /// there into this one (net/core/rtnetlink.c, rtnl_newlink).
+    pub fn link_add(&mut self, new: &NewLink<'_>) -> Result<()> {
+        let message = RouteNetlinkMessage::NewLink(kind::build(new));
+        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add {} {}", new.kind.name(), new.name))
     }
 
     /// The link of this name (or alternative name, where the kernel has them: since 5.5).

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cni_host::sysctl_write;
+use cni_interface::absent_is_fine;
 use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, Socket};
 use cni_plugin::{Context as _, Error, Result, Undo};
 use cni_types::{CniResult, Route};
@@ -12,7 +13,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::bridge_dev::has_other_ports;
 use crate::config::Config;
-use crate::leftovers::absent_is_fine;
 
 /// Where the container's interface stands in `interfaces`: after the bridge and the host's end.
 const CONTAINER: usize = 2;

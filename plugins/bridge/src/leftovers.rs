@@ -1,21 +1,16 @@
 //! Removing what attachments left: the container's side for DEL, what no attachment owns for GC.
 
-use cni_host::{NetNs, Owner};
+use cni_host::Owner;
+use cni_interface::{absent_is_fine, all, open_inside};
 use cni_netlink::Socket;
-use cni_plugin::{Error, Request, Result};
+use cni_plugin::{Request, Result};
 
 use crate::config::Wire;
 
 /// Deletes the pair whose far end is the container's interface, when the reference made it: its near end has a random
 /// name, so only the container's namespace tells which it is. A namespace that is gone took its interfaces along.
 pub(crate) fn delete_inside(req: &Request<Wire>) -> Result<()> {
-    let Some(path) = &req.attachment.netns else { return Ok(()) };
-    let netns = match NetNs::open(path) {
-        Ok(netns) => netns,
-        Err(error) if error.is_netns_gone() => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut inside = netns.socket()?;
+    let Some((_, mut inside)) = open_inside(req)? else { return Ok(()) };
     let link = match inside.link_by_name(req.attachment.ifname.as_str()) {
         Ok(link) => link,
         Err(error) if error.is_not_found() => return Ok(()),
@@ -52,24 +47,4 @@ pub(crate) fn collect(network: &str, valid: &[Owner]) -> Result<()> {
         }
     }
     all(outcomes)
-}
-
-/// Somebody else may have removed it in between.
-pub(crate) fn absent_is_fine(result: cni_netlink::Result<()>) -> Result<()> {
-    match result {
-        Err(error) if !error.is_not_found() => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// All errors as one, with the first one's code, so that no step keeps another from being tried.
-pub(crate) fn all(outcomes: impl IntoIterator<Item = Result<()>>) -> Result<()> {
-    let errors: Vec<Error> = outcomes.into_iter().filter_map(Result::err).collect();
-    match &errors[..] {
-        [] => Ok(()),
-        [first, ..] => {
-            let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            Err(Error::new(first.code(), text.join("; ")))
-        }
-    }
 }

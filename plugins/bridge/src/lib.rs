@@ -8,10 +8,11 @@
 
 use std::time::Duration;
 
-use cni_host::{IfaceConfig, NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add, veth_del};
-use cni_netlink::{Link, LinkChange, LinkMonitor, NextHop, OperState, RouteSpec, Socket};
+use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add, veth_del};
+use cni_interface::{all, expect_free, iface_config, ipam_add, on_host, owner, valid_owners};
+use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
-use cni_types::{CniResult, ErrorCode, Interface, IpConfig, Route, SpecVersion, ValidAttachments};
+use cni_types::{CniResult, ErrorCode, Interface, SpecVersion};
 
 mod bridge_dev;
 mod check;
@@ -50,17 +51,12 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let netns = NetNs::open(req.netns()?)?;
     let mut inside = netns.socket()?;
     let mut host = Socket::open()?;
-    // Before IPAM: an address given out for nothing would have to be taken back.
     expect_free(&mut inside, &netns, &owner.ifname)?;
 
     let mut undo = Undo::default();
     let mut result = CniResult::default();
     if config.layer == Layer::Three {
-        result = req.ipam_add()?;
-        undo.push("release the IPAM lease", || req.ipam_del());
-        if result.ips.is_empty() {
-            return Err(Error::failed("the IPAM plugin's result has no address"));
-        }
+        result = ipam_add(req, &mut undo)?;
     }
     let gateways = gateway::plan(&mut result, &config)?;
 
@@ -74,7 +70,9 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result, &config)?;
     let port = wait_for_port(&mut host, &mut monitor, &bridge, &pair, &config)?;
     let vlan_gateway = set_up_gateways(&mut host, &bridge, &pair, &gateways, &config, &mut undo)?;
-    filter::add_masquerade(&owner, &result, &config, &mut undo)?;
+    if let Some(masquerade) = &config.masquerade {
+        masquerade.add(&owner, &result, &mut undo)?;
+    }
 
     let bridge = host.link_by_index(bridge.index)?;
     let container = Interface {
@@ -102,21 +100,20 @@ fn del(req: &Request<Wire>) -> Result<()> {
             log::step("delete the veth pair", || Ok(veth_del(&mut Socket::open()?, &owner).map(drop)?));
         let inside = log::step("delete the interface in the container", || leftovers::delete_inside(req));
         let filter = filter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (leftovers::all([on_host, inside]), filter)
+        (all([on_host, inside]), filter)
     });
     // Last, when nothing uses the address any more.
     let lease = req.ipam_del();
-    leftovers::all([links, filter, lease])
+    all([links, filter, lease])
 }
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {
-    let ValidAttachments::Known(valid) = &call.conf.valid_attachments else { return Ok(()) };
+    let Some(valid) = valid_owners(call) else { return Ok(()) };
     let network = call.conf.name.as_str();
-    let valid: Vec<Owner> = valid.iter().map(|attachment| of_network(network, attachment)).collect();
     let links = log::step("delete the veth pairs of no attachment", || leftovers::collect(network, &valid));
     let filter =
         log::step("delete the packet filter's rules of no attachment", || filter::collect(network, &valid));
-    leftovers::all([links, filter, call.ipam_gc()])
+    all([links, filter, call.ipam_gc()])
 }
 
 fn status(call: &Call, wire: &Wire) -> Result<()> {
@@ -130,44 +127,6 @@ fn status(call: &Call, wire: &Wire) -> Result<()> {
     }
     filter::status(&config)?;
     call.ipam_status()
-}
-
-fn owner(req: &Request<Wire>) -> Owner {
-    Owner {
-        network: req.network().to_owned(),
-        container_id: req.attachment.container_id.as_str().to_owned(),
-        ifname: req.attachment.ifname.as_str().to_owned(),
-    }
-}
-
-fn of_network(network: &str, attachment: &cni_types::GcAttachment) -> Owner {
-    Owner {
-        network: network.to_owned(),
-        container_id: attachment.container_id.clone(),
-        ifname: attachment.ifname.clone(),
-    }
-}
-
-fn on_host(link: &Link) -> Interface {
-    Interface {
-        name: link.name.clone(),
-        mac: link.mac.map(|mac| mac.to_string()),
-        mtu: Some(link.mtu),
-        ..Interface::default()
-    }
-}
-
-fn expect_free(inside: &mut Socket, netns: &NetNs, ifname: &str) -> Result<()> {
-    match inside.link_by_name(ifname) {
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(_) => {
-            let netns = netns.path().display();
-            Err(Error::failed(format!(
-                "cannot add {ifname} to {netns}: an interface of that name already exists"
-            )))
-        }
-    }
 }
 
 /// The bridge and a port of it for this attachment. Between finding the bridge and making the port, a failing ADD that
@@ -235,24 +194,6 @@ fn set_up_inside(
             .link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() })
             .with_context(what),
         Layer::Untouched => Ok(()),
-    }
-}
-
-/// What IPAM's result, or the previous one, asks for on the container's interface.
-fn iface_config<'a>(ips: impl IntoIterator<Item = &'a IpConfig>, routes: &[Route], dad: bool) -> IfaceConfig {
-    let route = |route: &Route| RouteSpec {
-        dst: route.dst.trunc(),
-        next_hops: vec![NextHop { index: 0, gateway: route.gw }],
-        metric: route.priority,
-        table: route.table,
-        scope: route.scope,
-        mtu: route.mtu,
-        advmss: route.advmss,
-    };
-    IfaceConfig {
-        addresses: ips.into_iter().map(|ip| (ip.address, ip.gateway)).collect(),
-        routes: routes.iter().map(route).collect(),
-        dad,
     }
 }
 

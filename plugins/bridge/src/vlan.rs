@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 
 use cni_host::sysctl_write;
+use cni_interface::absent_is_fine;
 use cni_netlink::{BridgeVlan, Link, LinkChange, MacAddr, NewVeth, Socket};
 use cni_plugin::{Context as _, Error, Result, Undo};
 use cni_types::IfName;
 
 use crate::bridge_dev::has_other_ports;
 use crate::config::Config;
-use crate::leftovers::absent_is_fine;
 
 /// The native VLAN of a trunk that says none, as the reference has it.
 const DEFAULT_NATIVE: u16 = 1;

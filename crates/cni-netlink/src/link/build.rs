@@ -90,7 +90,7 @@ pub(super) fn change(index: u32, change: &LinkChange<'_>) -> LinkMessage {
     }
 }
 
-fn with_mac_and_mtu<T>(
+pub(super) fn with_mac_and_mtu<T>(
     mut builder: LinkMessageBuilder<T>,
     mac: Option<MacAddr>,
     mtu: Option<u32>,

@@ -1,6 +1,6 @@
 //! Reading RTM_NEWLINK: only what `Link` holds.
 
-use super::{BridgePort, Link, OperState};
+use super::{BridgePort, Link, LinkKind, OperState};
 use crate::MacAddr;
 use crate::attr::{self, Attrs};
 
@@ -48,6 +48,7 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
         promiscuity: 0,
         operstate: OperState::Unknown,
         kind: String::new(),
+        settings: None,
         master: None,
         peer: None,
         peer_netnsid: None,
@@ -76,6 +77,7 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
 /// IFLA_LINKINFO: what kind of link it is and what its master says of it.
 fn info(value: &[u8], link: &mut Link) {
     link.kind = Attrs(value).find(IFLA_INFO_KIND).map(attr::string).unwrap_or_default();
+    link.settings = LinkKind::read(&link.kind, value);
     if link.kind == "bridge" {
         link.vlan_filtering = nested_bool(value, IFLA_INFO_DATA, IFLA_BR_VLAN_FILTERING);
     }

@@ -1,0 +1,21 @@
+//! What plugins that make an interface in a container share: between the request ([`cni_plugin`]) and the host
+//! ([`cni_host`]), neither of which knows the other.
+//!
+//! The order of an ADD is the same for all of them: the interface's name is free, IPAM answers, the link is made, addresses
+//! and routes are set, the result is told. What kind of link it is stays the plugin's own affair.
+
+mod check;
+mod keys;
+mod masquerade;
+mod outcome;
+mod owner;
+mod result;
+mod setup;
+
+pub use check::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind};
+pub use keys::{dns, mac, mtu};
+pub use masquerade::Masquerade;
+pub use outcome::{absent_is_fine, all};
+pub use owner::{owner, valid_owners};
+pub use result::{inside, on_host};
+pub use setup::{expect_free, iface_config, ipam_add, open_inside};
