@@ -51,3 +51,28 @@ fn message(netns: BorrowedFd<'_>, id: Option<i32>) -> NsidMessage {
     message.attributes.extend(id.map(NsidAttribute::Id));
     message
 }
+
+#[cfg(test)]
+#[cfg(target_endian = "little")]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::golden::{CHANGE, assert_request};
+
+    /// ip netns list, ip netns set NAME auto. Standard input is in place of the namespace, since its number is always 0.
+    #[test]
+    fn an_id_is_asked_for_and_given_by_descriptor() {
+        let stdin = std::io::stdin();
+        assert_request(
+            RouteNetlinkMessage::GetNsId(message(stdin.as_fd(), None)),
+            1,
+            "1c000000 5a000100 00000000 00000000 00000000 08000300 00000000",
+        );
+        assert_request(
+            RouteNetlinkMessage::NewNsId(message(stdin.as_fd(), Some(NETNSA_NSID_NOT_ASSIGNED))),
+            CHANGE,
+            "24000000 58000500 00000000 00000000 00000000 08000300 00000000 08000100 ffffffff",
+        );
+    }
+}

@@ -4,6 +4,7 @@
 
 mod addrs;
 mod conntrack;
+mod kinds;
 mod links;
 mod monitor;
 mod routes;
