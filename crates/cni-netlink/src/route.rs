@@ -81,6 +81,19 @@ impl Socket {
         self.route_new(route, NLM_F_CREATE | NLM_F_EXCL, "add")
     }
 
+    /// The same with a preferred source address (RTA_PREFSRC): whoever has not chosen one sends from it. It must be an
+    /// address of the host's; an IPv6 one must not be tentative (net/ipv6/route.c, ip6_route_info_create).
+    pub fn route_add_src(&mut self, route: &RouteSpec, src: IpAddr) -> Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(build::add(route, Some(src)));
+        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add {route} src {src}"))
+    }
+
+    /// Adds a route in the place of one to the same destination, metric and table, if there is one, whatever way that leads
+    /// (`ip route replace`).
+    pub fn route_replace(&mut self, route: &RouteSpec) -> Result<()> {
+        self.route_new(route, NLM_F_CREATE | NLM_F_REPLACE, "add")
+    }
+
     /// Adds a next hop to a route that may be there already: equal destinations become one multipath route (the
     /// reference's RouteAddEcmp). EEXIST when that way is there already.
     ///
@@ -130,7 +143,7 @@ impl Socket {
     }
 
     fn route_new(&mut self, route: &RouteSpec, flags: u16, verb: &str) -> Result<()> {
-        let message = RouteNetlinkMessage::NewRoute(build::add(route));
+        let message = RouteNetlinkMessage::NewRoute(build::add(route, None));
         self.change(message, flags, || format!("{verb} {route}"))
     }
 

@@ -87,6 +87,42 @@ fn route_is_found_as_it_was_added() {
 }
 
 #[test]
+fn preferred_source_is_the_address_that_packets_come_from() {
+    in_netns(|| {
+        let mut net = net();
+        let index = net.first;
+        for (other, dst) in [("10.1.0.6/16", "10.3.0.1/32"), ("2001:db8:1::6/64", "2001:db8:3::1/128")] {
+            let other: ipnet::IpNet = other.parse().unwrap();
+            net.socket.addr_add(index, other, AddrFlags { nodad: true }).unwrap();
+            net.socket.route_add_src(&route(dst, index, ""), other.addr()).unwrap();
+            let dst: ipnet::IpNet = dst.parse().unwrap();
+            let any = if dst.addr().is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = std::net::UdpSocket::bind(any).unwrap();
+            socket.connect((dst.addr(), 9)).unwrap();
+            assert_eq!(socket.local_addr().unwrap().ip(), other.addr());
+        }
+        let foreign = "192.0.2.1".parse().unwrap();
+        let error = net.socket.route_add_src(&route("10.4.0.1/32", index, ""), foreign).unwrap_err();
+        assert!(error.to_string().contains("route 10.4.0.1/32 dev 2 src 192.0.2.1"), "{error}");
+    });
+}
+
+#[test]
+fn replacing_takes_the_place_of_a_route_by_another_link() {
+    in_netns(|| {
+        let mut net = net();
+        let (first, second) = (net.first, net.second);
+        for dst in ["10.3.0.1/32", "2001:db8:3::1/128"] {
+            for index in [first, second] {
+                net.socket.route_replace(&route(dst, index, "")).unwrap();
+                let other = if index == first { second } else { first };
+                assert_eq!((net.to(dst, index, None).len(), net.to(dst, other, None).len()), (1, 0), "{dst}");
+            }
+        }
+    });
+}
+
+#[test]
 fn default_routes_of_both_families() {
     in_netns(|| {
         let mut net = net();
