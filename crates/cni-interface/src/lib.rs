@@ -6,7 +6,9 @@
 
 mod check;
 mod keys;
+mod link;
 mod masquerade;
+mod master;
 mod outcome;
 mod owner;
 mod result;
@@ -14,7 +16,9 @@ mod setup;
 
 pub use check::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind};
 pub use keys::{dns, mac, mtu};
+pub use link::{link_add, link_del};
 pub use masquerade::Masquerade;
+pub use master::{Master, expect_mtu_fits};
 pub use outcome::{absent_is_fine, all};
 pub use owner::{owner, valid_owners};
 pub use result::{inside, on_host};

@@ -1,6 +1,7 @@
 //! Routes: `ip route`.
 
 mod build;
+mod default;
 mod parse;
 
 use std::net::IpAddr;

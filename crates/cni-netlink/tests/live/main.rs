@@ -4,6 +4,7 @@
 
 mod addrs;
 mod conntrack;
+mod default_route;
 mod kinds;
 mod links;
 mod monitor;
