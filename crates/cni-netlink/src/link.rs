@@ -1,5 +1,6 @@
 //! Links: `ip link`.
 
+mod add;
 mod build;
 mod kind;
 mod parse;
@@ -130,15 +131,6 @@ impl Socket {
     pub fn link_add_bridge(&mut self, bridge: &NewBridge<'_>) -> Result<()> {
         let message = RouteNetlinkMessage::NewLink(build::bridge(bridge));
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add bridge {}", bridge.name))
-    }
-
-    /// Makes a link of another kind, down, in the socket's namespace.
-    ///
-    /// A name that the parent's namespace has already is no obstacle, as it would be before Linux 6.15 to a link made from
-    /// there into this one (net/core/rtnetlink.c, rtnl_newlink).
-    pub fn link_add(&mut self, new: &NewLink<'_>) -> Result<()> {
-        let message = RouteNetlinkMessage::NewLink(kind::build(new));
-        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add {} {}", new.kind.name(), new.name))
     }
 
     /// The link of this name (or alternative name, where the kernel has them: since 5.5).
