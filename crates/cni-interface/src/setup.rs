@@ -1,8 +1,10 @@
 //! The steps of ADD and DEL that are the same whatever the link is.
 
-use cni_host::{IfaceConfig, NetNs};
+use std::net::IpAddr;
+
+use cni_host::{IfaceConfig, NetNs, sysctl_write};
 use cni_netlink::{NextHop, RouteSpec, Socket};
-use cni_plugin::{Error, Request, Result, Undo};
+use cni_plugin::{Context as _, Error, Request, Result, Undo};
 use cni_types::{CniResult, IpConfig, Route};
 
 /// Fails when the container has an interface of that name. Before IPAM: an address given out for nothing would have to be
@@ -50,6 +52,24 @@ pub fn iface_config<'a>(
         routes: routes.iter().map(route).collect(),
         dad,
     }
+}
+
+/// Lets the host pass packets on, for each family that one of these addresses is of. Host-wide, so nothing takes it back.
+pub fn enable_forwarding(addresses: impl IntoIterator<Item = IpAddr>) -> Result<()> {
+    let (mut v4, mut v6) = (false, false);
+    for address in addresses {
+        match address {
+            IpAddr::V4(_) => v4 = true,
+            IpAddr::V6(_) => v6 = true,
+        }
+    }
+    if v4 {
+        sysctl_write("net/ipv4/ip_forward", "1").context("cannot enable forwarding")?;
+    }
+    if v6 {
+        sysctl_write("net/ipv6/conf/all/forwarding", "1").context("cannot enable forwarding")?;
+    }
+    Ok(())
 }
 
 /// The container's namespace and a socket in it, for a DEL; `None` when it is gone or was not told.

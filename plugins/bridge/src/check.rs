@@ -1,7 +1,7 @@
 //! CHECK: what ADD reported is still there, and still as configured. Attachments that the reference made pass too.
 
 use cni_host::NetNs;
-use cni_interface::{Reported, check_addresses, check_mac, check_mtu, expect_kind, owner};
+use cni_interface::{Reported, check_addresses, check_mac, check_mtu, expect_kind, near_end, owner};
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Context as _, Error, Request, Result};
 use cni_types::{CniResult, Interface};
@@ -76,18 +76,6 @@ fn check_port(port: &Link, reported: &Interface, bridge: &Link, config: &Config)
         }
     }
     Ok(())
-}
-
-/// The end of the pair on the host, whose peer in turn has to be the container's interface.
-fn near_end(host: &mut Socket, container: &Link) -> Result<Link> {
-    let no_pair = || Error::failed(format!("the other end of {} is not on the host", container.name));
-    let port = match host.link_by_index(container.peer.ok_or_else(no_pair)?) {
-        Ok(port) => port,
-        Err(error) if error.is_not_found() => return Err(no_pair()),
-        Err(error) => return Err(error.into()),
-    };
-    expect_kind(&port, "veth")?;
-    if port.peer != Some(container.index) { Err(no_pair()) } else { Ok(port) }
 }
 
 /// Every gateway of the result is on the bridge, or on the gateway's interface in its VLAN.

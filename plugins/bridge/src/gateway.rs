@@ -185,18 +185,6 @@ fn remove_unused(bridge: u32, ports: [u32; 2], index: u32, gateway: IpNet) -> Re
     absent_is_fine(host.addr_del(index, gateway))
 }
 
-/// Lets the host pass packets on, for each family that has a gateway here. Host-wide, so nothing takes it back.
-pub(crate) fn enable_forwarding(gateways: &[IpNet]) -> Result<()> {
-    let is_v6 = |gateway: &IpNet| gateway.addr().is_ipv6();
-    if gateways.iter().any(|gateway| !is_v6(gateway)) {
-        sysctl_write("net/ipv4/ip_forward", "1").context("cannot enable forwarding")?;
-    }
-    if gateways.iter().any(is_v6) {
-        sysctl_write("net/ipv6/conf/all/forwarding", "1").context("cannot enable forwarding")?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[path = "gateway_tests.rs"]
 mod tests;

@@ -8,8 +8,9 @@
 
 use std::time::Duration;
 
-use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add, veth_del};
+use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add};
 use cni_interface::{all, expect_free, iface_config, ipam_add, on_host, owner, valid_owners};
+use cni_interface::{collect_pairs, delete_foreign_pair, delete_pair, enable_forwarding};
 use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, Interface, SpecVersion};
@@ -19,7 +20,6 @@ mod check;
 mod config;
 mod filter;
 mod gateway;
-mod leftovers;
 mod vlan;
 
 use bridge_dev::Bridge;
@@ -96,9 +96,8 @@ fn del(req: &Request<Wire>) -> Result<()> {
     let (links, filter) = std::thread::scope(|scope| {
         // Both wait in the kernel until no packet can still see what was deleted, so they wait at the same time.
         let filter = scope.spawn(|| filter::delete(req, &owner));
-        let on_host =
-            log::step("delete the veth pair", || Ok(veth_del(&mut Socket::open()?, &owner).map(drop)?));
-        let inside = log::step("delete the interface in the container", || leftovers::delete_inside(req));
+        let on_host = log::step("delete the veth pair", || delete_pair(&owner));
+        let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
         let filter = filter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         (all([on_host, inside]), filter)
     });
@@ -110,7 +109,7 @@ fn del(req: &Request<Wire>) -> Result<()> {
 fn gc(call: &Call, _: &Wire) -> Result<()> {
     let Some(valid) = valid_owners(call) else { return Ok(()) };
     let network = call.conf.name.as_str();
-    let links = log::step("delete the veth pairs of no attachment", || leftovers::collect(network, &valid));
+    let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
     let filter =
         log::step("delete the packet filter's rules of no attachment", || filter::collect(network, &valid));
     all([links, filter, call.ipam_gc()])
@@ -157,9 +156,7 @@ fn connect(
         match log::step("make the veth pair", || veth_add(host, &new)) {
             Ok(pair) => {
                 let owner = owner.clone();
-                undo.push("delete the veth pair", move || {
-                    Ok(veth_del(&mut Socket::open()?, &owner).map(drop)?)
-                });
+                undo.push("delete the veth pair", move || delete_pair(&owner));
                 return Ok((bridge, pair));
             }
             Err(error) if tries == BRIDGE_TRIES || !is_gone(host, &bridge) => return Err(error.into()),
@@ -236,7 +233,7 @@ fn set_up_gateways(
     if gateways.is_empty() {
         return Ok(None);
     }
-    gateway::enable_forwarding(gateways)?;
+    enable_forwarding(gateways.iter().map(ipnet::IpNet::addr))?;
     let port = pair.host.index;
     let in_vlan = vlan::ensure_gateway_link(host, bridge, port, config, undo)?;
     let link = in_vlan.as_ref().unwrap_or(bridge);
