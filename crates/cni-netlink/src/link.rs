@@ -45,6 +45,8 @@ pub struct Link {
     pub name: String,
     /// Its hardware address, when it has one of six bytes.
     pub mac: Option<MacAddr>,
+    /// Its hardware address whatever the length: 20 bytes for IP over InfiniBand; empty when it has none.
+    pub address: Vec<u8>,
     /// MTU in bytes.
     pub mtu: u32,
     /// Administratively up (IFF_UP).
@@ -115,6 +117,8 @@ pub struct LinkChange<'a> {
     pub master: Option<Option<u32>>,
     pub port: Option<BridgePort>,
     pub vlan_filtering: Option<bool>,
+    /// The namespace that it is moved to, down and without its addresses; then `index` is no longer good for it.
+    pub netns: Option<BorrowedFd<'a>>,
 }
 
 impl Socket {
@@ -162,6 +166,10 @@ impl Socket {
     ///
     /// Renaming an interface that is up fails with EBUSY before Linux 6.2, also together with `up: Some(false)`.
     /// An alias has at most 255 bytes; an empty one removes it.
+    ///
+    /// With `netns` the kernel moves it first and makes all other changes in the new namespace (net/core/rtnetlink.c,
+    /// do_setlink). One that fails then leaves it there, what comes after it not done: a `name` that is taken leaves it under
+    /// its old name, without the alias. Where the old name is taken too nothing is moved.
     pub fn link_change(&mut self, index: u32, change: &LinkChange<'_>) -> Result<()> {
         let mut change = *change;
         if let (Some(Some(_)), Some(_)) = (change.master, change.port) {
@@ -185,11 +193,20 @@ impl Socket {
     }
 }
 
+impl Link {
+    /// [`Link::address`] as text, `02:42:ac:11:00:02`; `None` when it has none.
+    pub fn address_text(&self) -> Option<String> {
+        let octets: Vec<String> = self.address.iter().map(|octet| format!("{octet:02x}")).collect();
+        (!octets.is_empty()).then(|| octets.join(":"))
+    }
+}
+
 impl LinkChange<'_> {
     /// What is changed, in iproute2's words, for errors.
     fn summary(&self) -> String {
         let on = |on: bool| if on { "on" } else { "off" };
         let words = [
+            self.netns.map(|_| "netns".into()),
             self.name.map(|name| format!("name {name}")),
             self.mac.map(|mac| format!("address {mac}")),
             self.mtu.map(|mtu| format!("mtu {mtu}")),

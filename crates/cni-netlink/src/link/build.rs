@@ -63,6 +63,9 @@ pub(super) fn change(index: u32, change: &LinkChange<'_>) -> LinkMessage {
         None => LinkMessageBuilder::<LinkUnspec>::new(),
     };
     builder = with_mac_and_mtu(builder.index(index), change.mac, change.mtu);
+    if let Some(netns) = change.netns {
+        builder = builder.setns_by_fd(netns.as_raw_fd());
+    }
     if let Some(name) = change.name {
         builder = builder.name(name);
     }
@@ -273,6 +276,19 @@ mod tests {
              00000000 03000000 00000000 00000000
              0a000100 02000000 00050000 08000400 14050000 0b000300 76657468 39390000
              0d001400 686f7374 2d6e616d 65000000 08000a00 02000000",
+        );
+    }
+
+    /// ip link set dev veth1234 netns blue name eth0
+    #[test]
+    fn a_move_brings_the_new_name_along() {
+        // In place of a namespace, since its number is always 0.
+        let stdin = std::io::stdin();
+        assert_change(
+            &LinkChange { netns: Some(stdin.as_fd()), name: Some("eth0"), ..Default::default() },
+            "34000000 10000500 00000000 00000000
+             00000000 03000000 00000000 00000000
+             08001c00 00000000 09000300 65746830 00000000",
         );
     }
 

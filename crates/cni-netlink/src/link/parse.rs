@@ -43,6 +43,7 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
         index: index(payload)?,
         name: String::new(),
         mac: None,
+        address: Vec::new(),
         mtu: 0,
         up: flags & IFF_UP != 0,
         promiscuity: 0,
@@ -58,7 +59,10 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
     };
     for (kind, value) in Attrs::after(payload, IFINFOMSG) {
         match kind {
-            IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddr),
+            IFLA_ADDRESS => {
+                link.mac = value.try_into().ok().map(MacAddr);
+                link.address = value.to_vec();
+            }
             IFLA_IFNAME => link.name = attr::string(value),
             IFLA_MTU => link.mtu = attr::u32(value).unwrap_or(0),
             IFLA_LINK => link.peer = attr::u32(value),
@@ -139,17 +143,19 @@ mod tests {
         let link = read(include_str!("../../testdata/link-bridge.hex"));
         assert_eq!((link.index, link.name.as_str(), link.kind.as_str()), (2, "br0", "bridge"));
         assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 1])));
+        assert_eq!(link.address_text().as_deref(), Some("02:00:00:00:00:01"));
         assert_eq!((link.mtu, link.up, link.promiscuity), (1450, true, 0));
         assert_eq!((link.master, link.peer, link.peer_netnsid), (None, None, None));
         assert_eq!((link.alias, link.port, link.vlan_filtering), (None, None, Some(false)));
     }
 
     #[test]
-    fn address_of_another_length_is_none() {
+    fn address_of_another_length_is_no_mac_address() {
         // Header, IFLA_IFNAME "t", and a tunnel's IFLA_ADDRESS of four bytes.
         let payload =
             golden::bytes("00000000 05000000 00000000 00000000 06000300 74000000 08000100 0a000001");
-        assert_eq!(link(&payload).unwrap().mac, None);
+        let link = link(&payload).unwrap();
+        assert_eq!((link.mac, link.address_text().as_deref()), (None, Some("0a:00:00:01")));
     }
 
     #[test]

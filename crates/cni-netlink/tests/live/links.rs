@@ -186,6 +186,7 @@ fn all_changes_at_once_take_effect() {
             master: Some(Some(br0.index)),
             port: Some(port),
             vlan_filtering: None,
+            netns: None,
         };
         host.link_change(index, &change).unwrap();
         let link = host.link_by_index(index).unwrap();

@@ -8,6 +8,7 @@ mod default_route;
 mod kinds;
 mod links;
 mod monitor;
+mod moves;
 mod routes;
 mod support;
 mod vlans;

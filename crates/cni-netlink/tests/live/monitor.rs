@@ -18,6 +18,7 @@ const UP: LinkChange<'static> = LinkChange {
     master: None,
     port: None,
     vlan_filtering: None,
+    netns: None,
 };
 
 /// A change that the kernel announces for links that are down too.
