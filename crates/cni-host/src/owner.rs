@@ -25,9 +25,13 @@ impl Owner {
     /// The host end's name of this attachment's veth pair, the same each time: `veth` and 11 hex digits of the SHA-512 of
     /// the key. DEL finds the pair by it when the container's namespace is gone.
     pub fn veth_name(&self) -> String {
+        format!("veth{}", self.digest(11))
+    }
+
+    /// The first `digits` hex digits, 128 at most, of the SHA-512 of the key, for names of links and files.
+    pub fn digest(&self, digits: usize) -> String {
         // NUL can be in none of the parts, so no two keys give the same text.
-        let key = format!("{}\0{}\0{}", self.network, self.container_id, self.ifname);
-        format!("veth{}", hex_digest(&key, 11))
+        hex_digest(&format!("{}\0{}\0{}", self.network, self.container_id, self.ifname), digits)
     }
 
     /// The link alias (IFLA_IFALIAS, at most 255 bytes) that tells whose a link is: `cni:<network>:<container ID>:<ifname>`.

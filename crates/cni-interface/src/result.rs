@@ -7,7 +7,7 @@ use cni_types::Interface;
 pub fn on_host(link: &Link) -> Interface {
     Interface {
         name: link.name.clone(),
-        mac: link.mac.map(|mac| mac.to_string()),
+        mac: link.address_text(),
         mtu: Some(link.mtu),
         ..Interface::default()
     }
