@@ -2,7 +2,7 @@
 
 use cni_host::{NetNs, check_iface};
 use cni_netlink::{Link, Socket};
-use cni_plugin::{Context as _, Error, Request, Result};
+use cni_plugin::{Error, Result};
 use cni_types::{CniResult, Interface};
 
 use crate::iface_config;
@@ -73,23 +73,6 @@ pub fn check_mtu(link: &Link, reported: &Interface, configured: Option<u32>) -> 
 /// The link is administratively up.
 pub fn check_up(link: &Link) -> Result<()> {
     if link.up { Ok(()) } else { Err(Error::failed(format!("{} is down", link.name))) }
-}
-
-/// The CHECK of an interface without a near end, as far as it is the same for all kinds: IPAM's own, that there is a link of this
-/// kind, up, with MAC address and MTU as reported. Returns it, with its namespace and a socket there.
-pub fn check_link<C>(req: &Request<C>, kind: &str, mtu: Option<u32>) -> Result<(NetNs, Socket, Link)> {
-    let (prev, path) = (req.prev_result()?, req.netns()?);
-    req.ipam_check()?;
-    let ifname = req.attachment.ifname.as_str();
-    let reported = Reported::new(prev).inside(ifname, path)?;
-    let netns = NetNs::open(path)?;
-    let mut inside = netns.socket()?;
-    let link = inside.link_by_name(ifname).with_context(|| format!("cannot find {ifname} in {path}"))?;
-    expect_kind(&link, kind)?;
-    check_mac(&link, reported)?;
-    check_mtu(&link, reported, mtu)?;
-    check_up(&link)?;
-    Ok((netns, inside, link))
 }
 
 /// The interface has all that prevResult says of it: its addresses, and the routes.

@@ -14,10 +14,11 @@ mod owner;
 mod pair;
 mod result;
 mod setup;
+mod single;
 
 pub use check::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind};
 pub use keys::{dns, mac, mtu};
-pub use link::{link_add, link_del};
+pub use link::{link_add, link_del, link_own};
 pub use masquerade::Masquerade;
 pub use master::{Master, expect_mtu_fits};
 pub use outcome::{absent_is_fine, all};
@@ -25,3 +26,4 @@ pub use owner::{owner, valid_owners};
 pub use pair::{collect_pairs, delete_foreign_pair, delete_pair, near_end};
 pub use result::{inside, on_host};
 pub use setup::{enable_forwarding, expect_free, iface_config, ipam_add, open_inside};
+pub use single::{check_link, configure};

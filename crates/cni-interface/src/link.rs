@@ -16,9 +16,20 @@ pub fn link_add<'a>(
     undo: &mut Undo<'a>,
 ) -> Result<Link> {
     log::step("make the interface", || inside.link_add(new))?;
-    let (kind, made_for) = (new.kind.name(), owner.clone());
+    link_own(netns, inside, new.kind.name(), owner, undo)
+}
+
+/// The rest of [`link_add`] for a link that was made by other means, under its final name.
+pub fn link_own<'a>(
+    netns: &'a NetNs,
+    inside: &mut Socket,
+    kind: &'static str,
+    owner: &Owner,
+    undo: &mut Undo<'a>,
+) -> Result<Link> {
+    let made_for = owner.clone();
     undo.push("delete the interface", move || delete(&mut netns.socket()?, kind, &made_for));
-    let link = inside.link_by_name(new.name)?;
+    let link = inside.link_by_name(&owner.ifname)?;
     let alias = owner.alias();
     inside.link_change(link.index, &LinkChange { alias: Some(&alias), ..LinkChange::default() })?;
     Ok(link)

@@ -1,0 +1,41 @@
+//! The container's interface where it is all that a plugin makes (macvlan, ipvlan, vlan, dummy, tap): its set-up in ADD, and CHECK.
+
+use cni_host::{NetNs, configure_iface};
+use cni_netlink::{Link, LinkChange, Socket};
+use cni_plugin::{Context as _, Request, Result, log};
+use cni_types::CniResult;
+
+use crate::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind, iface_config};
+
+/// Gives the interface the result's addresses and routes and sets it up; without addresses it is set up and that is all.
+pub fn configure(netns: &NetNs, inside: &mut Socket, link: &Link, result: &CniResult) -> Result<()> {
+    let what = || format!("in {}", netns.path().display());
+    if result.ips.is_empty() {
+        let up = LinkChange { up: Some(true), ..LinkChange::default() };
+        return inside.link_change(link.index, &up).with_context(what);
+    }
+    let wanted = iface_config(&result.ips, &result.routes, false);
+    log::step("configure the container's interface", || {
+        netns.run(|| configure_iface(inside, link.index, &link.name, &wanted))?
+    })
+    .with_context(what)
+}
+
+/// CHECK: IPAM's own, then that the container's interface is of this kind, up, and as prevResult says: MAC address, MTU,
+/// addresses, routes. `mtu` is the configured one, for a prevResult without any. Returns the interface, with the socket it was
+/// found by, for what the kind has beyond that.
+pub fn check_link<C>(req: &Request<C>, kind: &str, mtu: Option<u32>) -> Result<(Link, Socket)> {
+    let (prev, path) = (req.prev_result()?, req.netns()?);
+    let ifname = req.attachment.ifname.as_str();
+    let reported = Reported::new(prev).inside(ifname, path)?;
+    req.ipam_check()?;
+    let netns = NetNs::open(path)?;
+    let mut inside = netns.socket()?;
+    let link = inside.link_by_name(ifname).with_context(|| format!("cannot find {ifname} in {path}"))?;
+    expect_kind(&link, kind)?;
+    check_mac(&link, reported)?;
+    check_mtu(&link, reported, mtu)?;
+    check_up(&link)?;
+    check_addresses(&netns, &mut inside, &link, prev, false)?;
+    Ok((link, inside))
+}
