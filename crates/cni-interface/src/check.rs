@@ -1,6 +1,6 @@
 //! What the CHECKs of several plugins compare: the interfaces that prevResult tells of with the links that are there.
 
-use cni_host::{NetNs, check_iface};
+use cni_host::{IfaceConfig, NetNs, check_iface};
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Error, Result};
 use cni_types::{CniResult, Interface};
@@ -75,6 +75,15 @@ pub fn check_up(link: &Link) -> Result<()> {
     if link.up { Ok(()) } else { Err(Error::failed(format!("{} is down", link.name))) }
 }
 
+/// What a prevResult says of the container's interface: the addresses that are its own, and the routes.
+pub fn reported_config(netns: &NetNs, prev: &CniResult, dad: bool) -> IfaceConfig {
+    let path = netns.path().to_str();
+    let of_container =
+        |index: usize| prev.interfaces.get(index).is_some_and(|interface| sandbox_of(interface) == path);
+    let ips = prev.ips.iter().filter(|ip| ip.interface.is_none_or(of_container));
+    iface_config(ips, &prev.routes, dad)
+}
+
 /// The interface has all that prevResult says of it: its addresses, and the routes.
 pub fn check_addresses(
     netns: &NetNs,
@@ -83,10 +92,6 @@ pub fn check_addresses(
     prev: &CniResult,
     dad: bool,
 ) -> Result<()> {
-    let path = netns.path().to_str();
-    let of_container =
-        |index: usize| prev.interfaces.get(index).is_some_and(|interface| sandbox_of(interface) == path);
-    let ips = prev.ips.iter().filter(|ip| ip.interface.is_none_or(of_container));
-    let wanted = iface_config(ips, &prev.routes, dad);
+    let wanted = reported_config(netns, prev, dad);
     Ok(netns.run(|| check_iface(inside, link.index, &link.name, &wanted))??)
 }
