@@ -7,13 +7,13 @@ use std::time::Duration;
 use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, NextHop, RouteSpec, Socket};
 use ipnet::IpNet;
 
-use crate::{Error, Result, announce, sysctl_write};
+use crate::{Error, Result, announce, point_to_point, sysctl_write};
 
 /// Duplicate address detection takes one to two seconds (RFC 4862: a random delay of up to one, then one of waiting).
 const DAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// RT_SCOPE_LINK of rtnetlink(7). Routes of this scope and narrower ones go to hosts on the link: they have no gateway.
-const SCOPE_LINK: u8 = 253;
+pub(crate) const SCOPE_LINK: u8 = 253;
 
 /// What an interface gets. Plain values, so that this crate need not know the specification's types.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,9 @@ pub struct IfaceConfig {
     /// Do duplicate address detection for IPv6 and wait for its end, at most ten seconds; without it addresses are usable
     /// at once.
     pub dad: bool,
+    /// The gateway is the only neighbour: the way to an address's subnet is through its gateway, and the gateway is on the
+    /// link, by routes in place of the kernel's own. Every address needs its gateway then.
+    pub point_to_point: bool,
 }
 
 impl IfaceConfig {
@@ -75,13 +78,24 @@ pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &I
     let monitor = (config.dad && config.first_ipv6().is_some()).then(LinkMonitor::open);
     let monitor = monitor.transpose().map_err(failed)?;
     for (address, _) in &config.addresses {
-        socket.addr_add(index, *address, AddrFlags { nodad: !config.dad }).map_err(failed)?;
+        let flags = AddrFlags { nodad: !config.dad };
+        match config.point_to_point {
+            true => socket.addr_add_noprefixroute(index, *address, flags),
+            false => socket.addr_add(index, *address, flags),
+        }
+        .map_err(failed)?;
     }
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     socket.link_change(index, &up).map_err(failed)?;
     if let Some(mut monitor) = monitor {
         let addrs = wait_for_dad(&mut monitor, socket, index, config).map_err(failed)?;
         refuse_duplicates(&addrs, ifname, config)?;
+    }
+    if config.point_to_point {
+        // First: they are what the other routes' gateways are reached by.
+        for (route, src) in point_to_point::routes(&config.addresses, index) {
+            socket.route_add_src(&route, src).map_err(failed)?;
+        }
     }
     for route in &config.routes {
         socket.route_add_ecmp(&config.complete(route, index)).map_err(failed)?;
@@ -161,7 +175,9 @@ pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &Iface
         }
     }
     refuse_duplicates(&addrs, ifname, config)?;
-    for route in &config.routes {
+    let point_to_point = if config.point_to_point { &config.addresses[..] } else { &[] };
+    let to_gateways = point_to_point::routes(point_to_point, index);
+    for route in to_gateways.iter().map(|(route, _)| route).chain(&config.routes) {
         let found = socket.route_dump(index, table_of(route)).map_err(failed)?;
         if !found.iter().any(|found| fulfils(found, route)) {
             return Err(Error::Mismatch(format!("{ifname} has no route {}", describe(route))));

@@ -16,7 +16,7 @@ mod result;
 mod setup;
 mod single;
 
-pub use check::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind};
+pub use check::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind, reported_config};
 pub use keys::{dns, mac, mtu};
 pub use link::{link_add, link_del, link_own};
 pub use masquerade::Masquerade;

@@ -51,6 +51,7 @@ pub fn iface_config<'a>(
         addresses: ips.into_iter().map(|ip| (ip.address, ip.gateway)).collect(),
         routes: routes.iter().map(route).collect(),
         dad,
+        ..IfaceConfig::default()
     }
 }
 

@@ -211,7 +211,7 @@ fn connect(machine: &Container, name: &str, host: [&str; 2], addresses: [&str; 2
             .map(|(address, gateway)| (prefixed(address.parse().unwrap()).parse().unwrap(), Some(gateway)))
             .collect(),
         routes: ["0.0.0.0/0", "::/0"].map(default_route).into(),
-        dad: false,
+        ..IfaceConfig::default()
     };
     machine.ns().run(|| configure_iface(&mut inside, index, "eth0", &config)).unwrap().unwrap();
 }
