@@ -26,7 +26,7 @@ pub use addr::{Addr, AddrFlags};
 pub use conntrack::{Conntrack, Flow};
 pub use error::{Error, Result};
 pub use link::{BridgePort, Link, LinkChange, NewBridge, NewVeth, OperState};
-pub use link::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent};
+pub use link::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent, Tun};
 pub use mac::MacAddr;
 pub use monitor::LinkMonitor;
 pub use route::{NextHop, RouteSpec, Way};

@@ -4,8 +4,10 @@ mod add;
 mod build;
 mod kind;
 mod parse;
+mod tun;
 
 pub use kind::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent};
+pub use tun::Tun;
 pub(crate) use parse::{IFINFOMSG, index as message_index};
 
 use std::os::fd::BorrowedFd;
@@ -71,6 +73,8 @@ pub struct Link {
     pub port: Option<BridgePort>,
     /// When it is a bridge: whether VLAN filtering is on.
     pub vlan_filtering: Option<bool>,
+    /// When it is a tun or tap device.
+    pub tun: Option<Tun>,
 }
 
 /// A veth pair to be made in one message.

@@ -1,6 +1,6 @@
 //! Reading RTM_NEWLINK: only what `Link` holds.
 
-use super::{BridgePort, Link, LinkKind, OperState};
+use super::{BridgePort, Link, LinkKind, OperState, tun};
 use crate::MacAddr;
 use crate::attr::{self, Attrs};
 
@@ -56,6 +56,7 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
         alias: None,
         port: None,
         vlan_filtering: None,
+        tun: None,
     };
     for (kind, value) in Attrs::after(payload, IFINFOMSG) {
         match kind {
@@ -82,6 +83,9 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
 fn info(value: &[u8], link: &mut Link) {
     link.kind = Attrs(value).find(IFLA_INFO_KIND).map(attr::string).unwrap_or_default();
     link.settings = LinkKind::read(&link.kind, value);
+    if link.kind == "tun" {
+        link.tun = tun::read(value);
+    }
     if link.kind == "bridge" {
         link.vlan_filtering = nested_bool(value, IFLA_INFO_DATA, IFLA_BR_VLAN_FILTERING);
     }
@@ -117,6 +121,7 @@ fn operstate(value: &[u8]) -> OperState {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Tun;
     use super::*;
     use crate::golden;
 
@@ -147,6 +152,16 @@ mod tests {
         assert_eq!((link.mtu, link.up, link.promiscuity), (1450, true, 0));
         assert_eq!((link.master, link.peer, link.peer_netnsid), (None, None, None));
         assert_eq!((link.alias, link.port, link.vlan_filtering), (None, None, Some(false)));
+    }
+
+    #[test]
+    fn tap_device_is_read_whole() {
+        let link = read(include_str!("../../testdata/link-tap.hex"));
+        assert_eq!((link.name.as_str(), link.kind.as_str(), link.mtu), ("t0", "tun", 1400));
+        let expected =
+            Tun { tap: true, multi_queue: true, persist: true, owner: Some(1000), group: Some(1001) };
+        assert_eq!((link.tun, link.settings), (Some(expected), None));
+        assert_eq!(read(include_str!("../../testdata/link-bridge.hex")).tun, None);
     }
 
     #[test]
