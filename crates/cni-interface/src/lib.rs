@@ -26,4 +26,4 @@ pub use owner::{owner, valid_owners};
 pub use pair::{collect_pairs, delete_foreign_pair, delete_pair, near_end};
 pub use result::{inside, on_host};
 pub use setup::{enable_forwarding, expect_free, iface_config, ipam_add, open_inside};
-pub use single::{check_link, configure};
+pub use single::{check_link, configure, configure_on};

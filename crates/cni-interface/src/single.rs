@@ -1,7 +1,7 @@
 //! The container's interface where it is all that a plugin makes (macvlan, ipvlan, vlan, dummy, tap): its set-up in ADD, and CHECK.
 
 use cni_host::{NetNs, configure_iface};
-use cni_netlink::{Link, LinkChange, Socket};
+use cni_netlink::{Link, LinkChange, OperState, Socket};
 use cni_plugin::{Context as _, Request, Result, log};
 use cni_types::CniResult;
 
@@ -9,12 +9,30 @@ use crate::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_ki
 
 /// Gives the interface the result's addresses and routes and sets it up; without addresses it is set up and that is all.
 pub fn configure(netns: &NetNs, inside: &mut Socket, link: &Link, result: &CniResult) -> Result<()> {
+    set_up(netns, inside, link, result, false)
+}
+
+/// The same for an interface on a master. Its network is shared with others, who may have an IPv6 address already: while
+/// the master runs they are asked, by duplicate address detection, and an address that somebody has is an error.
+pub fn configure_on(
+    master: &Link,
+    netns: &NetNs,
+    inside: &mut Socket,
+    link: &Link,
+    result: &CniResult,
+) -> Result<()> {
+    // Drivers that know nothing of carriers leave it unknown (Documentation/networking/operstates.rst).
+    let runs = master.up && matches!(master.operstate, OperState::Up | OperState::Unknown);
+    set_up(netns, inside, link, result, runs)
+}
+
+fn set_up(netns: &NetNs, inside: &mut Socket, link: &Link, result: &CniResult, dad: bool) -> Result<()> {
     let what = || format!("in {}", netns.path().display());
     if result.ips.is_empty() {
         let up = LinkChange { up: Some(true), ..LinkChange::default() };
         return inside.link_change(link.index, &up).with_context(what);
     }
-    let wanted = iface_config(&result.ips, &result.routes, false);
+    let wanted = iface_config(&result.ips, &result.routes, dad);
     log::step("configure the container's interface", || {
         netns.run(|| configure_iface(inside, link.index, &link.name, &wanted))?
     })
