@@ -7,8 +7,8 @@ mod parse;
 mod tun;
 
 pub use kind::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent};
-pub use tun::Tun;
 pub(crate) use parse::{IFINFOMSG, index as message_index};
+pub use tun::Tun;
 
 use std::os::fd::BorrowedFd;
 
