@@ -100,7 +100,10 @@ pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &I
     for route in &config.routes {
         socket.route_add_ecmp(&config.complete(route, index)).map_err(failed)?;
     }
-    announce_all(socket, index, ifname, config);
+    // A point-to-point link's only neighbour is as young as the link, and has nothing cached.
+    if !config.point_to_point {
+        announce_all(socket, index, ifname, config);
+    }
     Ok(())
 }
 
