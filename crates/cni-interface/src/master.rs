@@ -64,9 +64,9 @@ impl Master {
             return Ok(());
         }
         let master = self.find(inside)?;
-        let stands = if master.kind == link.kind {
+        let stands = if master.kind == link.kind && link.kind != "vlan" {
             // On a link of its own kind the kernel puts it on what that one stands on (drivers/net/macvlan.c,
-            // macvlan_common_newlink; drivers/net/ipvlan/ipvlan_main.c, ipvlan_link_new).
+            // macvlan_common_newlink; drivers/net/ipvlan/ipvlan_main.c, ipvlan_link_new). A VLAN in a VLAN stays there.
             link.peer == master.peer
         } else {
             link.peer == Some(master.index) && link.peer_netnsid == self.netnsid(netns, inside)?
