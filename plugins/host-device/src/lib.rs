@@ -84,28 +84,32 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 /// The device; one that came back without a DEL gets its name again first.
 fn find_at_home(host: &mut Socket, config: &Config, sysfs: &Sysfs) -> Result<Link> {
     let found = device::find(host, config, sysfs);
+    let records = Records::host();
     let home = match (&found, &config.selector) {
-        (Err(_), Selector::Name(name)) => IfName::new(name.as_str()).ok().map(unrecorded),
+        (Err(_), Selector::Name(name)) => {
+            IfName::new(name.as_str()).ok().map(|name| by_name_only(name, &records))
+        }
         (Err(_), _) => None,
         (Ok(link), _) => {
-            let of_link = |record: &Record| {
-                link.name != record.device.as_str() && link.alias.as_deref() == Some(record.device.as_str())
-            };
-            let record = link.alias.as_ref().and_then(|_| Records::host().all().into_iter().find(of_link));
+            let alias = link.alias.as_deref().filter(|alias| *alias != link.name);
+            let record = alias.and_then(|alias| records.of_device(alias));
             record.map(|record| (Home::of(&record), record.kind))
         }
     };
     let Some((home, kind)) = home else { return found };
-    match returned::restore(host, &home, &kind)? {
-        Found::Restored => device::find(host, config, sysfs),
-        Found::InPlace | Found::Nothing => found,
+    if returned::restore(host, &home, &kind)? != Found::Restored {
+        return found;
     }
+    for record in records.all().iter().filter(|record| record.device == home.name) {
+        records.remove(&record.owner())?;
+    }
+    device::find(host, config, sysfs)
 }
 
-/// What is known of a device that nobody recorded, but for its name: that it did not die with its namespace.
-fn unrecorded(name: IfName) -> (Home, String) {
-    let alias = Records::host().all().into_iter().find(|record| record.device == name);
-    (Home { name, alias: alias.map(|record| record.alias).unwrap_or_default() }, String::new())
+/// What is known of a device of which nothing but its name is: that it did not die with its namespace.
+fn by_name_only(name: IfName, records: &Records) -> (Home, String) {
+    let alias = records.of_device(name.as_str()).map(|record| record.alias).unwrap_or_default();
+    (Home { name, alias }, String::new())
 }
 
 /// Moves the device into the container, after it has been recorded.
@@ -118,7 +122,7 @@ fn take<'a>(
 ) -> Result<Link> {
     let owner = owner(req);
     let record = Record::new(&owner, req.netns()?, device)?;
-    let before = Before::of(host, device)?;
+    let before = Before::of(host, device).with_context(|| format!("cannot move {}", device.name))?;
     let home = Home::of(&record);
     Records::host().set(&record)?;
     let ifname = req.attachment.ifname.as_str();
@@ -195,7 +199,7 @@ fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {
     if let Some((_netns, mut inside)) = open_inside(req)?
         && let Some((link, home)) = moving::find_inside(&mut inside, &owner.ifname, record.as_ref())?
         // Without a record of this attachment, another's device is not to be taken.
-        && (record.is_some() || !records.all().iter().any(|other| other.device == home.name))
+        && (record.is_some() || records.of_device(home.name.as_str()).is_none())
     {
         return match moving::move_out(&mut inside, &link, &home)? {
             true => records.remove(owner),
@@ -208,7 +212,7 @@ fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {
         // The reference's: without its configured name there is nothing to know it by.
         None => match req.config.device().map(IfName::new) {
             Some(Ok(name)) => {
-                let (home, kind) = unrecorded(name);
+                let (home, kind) = by_name_only(name, &records);
                 returned::restore(&mut Socket::open()?, &home, &kind).map(drop)
             }
             _ => Ok(()),
@@ -217,13 +221,14 @@ fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {
 }
 
 /// Deals with a device that is not in its container any more: it gets its name again if it came back, and is forgotten then,
-/// or when it died. One that may still come is kept in mind: a namespace that ends does so some time later.
+/// or when it died. One that may still come is kept in mind, since a namespace that ends does so some time later, and so is
+/// one whose name is taken.
 fn settle(records: &Records, record: &Record) -> Result<()> {
-    let found = returned::restore(&mut Socket::open()?, &Home::of(record), &record.kind)?;
-    if found == Found::Nothing && record.kind.is_empty() {
-        return Ok(());
+    match returned::restore(&mut Socket::open()?, &Home::of(record), &record.kind)? {
+        Found::NameTaken => Ok(()),
+        Found::Nothing if record.kind.is_empty() => Ok(()),
+        Found::Nothing | Found::InPlace | Found::Restored => records.remove(&record.owner()),
     }
-    records.remove(&record.owner())
 }
 
 /// Only what is recorded: the alias that the reference leaves does not tell the network.

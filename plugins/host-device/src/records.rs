@@ -105,6 +105,11 @@ impl Records {
         read(&self.path(owner)).filter(|record| record.owner() == *owner)
     }
 
+    /// One of the device with this name.
+    pub(crate) fn of_device(&self, name: &str) -> Option<Record> {
+        self.all().into_iter().find(|record| record.device.as_str() == name)
+    }
+
     /// All that there are.
     pub(crate) fn all(&self) -> Vec<Record> {
         // No folder is no record.

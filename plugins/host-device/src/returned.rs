@@ -12,8 +12,10 @@ use crate::moving::Home;
 /// What was found on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// A link has the name: the device as it was, or something else.
+    /// A link has the name, and no other claims it: the device as it was, or a stranger.
     InPlace,
+    /// The device, under another name, since a stranger has its own.
+    NameTaken,
     /// The device, which has its name and alias again.
     Restored,
     /// Nothing.
@@ -31,7 +33,10 @@ pub(crate) fn restore(host: &mut Socket, home: &Home, kind: &str) -> Result<Foun
             host.link_change(link.index, &alias)?;
             return Ok(Found::Restored);
         }
-        Ok(_) => return Ok(Found::InPlace),
+        Ok(_) => {
+            let away = host.link_dump(None)?.iter().any(is_it);
+            return Ok(if away { Found::NameTaken } else { Found::InPlace });
+        }
         Err(error) if error.is_not_found() => host.link_dump(None)?.into_iter().find(is_it),
         Err(error) => return Err(error.into()),
     };
