@@ -43,4 +43,8 @@ mod portmap_sctp;
 mod protocol;
 mod spoof_check;
 mod static_ipam;
+mod tap;
+mod tap_life;
+mod tap_net;
+mod tap_reference;
 mod uplink;
