@@ -51,8 +51,14 @@ pub struct Link {
     pub address: Vec<u8>,
     /// MTU in bytes.
     pub mtu: u32,
+    /// Length of its transmit queue in packets (IFLA_TXQLEN).
+    pub txqlen: u32,
     /// Administratively up (IFF_UP).
     pub up: bool,
+    /// Set to promiscuous mode by an administrator (IFF_PROMISC); what others ask for beside shows in `promiscuity` only.
+    pub promisc: bool,
+    /// Set to receive every multicast group by an administrator (IFF_ALLMULTI).
+    pub allmulti: bool,
     /// How many ask for promiscuous mode (IFLA_PROMISCUITY).
     pub promiscuity: u32,
     /// Operational state.
@@ -113,8 +119,10 @@ pub struct NewBridge<'a> {
 pub struct LinkChange<'a> {
     pub up: Option<bool>,
     pub promisc: Option<bool>,
+    pub allmulti: Option<bool>,
     pub mac: Option<MacAddr>,
     pub mtu: Option<u32>,
+    pub txqlen: Option<u32>,
     pub name: Option<&'a str>,
     pub alias: Option<&'a str>,
     /// `Some(None)` frees it from its master.
@@ -222,5 +230,7 @@ impl LinkChange<'_> {
             self.up.map(|up| if up { "up".into() } else { "down".into() }),
         ];
         words.into_iter().flatten().collect::<Vec<_>>().join(" ")
+            self.txqlen.map(|length| format!("txqueuelen {length}")),
     }
 }
+            self.allmulti.map(|allmulti| format!("allmulticast {}", on(allmulti))),

@@ -63,6 +63,9 @@ pub(super) fn change(index: u32, change: &LinkChange<'_>) -> LinkMessage {
         None => LinkMessageBuilder::<LinkUnspec>::new(),
     };
     builder = with_mac_and_mtu(builder.index(index), change.mac, change.mtu);
+    if let Some(length) = change.txqlen {
+        builder = builder.txqueuelen(length);
+    }
     if let Some(netns) = change.netns {
         builder = builder.setns_by_fd(netns.as_raw_fd());
     }
@@ -85,6 +88,9 @@ pub(super) fn change(index: u32, change: &LinkChange<'_>) -> LinkMessage {
     }
     if let Some(promisc) = change.promisc {
         builder = builder.promiscuous(promisc);
+    }
+    if let Some(allmulti) = change.allmulti {
+        builder = builder.allmulticast(allmulti);
     }
     match change.up {
         Some(true) => builder.up().build(),
@@ -269,6 +275,24 @@ mod tests {
                 mtu: Some(1300),
                 name: Some("veth99"),
                 alias: Some("host-name"),
+    /// ip link set dev veth1234 address 02:00:00:00:00:05 mtu 1300 txqueuelen 500 promisc on allmulticast off
+    #[test]
+    fn tuning_of_a_link() {
+        assert_change(
+            &LinkChange {
+                mac: Some(MacAddr([2, 0, 0, 0, 0, 5])),
+                mtu: Some(1300),
+                txqlen: Some(500),
+                promisc: Some(true),
+                allmulti: Some(false),
+                ..Default::default()
+            },
+            "3c000000 10000500 00000000 00000000
+             00000000 03000000 00010000 00030000
+             0a000100 02000000 00050000 08000400 14050000 08000d00 f4010000",
+        );
+    }
+
                 master: Some(Some(2)),
                 ..Default::default()
             },

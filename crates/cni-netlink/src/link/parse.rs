@@ -9,6 +9,8 @@ pub(crate) const IFINFOMSG: usize = 16;
 
 /// linux/if.h
 const IFF_UP: u32 = 1;
+const IFF_PROMISC: u32 = 0x100;
+const IFF_ALLMULTI: u32 = 0x200;
 
 /// linux/if_link.h
 const IFLA_ADDRESS: u16 = 1;
@@ -16,6 +18,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -45,7 +48,10 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
         mac: None,
         address: Vec::new(),
         mtu: 0,
+        txqlen: 0,
         up: flags & IFF_UP != 0,
+        promisc: flags & IFF_PROMISC != 0,
+        allmulti: flags & IFF_ALLMULTI != 0,
         promiscuity: 0,
         operstate: OperState::Unknown,
         kind: String::new(),
@@ -66,6 +72,7 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
             }
             IFLA_IFNAME => link.name = attr::string(value),
             IFLA_MTU => link.mtu = attr::u32(value).unwrap_or(0),
+            IFLA_TXQLEN => link.txqlen = attr::u32(value).unwrap_or(0),
             IFLA_LINK => link.peer = attr::u32(value),
             IFLA_MASTER => link.master = attr::u32(value),
             IFLA_OPERSTATE => link.operstate = operstate(value),
@@ -136,6 +143,8 @@ mod tests {
         assert_eq!((link.index, link.name.as_str(), link.kind.as_str()), (3, "veth1234", "veth"));
         assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 2])));
         assert_eq!((link.mtu, link.up, link.promiscuity), (1450, true, 1));
+        // A port of a bridge is promiscuous without any administrator's doing.
+        assert_eq!((link.promisc, link.allmulti, link.txqlen), (false, false, 1000));
         assert_eq!(link.operstate, OperState::Up);
         assert_eq!((link.master, link.peer, link.peer_netnsid), (Some(2), Some(2), Some(0)));
         assert_eq!(link.alias.as_deref(), Some("hello"));

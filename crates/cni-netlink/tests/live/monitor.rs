@@ -11,8 +11,10 @@ const LONG: Duration = Duration::from_secs(20);
 const UP: LinkChange<'static> = LinkChange {
     up: Some(true),
     promisc: None,
+    allmulti: None,
     mac: None,
     mtu: None,
+    txqlen: None,
     name: None,
     alias: None,
     master: None,
