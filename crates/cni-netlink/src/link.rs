@@ -198,6 +198,14 @@ impl Socket {
         self.change(message, 0, || format!("change the link with index {index}: {}", change.summary()))
     }
 
+    /// Takes an alternative name from a link: nothing can be renamed to what is one, not even the link that has it.
+    pub fn link_altname_del(&mut self, index: u32, altname: &str) -> Result<()> {
+        let message = RouteNetlinkMessage::DelLinkProp(build::altname(index, altname));
+        self.change(message, 0, || {
+            format!("take the alternative name {altname} from the link with index {index}")
+        })
+    }
+
     /// Deletes a link; a veth's peer goes with it.
     pub fn link_del(&mut self, index: u32) -> Result<()> {
         let message = RouteNetlinkMessage::DelLink(build::by_index(index));

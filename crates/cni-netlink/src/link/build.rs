@@ -6,7 +6,7 @@ use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
     InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind,
 };
-use netlink_packet_route::link::{InfoVeth, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoVeth, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage, Prop};
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::{LinkChange, NewBridge, NewVeth};
@@ -118,6 +118,15 @@ pub(super) fn by_index(index: u32) -> LinkMessage {
     LinkMessageBuilder::<LinkUnspec>::new().index(index).build()
 }
 
+/// `ip link property del dev NAME altname ALTNAME`
+pub(super) fn altname(index: u32, altname: &str) -> LinkMessage {
+    let properties = vec![Prop::AltIfName(altname.to_string())];
+    LinkMessageBuilder::<LinkUnspec>::new()
+        .index(index)
+        .append_extra_attribute(LinkAttribute::PropList(properties))
+        .build()
+}
+
 /// `ip link show dev NAME`. A short name is looked up among alternative names too (net/core/dev.c,
 /// netdev_name_node_lookup).
 pub(super) fn get_by_name(name: &str) -> LinkMessage {
@@ -155,7 +164,7 @@ fn without_statistics() -> LinkMessageBuilder<LinkUnspec> {
 mod tests {
     use std::os::fd::AsFd;
 
-    use netlink_packet_route::RouteNetlinkMessage::{DelLink, GetLink, NewLink};
+    use netlink_packet_route::RouteNetlinkMessage::{DelLink, DelLinkProp, GetLink, NewLink};
 
     use super::super::BridgePort;
     use super::*;
@@ -313,6 +322,18 @@ mod tests {
             "34000000 10000500 00000000 00000000
              00000000 03000000 00000000 00000000
              08001c00 00000000 09000300 65746830 00000000",
+        );
+    }
+
+    /// ip link property del dev veth1234 altname enp0s9
+    #[test]
+    fn an_alternative_name_is_taken_away_by_itself() {
+        assert_request(
+            DelLinkProp(altname(3, "enp0s9")),
+            CHANGE,
+            "30000000 6d000500 00000000 00000000
+             00000000 03000000 00000000 00000000
+             10003480 0b003500 656e7030 73390000",
         );
     }
 

@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 
 use cni_netlink::{Link, LinkChange, MacAddr, NewBridge, NewVeth, Socket};
 
-use crate::support::{Container, in_netns};
+use crate::support::{Container, add_altname, in_netns};
 
 /// A veth `uplink` here, up, whose other end is here too.
 fn uplink(socket: &mut Socket) -> Link {
@@ -88,5 +88,21 @@ fn a_link_both_of_whose_names_are_taken_stays_as_it_is() {
         let stayed = host.link_by_name("uplink").unwrap();
         assert_eq!((stayed.index, stayed.alias), (link.index, None));
         assert!(stayed.up);
+    });
+}
+
+#[test]
+fn a_link_can_be_renamed_to_an_alternative_name_once_it_is_taken_away() {
+    in_netns(|| {
+        let mut host = Socket::open().unwrap();
+        let link = uplink(&mut host);
+        host.link_change(link.index, &LinkChange { up: Some(false), ..LinkChange::default() }).unwrap();
+        add_altname(link.index, "enp0s9");
+        let rename = LinkChange { name: Some("enp0s9"), ..LinkChange::default() };
+        assert!(host.link_change(link.index, &rename).unwrap_err().is_exists());
+        host.link_altname_del(link.index, "enp0s9").unwrap();
+        host.link_change(link.index, &rename).unwrap();
+        assert_eq!(host.link_by_name("enp0s9").unwrap().index, link.index);
+        assert!(host.link_altname_del(link.index, "enp0s9").is_err());
     });
 }
