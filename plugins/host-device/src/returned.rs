@@ -27,11 +27,16 @@ pub(crate) fn restore(host: &mut Socket, home: &Home, kind: &str) -> Result<Foun
     let name = home.name.as_str();
     let is_it = |link: &Link| link.kind == kind && link.alias.as_deref() == Some(name);
     let link = match host.link_by_name(name) {
-        // Under the same name in the container as on the host, or found by an alternative name that udev gave it.
-        Ok(link) if is_it(&link) => {
+        // Under the same name in the container as on the host.
+        Ok(link) if is_it(&link) && link.name == name => {
             let alias = LinkChange { alias: Some(&home.alias), ..LinkChange::default() };
             host.link_change(link.index, &alias)?;
             return Ok(Found::Restored);
+        }
+        // udev found it under another name, and gave it its own as an alternative.
+        Ok(link) if is_it(&link) => {
+            host.link_altname_del(link.index, name)?;
+            Some(link)
         }
         Ok(_) => {
             let away = host.link_dump(None)?.iter().any(is_it);
