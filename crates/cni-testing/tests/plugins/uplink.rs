@@ -1,10 +1,12 @@
-//! What the tests of macvlan and ipvlan share: a host with an interface to a machine outside, and the lives and failures that
-//! are the same for both plugins.
+//! What the tests of macvlan, ipvlan and vlan share: a host with an interface to a machine outside, and the lives and failures
+//! that are the same for these plugins.
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use cni_netlink::{AddrFlags, LinkChange, MacAddr, NewVeth, NextHop, RouteSpec, Socket};
+use cni_netlink::{
+    AddrFlags, LinkChange, LinkKind, MacAddr, NewLink, NewVeth, NextHop, Parent, RouteSpec, Socket,
+};
 use cni_testing::{Container, Host};
 use serde_json::{Value, json};
 
@@ -16,6 +18,9 @@ pub(crate) const OUTSIDE: [&str; 2] = ["10.88.0.254", "fd00:88::fe"];
 /// The host's interface. The same name as the containers', since before Linux 6.15 that was an obstacle
 /// (net/core/rtnetlink.c, rtnl_newlink).
 pub(crate) const MASTER: &str = "eth0";
+
+/// The VLAN of that network, for the plugin that makes one.
+pub(crate) const VLAN: u16 = 100;
 
 /// A network of host-local on the host's interface.
 pub(crate) struct Uplink {
@@ -44,6 +49,10 @@ impl Uplink {
                 "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
             },
         });
+        if plugin == "vlan" {
+            conf["vlanId"] = VLAN.into();
+            tag(&outside, VLAN, &OUTSIDE);
+        }
         set(&mut conf, keys);
         Uplink { net: Net { host, conf }, outside }
     }
@@ -96,6 +105,43 @@ pub(crate) fn add_link(name: &str, of: Option<&Container>) {
     }
 }
 
+/// Moves the addresses of the machine outside to a VLAN of its interface.
+pub(crate) fn tag(outside: &Container, id: u16, addresses: &[&str]) {
+    let mut there = outside.ns().socket().unwrap();
+    let (untagged, name) = (link_in(outside, MASTER).index, format!("v{id}"));
+    let parent = Some(Parent { index: untagged, netnsid: None });
+    let new = NewLink { name: &name, kind: LinkKind::Vlan { id }, parent, mac: None, mtu: None };
+    there.link_add(&new).unwrap();
+    let tagged = link_in(outside, &name).index;
+    there.link_change(tagged, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
+    for address in addresses {
+        let prefix = if address.contains(':') { 64 } else { 24 };
+        let address = format!("{address}/{prefix}").parse().unwrap();
+        there.addr_del(untagged, address).unwrap();
+        there.addr_add(tagged, address, AddrFlags { nodad: true }).unwrap();
+    }
+}
+
+/// A default route of the host by one of its interfaces.
+pub(crate) fn default_route(dst: &str, by: &str, metric: u32) {
+    let mut socket = Socket::open().unwrap();
+    let index = socket.link_by_name(by).unwrap().index;
+    let route = RouteSpec {
+        dst: dst.parse().unwrap(),
+        next_hops: vec![NextHop { index, gateway: None }],
+        metric: Some(metric),
+        table: None,
+        scope: None,
+        mtu: None,
+        advmss: None,
+    };
+    socket.route_add(&route).unwrap();
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
 /// A default route of the host by one of its interfaces.
 pub(crate) fn default_route(dst: &str, by: &str, metric: u32) {
     let mut socket = Socket::open().unwrap();
@@ -119,6 +165,14 @@ pub(crate) fn ip(text: &str) -> IpAddr {
 /// Whether the container has an interface of this name.
 pub(crate) fn has(container: &Container, name: &str) -> bool {
     container.ns().socket().unwrap().link_by_name(name).is_ok()
+}
+
+/// A key of the plugin's own, a value that it refuses, and what it says then.
+fn refused(plugin: &str) -> (&'static str, Value, &'static str) {
+    match plugin {
+        "vlan" => ("vlanId", json!(4095), "vlanId: 4095"),
+        _ => ("mode", json!("none"), "mode: \"none\""),
+    }
 }
 
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
@@ -240,7 +294,7 @@ pub(crate) fn a_failing_add_leaves_nothing(plugin: &str) {
     // Before IPAM is asked.
     for (key, value, part) in [
         ("master", json!("nope"), "master: cannot find link nope"),
-        ("mode", json!("none"), "mode: \"none\""),
+        refused(plugin),
         ("mtu", json!(-1), "mtu: -1"),
     ] {
         let was = std::mem::replace(&mut net.conf[key], value);
@@ -296,7 +350,8 @@ pub(crate) fn status_says_what_an_add_would_find(plugin: &str) {
     status(json!({"master": "nope", "linkInContainer": true})).ok();
     let (code, msg) = status(json!({"master": "nope"})).err();
     assert!(code == 50 && msg.contains("master: cannot find link nope"), "{code}: {msg}");
-    assert_eq!(status(json!({"mode": "none"})).err().0, 7);
+    let (key, value, _) = refused(plugin);
+    assert_eq!(status(json!({ key: value })).err().0, 7);
     assert_eq!(status(json!({"ipam": {"type": "not-installed"}})).err().0, 50);
 }
 
