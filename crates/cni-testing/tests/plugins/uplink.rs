@@ -3,14 +3,16 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use cni_netlink::{
-    AddrFlags, LinkChange, LinkKind, MacAddr, NewLink, NewVeth, NextHop, Parent, RouteSpec, Socket,
+    AddrFlags, Link, LinkChange, LinkKind, LinkMonitor, MacAddr, NewLink, NewVeth, NextHop, OperState,
+    Parent, RouteSpec, Socket,
 };
 use cni_testing::{Container, Host};
 use serde_json::{Value, json};
 
-use crate::bridge_net::{Net, link_in, set, theirs};
+use crate::bridge_net::{Net, link, link_in, set, theirs};
 
 /// The machine outside, IPv4 and IPv6.
 pub(crate) const OUTSIDE: [&str; 2] = ["10.88.0.254", "fd00:88::fe"];
@@ -85,11 +87,19 @@ pub(crate) fn connect(name: &str, of: Option<&Container>, outside: &Container, a
     let mut there = outside.ns().socket().unwrap();
     there.link_change(near.peer.unwrap(), &up).unwrap();
     socket.link_change(near.index, &up).unwrap();
+    wait_for_carrier(&mut socket, of, near.index, true);
     for address in addresses {
         let prefix = if address.contains(':') { 64 } else { 24 };
         let address = format!("{address}/{prefix}").parse().unwrap();
         there.addr_add(near.peer.unwrap(), address, AddrFlags { nodad: true }).unwrap();
     }
+}
+
+/// The kernel tells of a carrier some time after it came or went (net/core/link_watch.c).
+fn wait_for_carrier(socket: &mut Socket, of: Option<&Container>, index: u32, carrier: bool) {
+    let monitor = of.map_or_else(|| Ok(LinkMonitor::open()), |of| of.ns().run(LinkMonitor::open));
+    let reached = |link: &Link| (link.operstate == OperState::Up) == carrier;
+    monitor.unwrap().unwrap().wait_link(socket, index, Duration::from_secs(5), reached).unwrap();
 }
 
 /// An interface of the host, or of a container, that leads nowhere, up.
@@ -142,24 +152,13 @@ pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A default route of the host by one of its interfaces.
-pub(crate) fn default_route(dst: &str, by: &str, metric: u32) {
-    let mut socket = Socket::open().unwrap();
-    let index = socket.link_by_name(by).unwrap().index;
-    let route = RouteSpec {
-        dst: dst.parse().unwrap(),
-        next_hops: vec![NextHop { index, gateway: None }],
-        metric: Some(metric),
-        table: None,
-        scope: None,
-        mtu: None,
-        advmss: None,
-    };
-    socket.route_add(&route).unwrap();
-}
-
-pub(crate) fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
+/// Addresses of the host's own on its interface. It could reach the containers by them, if the kernel let it; and at layer 3
+/// its routes are the containers'.
+pub(crate) fn add_host_addresses() {
+    let (mut socket, index) = (Socket::open().unwrap(), link(MASTER).index);
+    for address in ["10.88.0.253/24", "fd00:88::fd/64"] {
+        socket.addr_add(index, address.parse().unwrap(), AddrFlags { nodad: true }).unwrap();
+    }
 }
 
 /// Whether the container has an interface of this name.
@@ -372,6 +371,7 @@ pub(crate) fn a_master_without_a_carrier_is_not_waited_for(plugin: &str) {
     let mut there = outside.ns().socket().unwrap();
     let index = link_in(&outside, MASTER).index;
     there.link_change(index, &LinkChange { up: Some(false), ..LinkChange::default() }).unwrap();
+    wait_for_carrier(&mut Socket::open().unwrap(), None, link(MASTER).index, false);
     let container = net.host.container("one");
     let since = std::time::Instant::now();
     net.add_and_check(&container);
