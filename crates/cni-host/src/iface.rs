@@ -1,16 +1,19 @@
 //! Setting up a container's interface from an IPAM result, and checking it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, NextHop, RouteSpec, Socket};
+use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, NextHop, RouteMonitor, RouteSpec, Socket};
 use ipnet::IpNet;
 
 use crate::{Error, Result, announce, point_to_point, sysctl_write};
 
 /// Duplicate address detection takes one to two seconds (RFC 4862: a random delay of up to one, then one of waiting).
 const DAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The kernel's worker needs microseconds; on a busy host, as long as others hold the lock that it needs (RTNL).
+const RECEPTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// RT_SCOPE_LINK of rtnetlink(7). Routes of this scope and narrower ones go to hosts on the link: they have no gateway.
 pub(crate) const SCOPE_LINK: u8 = 253;
@@ -38,8 +41,11 @@ impl IfaceConfig {
         gateways.find(|gateway| gateway.is_ipv4() == family_of.addr().is_ipv4())
     }
 
-    fn first_ipv6(&self) -> Option<IpAddr> {
-        self.addresses.iter().map(|(address, _)| address.addr()).find(IpAddr::is_ipv6)
+    fn ipv6(&self) -> impl Iterator<Item = Ipv6Addr> {
+        self.addresses.iter().filter_map(|(address, _)| match address.addr() {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        })
     }
 
     fn has(&self, addr: &Addr) -> bool {
@@ -69,13 +75,13 @@ fn table_of(route: &RouteSpec) -> Option<u32> {
 /// routes (equal destinations become one multipath route) and announces the addresses.
 ///
 /// A step that fails ends it; the interface is the caller's to delete. Only announcements may fail unnoticed: they speed
-/// up what neighbours find out anyway. Behind a bridge they come too early, since its port forwards only some time after
+/// up what neighbours find out anyway. On return the addresses can be bound to, and packets to them are received. Behind a bridge they come too early, since its port forwards only some time after
 /// both ends are up: wait for that on the host's side, then [`announce`] once more.
 pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
     prepare_sysctls(ifname, config)?;
     let failed = |source| Error::Iface { op: "set up", ifname: ifname.to_owned(), source };
     // Opened before the changes whose effects it waits for.
-    let monitor = (config.dad && config.first_ipv6().is_some()).then(LinkMonitor::open);
+    let monitor = (config.dad && config.ipv6().next().is_some()).then(LinkMonitor::open);
     let monitor = monitor.transpose().map_err(failed)?;
     for (address, _) in &config.addresses {
         let flags = AddrFlags { nodad: !config.dad };
@@ -104,7 +110,8 @@ pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &I
     if !config.point_to_point {
         announce_all(socket, index, ifname, config);
     }
-    Ok(())
+    // Last, since it comes by itself: mostly there is nothing left to wait for.
+    wait_for_reception(socket, config).map_err(failed)
 }
 
 /// Before the addresses are added: a disabled interface refuses them, and DAD and notifications are decided when they come.
@@ -114,10 +121,10 @@ fn prepare_sysctls(ifname: &str, config: &IfaceConfig) -> Result<()> {
         let _ = sysctl_write(&key, value);
     };
     prefer(format!("net/ipv4/conf/{ifname}/arp_notify"), "1");
-    let Some(address) = config.first_ipv6() else { return Ok(()) };
+    let Some(address) = config.ipv6().next() else { return Ok(()) };
 
     if !Path::new("/proc/sys/net/ipv6").exists() {
-        return Err(Error::NoIpv6 { address, ifname: ifname.to_owned() });
+        return Err(Error::NoIpv6 { address: address.into(), ifname: ifname.to_owned() });
     }
     sysctl_write("net/ipv6/conf/lo/disable_ipv6", "0")?;
     sysctl_write(&format!("net/ipv6/conf/{ifname}/disable_ipv6"), "0")?;
@@ -143,6 +150,21 @@ fn wait_for_dad(
         ours.all(|addr| addr.dadfailed || !addr.tentative)
     };
     monitor.wait_addrs(socket, index, DAD_TIMEOUT, settled)
+}
+
+fn wait_for_reception(socket: &mut Socket, config: &IfaceConfig) -> cni_netlink::Result<()> {
+    let mut monitor = None;
+    for address in config.ipv6() {
+        if socket.route_get(address.into())?.is_some_and(|way| way.local) {
+            continue;
+        }
+        let monitor = match &mut monitor {
+            Some(monitor) => monitor,
+            None => monitor.insert(RouteMonitor::open()?),
+        };
+        monitor.wait_local(socket, address, RECEPTION_TIMEOUT)?;
+    }
+    Ok(())
 }
 
 fn refuse_duplicates(addrs: &[Addr], ifname: &str, config: &IfaceConfig) -> Result<()> {

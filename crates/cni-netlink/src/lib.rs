@@ -19,6 +19,7 @@ mod netnsid;
 pub mod raw;
 mod route;
 mod socket;
+mod tc;
 mod vlan;
 mod write;
 
@@ -28,7 +29,8 @@ pub use error::{Error, Result};
 pub use link::{BridgePort, Link, LinkChange, NewBridge, NewVeth, OperState};
 pub use link::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent, Tun};
 pub use mac::MacAddr;
-pub use monitor::LinkMonitor;
+pub use monitor::{LinkMonitor, RouteMonitor};
 pub use route::{NextHop, RouteSpec, Way};
 pub use socket::Socket;
+pub use tc::Tbf;
 pub use vlan::BridgeVlan;

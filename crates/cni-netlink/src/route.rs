@@ -57,8 +57,18 @@ pub struct Way {
 impl Socket {
     /// The way to an address, by all rules and tables (`ip route get`); `None` when there is none, or one that refuses.
     pub fn route_get(&mut self, dst: IpAddr) -> Result<Option<Way>> {
+        self.way(dst, None)
+    }
+
+    /// The same by one link only (`ip route get ADDRESS oif NAME`). Of an IPv6 address that several links have it tells
+    /// whether this one's is among the host's own.
+    pub fn route_get_oif(&mut self, dst: IpAddr, index: u32) -> Result<Option<Way>> {
+        self.way(dst, Some(index))
+    }
+
+    fn way(&mut self, dst: IpAddr, index: Option<u32>) -> Result<Option<Way>> {
         let way = self.get(
-            RouteNetlinkMessage::GetRoute(build::get(dst)),
+            RouteNetlinkMessage::GetRoute(build::get(dst, index)),
             || format!("find the route to {dst}"),
             parse::way,
         );

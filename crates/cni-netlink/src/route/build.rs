@@ -35,13 +35,14 @@ pub(super) fn dump(of: Option<IpNet>, index: Option<u32>, table: u32) -> RouteMe
     message
 }
 
-/// `ip route get DST`
-pub(super) fn get(dst: IpAddr) -> RouteMessage {
+/// `ip route get DST [oif INDEX]`
+pub(super) fn get(dst: IpAddr, index: Option<u32>) -> RouteMessage {
     let mut message = RouteMessage::default();
     let host = IpNet::from(dst);
     message.header.address_family = family(host);
     message.header.destination_prefix_length = host.prefix_len();
     message.attributes.push(RouteAttribute::Destination(dst.into()));
+    message.attributes.extend(index.map(RouteAttribute::Oif));
     message
 }
 
@@ -241,13 +242,18 @@ mod tests {
         );
     }
 
-    /// ip route get 10.1.0.5, without RTM_F_LOOKUP_TABLE, since the table does not matter
+    /// ip route get 10.1.0.5 [oif br0], without RTM_F_LOOKUP_TABLE, since the table does not matter
     #[test]
     fn way_to_an_address() {
         assert_request(
-            GetRoute(get("10.1.0.5".parse().unwrap())),
+            GetRoute(get("10.1.0.5".parse().unwrap(), None)),
             0x1,
             "24000000 1a000100 00000000 00000000 02200000 00000000 00000000 08000100 0a010005",
+        );
+        assert_request(
+            GetRoute(get("10.1.0.5".parse().unwrap(), Some(2))),
+            0x1,
+            "2c000000 1a000100 00000000 00000000 02200000 00000000 00000000 08000100 0a010005 08000400 02000000",
         );
     }
 

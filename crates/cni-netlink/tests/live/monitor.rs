@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cni_netlink::{AddrFlags, LinkChange, LinkMonitor, OperState, Socket};
+use cni_netlink::{AddrFlags, LinkChange, LinkMonitor, OperState, RouteMonitor, Socket};
 
 use crate::support::{Container, bridge, in_netns, veth};
 
@@ -172,5 +172,32 @@ fn duplicate_ipv6_address_is_reported_as_failed() {
         let failed =
             |addrs: &[cni_netlink::Addr]| addrs.iter().any(|addr| addr.address == address && addr.dadfailed);
         monitor.wait_addrs(&mut host, near.index, LONG, failed).unwrap();
+    });
+}
+
+#[test]
+fn packets_to_an_ipv6_address_are_received_when_the_event_says_so() {
+    in_netns(|| {
+        let mut host = Socket::open().unwrap();
+        let index = bridge(&mut host).index;
+        let address = "2001:db8::1".parse().unwrap();
+        let mut monitor = RouteMonitor::open().unwrap();
+        let actor = soon(move |socket| {
+            let flags = AddrFlags { nodad: true };
+            socket.addr_add(index, "2001:db8::1/64".parse().unwrap(), flags).unwrap();
+        });
+        let started = Instant::now();
+        monitor.wait_local(&mut host, address, LONG).unwrap();
+        assert!(started.elapsed() < LONG / 2);
+        assert!(host.route_get(address.into()).unwrap().unwrap().local);
+        actor.join().unwrap();
+
+        // Where a packet leaves by is not where it is received.
+        let neighbour = "2001:db8::2".parse().unwrap();
+        let error = monitor.wait_local(&mut host, neighbour, Duration::from_millis(50)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot wait until packets to 2001:db8::2 are received: not within 50 ms"
+        );
     });
 }

@@ -107,6 +107,24 @@ fn preferred_source_is_the_address_that_packets_come_from() {
     });
 }
 
+/// The kernel makes the local route of an address on a worker, for each link that has it.
+#[test]
+fn an_address_of_two_links_is_received_on_each() {
+    in_netns(|| {
+        let mut net = net();
+        let shared: IpAddr = "2001:db8:9::1".parse().unwrap();
+        let IpAddr::V6(address) = shared else { unreachable!() };
+        let mut monitor = cni_netlink::RouteMonitor::open().unwrap();
+        for index in [net.first, net.second] {
+            assert!(net.socket.route_get_oif(shared, index).unwrap().is_none_or(|way| !way.local));
+            net.socket.addr_add(index, shared.into(), AddrFlags { nodad: true }).unwrap();
+            let within = std::time::Duration::from_secs(5);
+            monitor.wait_local_on(&mut net.socket, index, address, within).unwrap();
+            assert!(net.socket.route_get_oif(shared, index).unwrap().unwrap().local);
+        }
+    });
+}
+
 #[test]
 fn replacing_takes_the_place_of_a_route_by_another_link() {
     in_netns(|| {
