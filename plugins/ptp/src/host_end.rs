@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use cni_host::sysctl_write;
-use cni_netlink::{AddrFlags, Link, LinkMonitor, MacAddr, NextHop, OperState, RouteSpec, Socket};
+use cni_netlink::{
+    AddrFlags, Link, LinkMonitor, MacAddr, NextHop, OperState, RouteMonitor, RouteSpec, Socket,
+};
 use cni_plugin::{Context as _, Result};
 use cni_types::IpConfig;
 use ipnet::{IpNet, Ipv6Net};
@@ -18,15 +20,11 @@ const SCOPE_HOST: u8 = 254;
 /// Puts every gateway on the host's end, without neighbours, and without duplicate address detection: nobody else is there to
 /// own it. Other pairs have the same address, which is the host's own on each of them.
 pub(crate) fn add_addresses(host: &mut Socket, near: &Link, ips: &[IpConfig]) -> Result<()> {
-    let mut addresses = Vec::new();
-    if gateways(ips).iter().any(IpAddr::is_ipv6) {
+    let addresses = addresses(near, ips);
+    if addresses.iter().any(|address| address.addr().is_ipv6()) {
         // Where new interfaces have IPv6 off, this one is asked for it. If that cannot be changed, adding the address fails.
         let _ = sysctl_write(&format!("net/ipv6/conf/{}/disable_ipv6", near.name), "0");
-        // The one that the kernel would add itself, tentative for a second or two. It solicits the container from it for
-        // packets that it forwards (net/ipv6/ndisc.c, ndisc_send_ns), so until then only the host would reach it.
-        addresses.extend(near.mac.map(link_local));
     }
-    addresses.extend(gateways(ips).into_iter().map(IpNet::from));
     for address in addresses {
         match host.addr_add(near.index, address, AddrFlags { nodad: true }) {
             Err(error) if !error.is_exists() => {
@@ -36,6 +34,15 @@ pub(crate) fn add_addresses(host: &mut Socket, near: &Link, ips: &[IpConfig]) ->
         }
     }
     Ok(())
+}
+
+/// What the host's end has: the gateways, and with IPv6 the link-local address that the kernel would add itself, tentative for
+/// a second or two. It solicits the container from it for packets that it forwards (net/ipv6/ndisc.c, ndisc_send_ns), so
+/// until then only the host would reach the container.
+fn addresses(near: &Link, ips: &[IpConfig]) -> Vec<IpNet> {
+    let gateways = gateways(ips);
+    let link_local = near.mac.filter(|_| gateways.iter().any(IpAddr::is_ipv6)).map(link_local);
+    gateways.into_iter().map(IpNet::from).chain(link_local).collect()
 }
 
 /// A route to each of the container's addresses. The latest container that was given an address has it: a route to an earlier
@@ -57,10 +64,29 @@ pub(crate) fn add_routes(host: &mut Socket, near: &Link, ips: &[IpConfig]) -> Re
 }
 
 /// The link as it is once it carries packets both ways.
-pub(crate) fn wait(host: &mut Socket, monitor: &mut LinkMonitor, near: &Link) -> Result<Link> {
+pub(crate) fn wait(
+    host: &mut Socket,
+    monitor: &mut LinkMonitor,
+    near: &Link,
+    ips: &[IpConfig],
+) -> Result<Link> {
+    let not_up = || format!("cannot bring up {}", near.name);
+    // The container solicits the gateway, and answers to the link-local address when it is solicited.
+    let addresses = addresses(near, ips).into_iter().filter_map(|address| match address.addr() {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    });
+    let mut received = None;
+    for address in addresses {
+        let received = match &mut received {
+            Some(received) => received,
+            None => received.insert(RouteMonitor::open()?),
+        };
+        received.wait_local_on(host, near.index, address, LINK_TIMEOUT).with_context(not_up)?;
+    }
     monitor
         .wait_link(host, near.index, LINK_TIMEOUT, |link| link.operstate == OperState::Up)
-        .with_context(|| format!("cannot bring up {}", near.name))
+        .with_context(not_up)
 }
 
 /// Each gateway once.

@@ -57,7 +57,8 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     }
     // Last but for waiting, since they may take another container's place.
     host_end::add_routes(&mut host, &pair.host, &result.ips)?;
-    let near = log::step("wait for the link", || host_end::wait(&mut host, &mut monitor, &pair.host))?;
+    let near =
+        log::step("wait for the link", || host_end::wait(&mut host, &mut monitor, &pair.host, &result.ips))?;
 
     let container = Interface {
         name: owner.ifname.clone(),
