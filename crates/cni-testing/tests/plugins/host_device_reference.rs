@@ -3,10 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::bridge_net::{link, link_in, set};
-use crate::host_device_net::{ALIAS, Net, OUTSIDE, change, records};
+use crate::host_device_net::{ALIAS, Net, OUTSIDE, records};
 
-/// Without what only ours tells.
+/// Without what only ours tells, and the empty object of older releases.
 fn comparable(mut result: Value) -> Value {
+    if result["dns"] == json!({}) {
+        result.as_object_mut().unwrap().remove("dns");
+    }
+    if result["interfaces"].is_null() {
+        return result;
+    }
     let interface = result["interfaces"][0].as_object_mut().unwrap();
     interface.remove("mtu");
     interface.remove("sandbox");
@@ -36,11 +42,7 @@ fn results_are_the_references() {
         let theirs = net.theirs("ADD", &one, &net.conf).ok();
         net.theirs("DEL", &one, &net.conf).ok();
         let ours = net.add(&two);
-        if keys["cniVersion"] == "0.2.0" {
-            assert_eq!(ours, theirs);
-        } else {
-            assert_eq!(comparable(ours), comparable(theirs), "{keys}");
-        }
+        assert_eq!(comparable(ours), comparable(theirs), "{keys}");
     }
 }
 
@@ -74,7 +76,10 @@ fn what_we_moved_the_reference_checks_and_gives_back() {
     let result = net.add(&container);
     net.theirs("CHECK", &container, &net.with_prev(&result)).ok();
     net.theirs("DEL", &container, &net.conf).ok();
-    assert_eq!((link("uplink").alias, records()), (None, 1));
+    // Releases before 1.4 leave their mark.
+    let alias = link("uplink").alias;
+    assert!(alias.as_deref().is_none_or(|alias| alias == "uplink"), "{alias:?}");
+    assert_eq!(records(), 1);
     // The record that is left is in nobody's way, and goes with the next GC.
     let two = net.host.container("two");
     net.add_and_check(&two);
@@ -83,5 +88,4 @@ fn what_we_moved_the_reference_checks_and_gives_back() {
     assert_eq!((link_in(&two, "eth0").kind.as_str(), records()), ("veth", 1));
     net.del(&two).ok();
     assert_eq!((link("uplink").alias, records()), (None, 0));
-    change("uplink", &cni_netlink::LinkChange { up: Some(true), ..cni_netlink::LinkChange::default() });
 }
