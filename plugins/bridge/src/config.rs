@@ -71,6 +71,12 @@ impl Wire {
     pub(crate) fn read(call: &Call) -> Result<Self> {
         Ok(json::from_value(&Value::Object(call.conf.raw.clone()))?)
     }
+
+    /// `bridge` and `vlan` where both can be, for DEL and GC.
+    pub(crate) fn bridge_and_vlan(&self) -> Option<(IfName, u16)> {
+        let vlan = u16::try_from(self.vlan).ok().filter(|vlan| *vlan != 0)?;
+        Some((IfName::new(self.bridge.as_deref().unwrap_or(DEFAULT_BRIDGE)).ok()?, vlan))
+    }
 }
 
 /// How much of the container's interface is set up.

@@ -4,7 +4,8 @@
 //!
 //! What belongs to one attachment is the veth pair, its part of the packet filter and the lease. The near end's name and
 //! alias are derived from (network, container ID, interface), so that DEL and GC find it without the container's
-//! namespace. What is shared stays: the bridge, its addresses, the gateway's interface in a VLAN, forwarding.
+//! namespace. What is shared stays: the bridge, its addresses, forwarding; the gateway's interface in a VLAN goes with the
+//! VLAN's last port.
 
 use std::time::Duration;
 
@@ -99,20 +100,24 @@ fn del(req: &Request<Wire>) -> Result<()> {
         let on_host = log::step("delete the veth pair", || delete_pair(&owner));
         let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
         let filter = filter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (all([on_host, inside]), filter)
+        // After the port has gone.
+        let gateway =
+            log::step("delete an unused gateway's interface", || vlan::remove_left_over(&req.config));
+        (all([on_host, inside, gateway]), filter)
     });
     // Last, when nothing uses the address any more.
     let lease = req.ipam_del();
     all([links, filter, lease])
 }
 
-fn gc(call: &Call, _: &Wire) -> Result<()> {
+fn gc(call: &Call, wire: &Wire) -> Result<()> {
     let Some(valid) = valid_owners(call) else { return Ok(()) };
     let network = call.conf.name.as_str();
     let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
+    let gateway = log::step("delete an unused gateway's interface", || vlan::remove_left_over(wire));
     let filter =
         log::step("delete the packet filter's rules of no attachment", || filter::collect(network, &valid));
-    all([links, filter, call.ipam_gc()])
+    all([links, gateway, filter, call.ipam_gc()])
 }
 
 fn status(call: &Call, wire: &Wire) -> Result<()> {
@@ -235,10 +240,18 @@ fn set_up_gateways(
     }
     enable_forwarding(gateways.iter().map(ipnet::IpNet::addr))?;
     let port = pair.host.index;
-    let in_vlan = vlan::ensure_gateway_link(host, bridge, port, config, undo)?;
-    let link = in_vlan.as_ref().unwrap_or(bridge);
-    let own_ports = [port, in_vlan.as_ref().and_then(|link| link.peer).unwrap_or(port)];
-    let carrier = Carrier { link, bridge: bridge.index, ports: own_ports };
-    log::step("set the gateway's addresses", || gateway::ensure(host, &carrier, gateways, config, undo))?;
-    Ok(in_vlan)
+    let mut work = || {
+        let in_vlan = vlan::ensure_gateway_link(host, bridge, port, config, undo)?;
+        let link = in_vlan.as_ref().unwrap_or(bridge);
+        let own_ports = [port, in_vlan.as_ref().and_then(|link| link.peer).unwrap_or(port)];
+        let carrier = Carrier { link, bridge: bridge.index, ports: own_ports };
+        log::step("set the gateway's addresses", || gateway::ensure(host, &carrier, gateways, config, undo))?;
+        Ok(in_vlan)
+    };
+    // Only a gateway in a VLAN can be removed by a DEL at the same time.
+    if config.vlans.as_ref().is_some_and(|vlans| vlans.vlan.is_some()) {
+        vlan::in_turn(&bridge.name, work)
+    } else {
+        work()
+    }
 }
