@@ -6,7 +6,7 @@ use cni_netlink::{LinkChange, MacAddr, NewBridge, Socket};
 use cni_testing::Container;
 use serde_json::{Value, json};
 
-use crate::bridge_net::{link, link_in};
+use crate::bridge_net::{link, link_in, set};
 use crate::host_device_net::{ALIAS, INSIDE, Net, OUTSIDE, add_device, change, records};
 use crate::ipam::VERSIONS;
 use crate::portmap_net::run;
@@ -28,7 +28,6 @@ fn add_bridge(socket: &mut Socket, name: &str) {
 #[test]
 fn a_device_works_in_the_container_and_comes_back_as_it_was() {
     let net = Net::with_leases(json!({}));
-    net.conf["ipam"].as_object().unwrap();
     let container = net.host.container("one");
     let (on_host, in_it, device) = (net.host.snapshot(), container.snapshot(), link("uplink"));
     let result = net.add_and_check(&container);
@@ -253,6 +252,8 @@ fn a_device_whose_name_was_taken_comes_back_under_another_until_it_is_free() {
             net.del(&two).ok();
             net.host.snapshot().assert_same(&before);
         } else {
+            // As udev does with a card's own name.
+            run("ip", &["link", "property", "add", "dev", &device.name, "altname", "uplink"]);
             net.gc(&[]);
             net.host.snapshot().assert_same(&before);
         }
@@ -349,7 +350,7 @@ fn status_tells_whether_there_is_such_a_device() {
     let net = Net::new(json!({}));
     let status = |keys: Value| {
         let mut conf = net.conf.clone();
-        crate::bridge_net::set(&mut conf, &keys);
+        set(&mut conf, &keys);
         net.host.plugin("host-device").command("STATUS", &conf)
     };
     let mac = link("uplink").mac.unwrap().to_string();
@@ -400,4 +401,23 @@ fn check_finds_what_was_changed() {
     let mut conf = net.conf.clone();
     conf.as_object_mut().unwrap().remove("prevResult");
     assert_eq!(net.host.plugin("host-device").check(&container, "eth0", &conf).err().0, 7);
+}
+
+#[test]
+fn the_conflist_of_the_documentation_works_when_pasted() {
+    let page = include_str!("../../../../docs/plugins/host-device.md");
+    let block = page.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let list: Value = serde_json::from_str(block).unwrap();
+    let mut net = Net::new(json!({}));
+    change("uplink", &LinkChange { name: Some("ens3"), ..LinkChange::default() });
+    // As a runtime makes the plugin's configuration.
+    net.conf = list["plugins"][0].clone();
+    set(&mut net.conf, &json!({"cniVersion": list["cniVersion"], "name": list["name"]}));
+    let container = net.host.container("one");
+    net.add_and_check(&container);
+    for address in OUTSIDE {
+        assert!(container.ping(address.parse().unwrap()), "{address}");
+    }
+    net.del(&container).ok();
+    assert_eq!(link("ens3").alias.as_deref(), Some(ALIAS));
 }
