@@ -3,7 +3,7 @@
 use cni_testing::{Host, Outcome};
 use serde_json::{Value, json};
 
-const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "static"];
+const PLUGINS: [&str; 5] = ["bridge", "host-device", "host-local", "loopback", "static"];
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const OWN_NETNS: &str = "/proc/self/ns/net";
 
@@ -15,7 +15,7 @@ fn conf(host: &Host, plugin: &str) -> Value {
         }
         _ => json!({"type": "static", "addresses": [{"address": "10.1.0.5/24"}]}),
     };
-    json!({"cniVersion": "1.1.0", "name": "blue", "type": plugin, "bridge": "blue0", "ipam": ipam})
+    json!({"cniVersion": "1.1.0", "name": "blue", "type": plugin, "bridge": "blue0", "device": "blue1", "ipam": ipam})
 }
 
 /// A run with all variables of an ADD, each replaced by `env`.
