@@ -66,3 +66,9 @@ fn an_ipv6_address_that_somebody_has_is_refused() {
 fn a_master_without_a_carrier_is_not_waited_for() {
     uplink::a_master_without_a_carrier_is_not_waited_for("ipvlan");
 }
+
+#[test]
+#[ignore = "needs a kernel with ipvlan"]
+fn an_add_killed_at_any_moment_is_cleaned_up_by_del() {
+    uplink::an_add_killed_at_any_moment_is_cleaned_up_by_del("ipvlan");
+}

@@ -13,7 +13,7 @@ fn the_same_configuration_gives_the_same_result() {
         json!({"mode": "l3", "mtu": 1400, "dns": {"nameservers": ["192.0.2.53"], "search": ["a.example"]}}),
         json!({"mode": "l3s"}),
         json!({"ipam": null, "master": null, "prevResult": {
-            "cniVersion": "1.1.0",
+            "cniVersion": "1.0.0",
             "interfaces": [{"name": uplink::MASTER}],
             "ips": [{"address": "10.88.0.77/24", "gateway": uplink::OUTSIDE[0]}],
             "routes": [{"dst": "192.0.2.0/24"}],

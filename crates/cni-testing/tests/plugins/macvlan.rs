@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use cni_netlink::{LinkKind, MacvlanMode};
+use cni_netlink::{LinkKind, MacvlanMode, Socket};
 use cni_testing::Container;
 use serde_json::{Value, json};
 
@@ -256,6 +256,24 @@ fn a_master_that_is_a_macvlan_itself_passes_check() {
     assert_eq!(link_in(&container, "eth0").peer, Some(link(MASTER).index));
     net.del(&container).ok();
     assert!(has(&container, "net0") && !has(&container, "eth0"));
+}
+
+#[test]
+fn a_namespace_of_the_hosts_is_taken_where_it_is_asked_for() {
+    let Uplink { net, outside: _outside } = uplink(json!({"ipam": null}));
+    let container = net.host.container("one");
+    let run = |command: &str, conf: &Value| {
+        let env = [("CNI_NETNS", "/proc/self/ns/net"), ("CNI_NETNS_OVERRIDE", "1"), ("CNI_COMMAND", command)];
+        env.iter()
+            .fold(net.host.plugin("macvlan"), |run, (key, value)| run.env(key, value))
+            .add(&container, "mv0", conf)
+    };
+    let mut conf = net.conf.clone();
+    conf["prevResult"] = run("ADD", &net.conf).ok();
+    assert_eq!(link("mv0").peer, Some(link(MASTER).index));
+    run("CHECK", &conf).ok();
+    run("DEL", &conf).ok();
+    assert!(Socket::open().unwrap().link_by_name("mv0").is_err());
 }
 
 #[test]
