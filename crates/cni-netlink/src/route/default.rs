@@ -55,7 +55,7 @@ mod tests {
         let best = route("0.0.0.0/0", &[6], None);
         let later = route("0.0.0.0/0", &[7], Some(0));
         assert_eq!(first_way(&[]), None);
-        assert_eq!(first_way(&[v6.clone()]), Some(2));
+        assert_eq!(first_way(std::slice::from_ref(&v6)), Some(2));
         assert_eq!(first_way(&[v6.clone(), far.clone()]), Some(3));
         assert_eq!(first_way(&[v6.clone(), far.clone(), near.clone()]), Some(4));
         assert_eq!(first_way(&[best, v6, far, near, later]), Some(6), "the first of equals");

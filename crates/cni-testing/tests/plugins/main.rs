@@ -10,6 +10,7 @@ mod bridge_reference;
 mod bridge_vlan;
 mod chain;
 mod dummy;
+mod dummy_reference;
 mod dummy_vm;
 mod firewall;
 mod firewall_firewalld;

@@ -96,11 +96,7 @@ fn a_vlan_that_the_master_has_already_is_refused_and_the_first_lives_on() {
     let result = net.add(&one);
     let mut second = Net { conf: net.conf.clone(), host: net.host };
     fake_ipam(&mut second, &json!({"cniVersion": "1.1.0", "ips": [{"address": "10.88.0.5/24"}]}), 0);
-    fails_cleanly(
-        &second,
-        &two,
-        "cannot add vlan eth0: File exists (os error 17): VLAN device already exists",
-    );
+    fails_cleanly(&second, &two, "VLAN device already exists");
     net.host = second.host;
     net.check(&one, &result).ok();
     net.del(&one).ok();
@@ -192,9 +188,10 @@ fn a_vlan_of_a_vlan_carries_both_tags() {
     there.link_add(&NewLink { name: "inner", kind, parent, mac: None, mtu: None }).unwrap();
     let inner = link_in(&outside, "inner").index;
     there.addr_del(link_in(&outside, "v100").index, "10.88.0.254/24".parse().unwrap()).unwrap();
-    there.addr_add(inner, "10.88.0.254/24".parse().unwrap(), Default::default()).unwrap();
+    // Another address: the kernel takes its time to forget that it asked for the first in vain.
+    there.addr_add(inner, "10.88.0.253/24".parse().unwrap(), Default::default()).unwrap();
     there.link_change(inner, &up).unwrap();
-    assert!(container.ping(ip(OUTSIDE[0])));
+    assert!(container.ping(ip("10.88.0.253")));
     net.conf["master"] = MASTER.into();
     assert!(net.check(&container, &result).err().1.contains("eth0 does not stand on master eth0"));
 }
