@@ -3,7 +3,8 @@
 use cni_testing::{Host, Outcome};
 use serde_json::{Value, json};
 
-const PLUGINS: [&str; 7] = ["bridge", "host-device", "host-local", "ipvlan", "loopback", "macvlan", "static"];
+const PLUGINS: [&str; 10] =
+    ["bridge", "dummy", "host-device", "host-local", "ipvlan", "loopback", "macvlan", "static", "tap", "vlan"];
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const OWN_NETNS: &str = "/proc/self/ns/net";
 
@@ -173,7 +174,7 @@ fn a_del_in_the_hosts_own_namespace_still_releases_the_lease() {
     let host = Host::new();
     let leases = host.dir().join("ipam/blue");
     let leased = || std::fs::read_dir(&leases).unwrap().any(|file| file.unwrap().file_name() == "10.1.0.2");
-    for plugin in ["host-local", "bridge", "macvlan", "ipvlan"] {
+    for plugin in ["host-local", "bridge", "macvlan", "ipvlan", "vlan", "dummy", "tap"] {
         let conf = json!({
             "cniVersion": "1.0.0", "name": "blue", "type": plugin, "bridge": "blue0",
             "ipam": {"type": "host-local", "subnet": "10.1.0.0/24", "rangeEnd": "10.1.0.2", "dataDir": host.dir().join("ipam")},
