@@ -1,5 +1,9 @@
 //! Addresses: `ip address`.
 
+mod found;
+
+pub use found::FoundAddr;
+
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};

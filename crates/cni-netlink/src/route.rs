@@ -2,7 +2,10 @@
 
 mod build;
 mod default;
+mod found;
 mod parse;
+
+pub use found::FoundRoute;
 
 use std::net::IpAddr;
 

@@ -10,5 +10,7 @@ mod links;
 mod monitor;
 mod moves;
 mod routes;
+mod rules;
 mod support;
+mod tc;
 mod vlans;
