@@ -230,15 +230,15 @@ impl LinkChange<'_> {
             self.name.map(|name| format!("name {name}")),
             self.mac.map(|mac| format!("address {mac}")),
             self.mtu.map(|mtu| format!("mtu {mtu}")),
+            self.txqlen.map(|length| format!("txqueuelen {length}")),
             self.alias.map(|alias| format!("alias {alias:?}")),
             self.master.map(|master| master.map_or("nomaster".into(), |index| format!("master {index}"))),
             self.port.map(|port| format!("hairpin {} isolated {}", on(port.hairpin), on(port.isolated))),
             self.vlan_filtering.map(|filtering| format!("vlan_filtering {}", on(filtering))),
             self.promisc.map(|promisc| format!("promisc {}", on(promisc))),
+            self.allmulti.map(|allmulti| format!("allmulticast {}", on(allmulti))),
             self.up.map(|up| if up { "up".into() } else { "down".into() }),
         ];
         words.into_iter().flatten().collect::<Vec<_>>().join(" ")
-            self.txqlen.map(|length| format!("txqueuelen {length}")),
     }
 }
-            self.allmulti.map(|allmulti| format!("allmulticast {}", on(allmulti))),

@@ -275,15 +275,6 @@ mod tests {
         assert_change(&both, &expect("01000000 01010000"));
     }
 
-    /// ip link set dev veth1234 address 02:00:00:00:00:05 mtu 1300 name veth99 alias host-name master br0
-    #[test]
-    fn attributes_of_a_change() {
-        assert_change(
-            &LinkChange {
-                mac: Some(MacAddr([2, 0, 0, 0, 0, 5])),
-                mtu: Some(1300),
-                name: Some("veth99"),
-                alias: Some("host-name"),
     /// ip link set dev veth1234 address 02:00:00:00:00:05 mtu 1300 txqueuelen 500 promisc on allmulticast off
     #[test]
     fn tuning_of_a_link() {
@@ -302,6 +293,15 @@ mod tests {
         );
     }
 
+    /// ip link set dev veth1234 address 02:00:00:00:00:05 mtu 1300 name veth99 alias host-name master br0
+    #[test]
+    fn attributes_of_a_change() {
+        assert_change(
+            &LinkChange {
+                mac: Some(MacAddr([2, 0, 0, 0, 0, 5])),
+                mtu: Some(1300),
+                name: Some("veth99"),
+                alias: Some("host-name"),
                 master: Some(Some(2)),
                 ..Default::default()
             },
