@@ -85,6 +85,59 @@ impl Metadata {
     }
 }
 
+/// What cargo built for the tests.
+pub(crate) struct Built(Vec<Executable>);
+
+/// One of them.
+pub(crate) struct Executable {
+    pub(crate) path: PathBuf,
+    /// The folder of its package, where cargo runs it.
+    pub(crate) package: PathBuf,
+    target: Target,
+}
+
+/// The part of cargo's messages that is used here.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
+    target: Option<Target>,
+}
+
+impl Built {
+    /// Builds all tests, and the examples as `cargo test` does.
+    pub(crate) fn load() -> Result<Self> {
+        let mut cargo = cargo();
+        cargo.args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
+        let mut built = Vec::new();
+        for line in output(&mut cargo)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let message: Message = serde_json::from_slice(line)
+                .map_err(|error| format!("cannot read cargo's messages: {error}"))?;
+            if let (Some(path), Some(manifest), Some(target)) =
+                (message.executable, message.manifest_path, message.target)
+            {
+                let package = manifest.parent().unwrap_or(Path::new("/")).to_owned();
+                built.push(Executable { path, package, target });
+            }
+        }
+        Ok(Built(built))
+    }
+
+    /// The test harness with this file name.
+    pub(crate) fn test(&self, file: &str) -> Result<&Executable> {
+        let found = self.0.iter().find(|built| built.path.file_name().is_some_and(|name| name == file));
+        found.ok_or_else(|| format!("cargo has not built {file}"))
+    }
+
+    /// The example of this name.
+    pub(crate) fn example(&self, name: &str) -> Result<&Executable> {
+        let is_it = |built: &&Executable| {
+            built.target.name == name && built.target.kind.iter().any(|kind| kind == "example")
+        };
+        self.0.iter().find(is_it).ok_or_else(|| format!("cargo has built no example {name}"))
+    }
+}
+
 /// Cargo, at the workspace's root, the one that runs this task.
 pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
@@ -110,7 +163,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 }
 
 /// Runs it for its standard output.
-fn output(command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let shown = show(command);
     let command = command.stderr(std::process::Stdio::inherit());
     let output = command.output().map_err(|error| format!("cannot run {shown}: {error}"))?;

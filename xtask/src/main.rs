@@ -16,7 +16,11 @@ mod ci;
 mod counts;
 mod debian;
 mod demo;
+mod guest;
+mod kernel;
 mod namespaces;
+mod needs;
+mod reference;
 mod test;
 mod tidy;
 mod tools;
@@ -47,6 +51,8 @@ enum Task {
     Demo,
     /// Run all tests, in namespaces of their own
     Test,
+    /// Say which features that tests need the running kernel has
+    Kernel,
     /// Format, lints, rules, documentation, dependencies, demo and tests
     Ci,
     /// Check who may do what (docs/architecture.md)
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
         Task::Install { dir, names } => binaries::install(&dir, &names).map(|()| ExitCode::SUCCESS),
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Test => test::run(),
+        Task::Kernel => kernel::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
     };

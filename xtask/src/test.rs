@@ -1,11 +1,21 @@
 //! `test`: everything that is a test, with what it needs.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::cargo::{self, cargo};
-use crate::counts::Counts;
-use crate::{Result, debian, namespaces};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::cargo::{self, Built, cargo};
+use crate::counts::{Counts, Skipped};
+use crate::guest::{self, Guest};
+use crate::needs::{Machine, Verdict};
+use crate::{Result, kernel, namespaces};
 
 /// Runs all tests and prints the summary.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -14,78 +24,205 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// Runs all tests, in namespaces that this process enters for good.
 pub(crate) fn counted() -> Result<Counts> {
-    let missing = debian::install_missing();
     // All that wants the internet, or the machine's own identity, comes before the namespaces. The plugins' executables
     // are not built by testing: cargo does that only for a package's own integration tests.
+    let mut machine = Machine::prepare();
     cargo::run(cargo().args(["build", "--workspace", "--bins", "--exclude", "xtask"]))?;
-    cargo::run(cargo().args(["test", "--workspace", "--no-run"]))?;
-    let root = namespaces::is_root();
+    let built = Built::load()?;
+    machine.learn_kernel(&kernel::ask()?);
+    let guest = if machine.kernel_lacks_something() { Some(Guest::prepare()) } else { None };
     namespaces::enter()?;
 
-    let mut counts = tests(&["--workspace", "--no-fail-fast"])?;
-    let mut possible = Vec::new();
-    for (tests, obstacle) in IGNORED {
-        match obstacle(root, &missing) {
-            None => possible.push(*tests),
-            Some(obstacle) => println!("not run: {tests} {obstacle}"),
-        }
+    let mut all = cargo();
+    all.args(["test", "--offline", "--workspace", "--no-fail-fast"]);
+    all.envs(machine.environment());
+    let mut counts = run_harness(&mut all, None)?;
+    let sorted = sort(&mut counts, &machine);
+    for (binary, names) in &sorted.here {
+        let test = built.test(binary)?;
+        println!("     Running what is ignored elsewhere ({})", test.path.display());
+        let mut harness = Command::new(&test.path);
+        harness.args(["--ignored", "--exact"]).args(names);
+        // As cargo does it.
+        harness.current_dir(&test.package).env("CARGO_MANIFEST_DIR", &test.package);
+        harness.envs(machine.environment());
+        counts.add(run_harness(&mut harness, None)?);
     }
-    if !possible.is_empty() {
-        // The very same packages as before, or cargo would build all of them again with other features.
-        let ignored = ["--workspace", "--test", "plugins", "--no-fail-fast", "--", "--ignored"];
-        let run = tests(&[&ignored[..], &possible].concat())?;
-        counts.skipped.retain(|name| !possible.iter().any(|tests| name.starts_with(tests)));
-        counts.add(run);
+    match guest {
+        Some(Ok(guest)) if !sorted.elsewhere.is_empty() => {
+            counts.add(run_in_guest(&guest, &sorted.by_binary(), &built, &machine)?);
+        }
+        Some(Err(error)) => {
+            let why = |why: &str| format!("{why} (no virtual machine: {error})");
+            let skipped = sorted.elsewhere.into_iter().map(|test| Skipped { why: why(&test.why), ..test });
+            counts.skipped.extend(skipped);
+        }
+        _ => counts.skipped.extend(sorted.elsewhere),
     }
     Ok(counts)
 }
 
-/// Why some tests cannot run here, and what would make them run; given whether this is root, and the packages that are
-/// missing.
-type Obstacle = fn(bool, &[&str]) -> Option<String>;
+/// Names of tests by the file name of their harness.
+type ByBinary = BTreeMap<String, Vec<String>>;
 
-/// Tests of cni-testing's `plugins` that are marked as ignored since not every machine can run them, by the beginning of
-/// their names.
-const IGNORED: &[(&str, Obstacle)] = &[
-    ("podman::", |root, missing| {
-        if !root {
-            return Some("podman needs root, for cgroups: sudo cargo xtask test".to_owned());
-        }
-        (!missing.is_empty()).then(|| format!("apt-get install {}, then cargo xtask test", missing.join(" ")))
-    }),
-    ("host_local_disk::", needs_the_reference),
-    ("bridge_reference::", needs_the_reference),
-    ("macvlan_reference::", needs_the_reference),
-    ("ptp_reference::", needs_the_reference),
-    ("host_device_reference::", needs_the_reference),
-];
-
-fn needs_the_reference(_root: bool, missing: &[&str]) -> Option<String> {
-    let package = "containernetworking-plugins";
-    missing.contains(&package).then(|| format!("apt-get install {package}, then cargo xtask test"))
+/// Tests that were skipped and can run all the same.
+#[derive(Default)]
+struct Sorted {
+    here: ByBinary,
+    /// In a guest, which has another kernel.
+    elsewhere: Vec<Skipped>,
 }
 
-/// One run of `cargo test`. Failing tests are counted; failing to run them is one more failure.
-fn tests(args: &[&str]) -> Result<Counts> {
-    let mut cargo = cargo();
-    cargo.args(["test", "--offline"]).args(args);
-    let shown = cargo::show(&cargo);
+impl Sorted {
+    fn by_binary(&self) -> ByBinary {
+        let mut all = ByBinary::new();
+        for test in &self.elsewhere {
+            all.entry(test.binary.clone().unwrap_or_default()).or_default().push(test.name.clone());
+        }
+        all
+    }
+}
+
+/// Takes those of the skipped tests out that can run.
+fn sort(counts: &mut Counts, machine: &Machine) -> Sorted {
+    let mut sorted = Sorted::default();
+    for skipped in std::mem::take(&mut counts.skipped) {
+        let Skipped { binary: Some(binary), name, why, ignored } = &skipped else {
+            counts.skipped.push(skipped);
+            continue;
+        };
+        match machine.verdict(why) {
+            Ok(Verdict::OtherKernel) => sorted.elsewhere.push(skipped),
+            // One that is not marked has tried already.
+            _ if !ignored => counts.skipped.push(skipped),
+            Ok(Verdict::Here) => sorted.here.entry(binary.clone()).or_default().push(name.clone()),
+            Ok(Verdict::Nowhere(obstacle)) => {
+                let why = format!("{why} (to run it: {obstacle})");
+                counts.skipped.push(Skipped { why, ..skipped });
+            }
+            // A test that nobody could ever run is no test.
+            Err(error) => {
+                eprintln!("xtask: {name} is ignored since it {why:?}: {error}");
+                counts.check(false);
+            }
+        }
+    }
+    sorted
+}
+
+/// Runs tests in a virtual machine. A machine that dies or hangs has failed every test that it has not reported.
+fn run_in_guest(guest: &Guest, tests: &ByBinary, built: &Built, machine: &Machine) -> Result<Counts> {
+    let wanted: usize = tests.values().map(Vec::len).sum();
+    let mut counts = Counts::default();
+    for way in guest::ways() {
+        println!("booting a virtual machine, {way}, for {wanted} tests of what the running kernel lacks");
+        let mut command = guest.command(way, tests, built, machine.environment())?;
+        match run_harness(&mut command, Some(guest::LIMIT)) {
+            Ok(run) => {
+                counts = run;
+                break;
+            }
+            Err(error) => eprintln!("xtask: {error}"),
+        }
+    }
+    let unreported = counts.expect(wanted);
+    if unreported > 0 {
+        eprintln!("xtask: the virtual machine has not reported {unreported} of {wanted} tests");
+    }
+    Ok(counts)
+}
+
+/// Runs a test harness, or cargo with several, no longer than the limit. Failing tests are counted; failing to run them is
+/// one more failure.
+fn run_harness(command: &mut Command, limit: Option<Duration>) -> Result<Counts> {
+    run_harness_to(command, limit, &mut io::stdout().lock())
+}
+
+fn run_harness_to(
+    command: &mut Command,
+    limit: Option<Duration>,
+    out: &mut impl io::Write,
+) -> Result<Counts> {
+    let shown = cargo::show(command);
     let cannot = |error: io::Error| format!("cannot run {shown}: {error}");
     // One pipe for both, for what tests say of themselves on standard error to keep its place.
     let (harness, stdout) = io::pipe().map_err(cannot)?;
     let stderr = stdout.try_clone().map_err(cannot)?;
-    let mut child = cargo.stdout(stdout).stderr(stderr).spawn().map_err(cannot)?;
-    // It keeps the writing ends, and the pipe would never end.
-    drop(cargo);
-    let mut counts = Counts::default();
-    counts.read(harness, &mut io::stdout().lock()).map_err(cannot)?;
-    let status = child.wait().map_err(cannot)?;
-    if !status.success() && counts.failed == 0 {
-        eprintln!("xtask: {shown} failed ({status}) although no test says so");
-        counts.failed = 1;
+    command.env("CARGO_TERM_COLOR", "never").stdout(stdout).stderr(stderr);
+    if limit.is_some() {
+        // To be ended with all that it has started.
+        command.process_group(0);
     }
-    if counts.passed + counts.failed == 0 {
-        return Err(format!("{shown} ran no test at all"));
+    let mut child = command.spawn().map_err(cannot)?;
+    // It keeps the writing ends, and the pipe would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let watch = limit.map(|limit| Watch::over(&child, limit));
+    let mut counts = Counts::default();
+    counts.read(harness, out).map_err(cannot)?;
+    let status = child.wait().map_err(cannot)?;
+    let late = watch.is_some_and(Watch::has_bitten);
+    let how = if late { "took too long and was ended".to_owned() } else { format!("failed ({status})") };
+    if counts.passed + counts.failed + counts.skipped.len() == 0 {
+        return Err(format!("{shown} {how} and ran no test at all"));
+    }
+    if late || (!status.success() && counts.failed == 0) {
+        eprintln!("xtask: {shown} {how} although no test says so");
+        counts.check(false);
     }
     Ok(counts)
+}
+
+/// Ends a process group that takes too long.
+struct Watch {
+    done: mpsc::Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Watch {
+    fn over(child: &Child, limit: Duration) -> Self {
+        let (done, end) = mpsc::channel();
+        let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+        let thread = std::thread::spawn(move || {
+            let late = end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+            late && killpg(group, Signal::SIGKILL).is_ok()
+        });
+        Watch { done, thread }
+    }
+
+    /// Whether it had to. To be asked when the process has ended.
+    fn has_bitten(self) -> bool {
+        drop(self.done);
+        self.thread.join().unwrap_or(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, limit: Option<Duration>) -> Result<Counts> {
+        // What it prints would be counted, were it printed, when this test runs under xtask.
+        run_harness_to(Command::new("sh").args(["-c", script]), limit, &mut io::sink())
+    }
+
+    const PASSED: &str = "echo 'test result: ok. 2 passed; 0 failed; 1 ignored'";
+
+    #[test]
+    fn a_harness_that_hangs_is_ended_with_all_that_it_started() {
+        let limit = Some(Duration::from_millis(300));
+        let start = std::time::Instant::now();
+        // The second sleep keeps the pipe open when only the shell is killed.
+        let error = run("sleep 60 & sleep 60", limit).unwrap_err();
+        assert!(error.contains("took too long"), "{error}");
+        let counts = run(&format!("{PASSED}; sleep 60"), limit).unwrap();
+        assert_eq!((counts.passed, counts.failed), (2, 1));
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_harness_that_dies_is_a_failure() {
+        assert!(run("exit 3", None).unwrap_err().contains("ran no test"));
+        assert_eq!(run(&format!("{PASSED}; exit 3"), None).unwrap().failed, 1);
+        assert_eq!(run(PASSED, Some(Duration::from_secs(30))).unwrap().failed, 0);
+    }
 }

@@ -57,9 +57,6 @@ pub enum Error {
     /// What CHECK found: what is there differs from what should be.
     #[error("{0}")]
     Mismatch(String),
-    /// A packet could not be sent.
-    #[error("cannot {op} on {ifname}: {source}")]
-    Packet { op: &'static str, ifname: String, source: io::Error },
 }
 
 impl Error {

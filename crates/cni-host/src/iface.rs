@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, NextHop, RouteMonitor, RouteSpec, Socket};
+use cni_netlink::{Addr, AddrFlags, LinkChange, LinkMonitor, NextHop, RouteMonitor, RouteSpec, Socket};
 use ipnet::IpNet;
 
-use crate::{Error, Result, announce, point_to_point, sysctl_write};
+use crate::{Error, Result, point_to_point, sysctl_write};
 
 /// Duplicate address detection takes one to two seconds (RFC 4862: a random delay of up to one, then one of waiting).
 const DAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,12 +71,15 @@ fn table_of(route: &RouteSpec) -> Option<u32> {
 }
 
 /// Call inside the container's namespace. Enables IPv6 on lo and the interface when there are IPv6 addresses
-/// (disable_ipv6=0, keep_addr_on_down=1), sets arp_notify and ndisc_notify, adds the addresses, sets the link up, adds the
-/// routes (equal destinations become one multipath route) and announces the addresses.
+/// (disable_ipv6=0, keep_addr_on_down=1), sets arp_notify and ndisc_notify, adds the addresses, sets the link up and adds the
+/// routes (equal destinations become one multipath route). On return the addresses can be bound to, and packets to them
+/// are received.
 ///
-/// A step that fails ends it; the interface is the caller's to delete. Only announcements may fail unnoticed: they speed
-/// up what neighbours find out anyway. On return the addresses can be bound to, and packets to them are received. Behind a bridge they come too early, since its port forwards only some time after
-/// both ends are up: wait for that on the host's side, then [`announce`] once more.
+/// The kernel announces the addresses to the neighbours when the link comes up, where arp_notify and ndisc_notify could be
+/// set. That is lost where the way out opens later than the link: through a port of a bridge, and on a link that was up
+/// before. Call [`crate::announce`] then, as soon as packets get through.
+///
+/// A step that fails ends it; the interface is the caller's to delete.
 pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
     prepare_sysctls(ifname, config)?;
     let failed = |source| Error::Iface { op: "set up", ifname: ifname.to_owned(), source };
@@ -105,10 +108,6 @@ pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &I
     }
     for route in &config.routes {
         socket.route_add_ecmp(&config.complete(route, index)).map_err(failed)?;
-    }
-    // A point-to-point link's only neighbour is as young as the link, and has nothing cached.
-    if !config.point_to_point {
-        announce_all(socket, index, ifname, config);
     }
     // Last, since it comes by itself: mostly there is nothing left to wait for.
     wait_for_reception(socket, config).map_err(failed)
@@ -173,17 +172,6 @@ fn refuse_duplicates(addrs: &[Addr], ifname: &str, config: &IfaceConfig) -> Resu
             Err(Error::DuplicateAddress { address: addr.address.addr(), ifname: ifname.to_owned() })
         }
         None => Ok(()),
-    }
-}
-
-fn announce_all(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) {
-    if config.addresses.is_empty() {
-        return;
-    }
-    // Without a hardware address (a tunnel) there is nothing to announce.
-    let Ok(Link { mac: Some(mac), .. }) = socket.link_by_index(index) else { return };
-    for (address, _) in &config.addresses {
-        let _ = announce(ifname, index, mac, address.addr());
     }
 }
 

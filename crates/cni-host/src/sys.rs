@@ -5,7 +5,6 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::libc;
-use nix::sys::socket::{LinkAddr, SockaddrLike};
 
 /// Whether an nsfs file is a network namespace rather than one of another kind: NS_GET_NSTYPE (ioctl_ns(2)).
 pub(crate) fn is_netns(fd: impl AsFd) -> nix::Result<bool> {
@@ -65,21 +64,4 @@ fn tun_set(fd: impl AsFd, request: libc::Ioctl, value: u32) -> nix::Result<()> {
     // their codes say (drivers/net/tun.c, __tun_chr_ioctl).
     let done = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), request, libc::c_ulong::from(value)) };
     nix::errno::Errno::result(done).map(drop)
-}
-
-/// The address by which a packet socket sends on one interface (packet(7)): only the index counts for a raw one, since its
-/// frames bring their own link-layer header.
-pub(crate) fn packet_address(index: u32) -> LinkAddr {
-    let raw = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: 0,
-        sll_ifindex: index.cast_signed(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    // SAFETY: the pointer is to a whole, initialised sockaddr_ll, whose size and family are as from_raw wants; it copies.
-    let address = unsafe { LinkAddr::from_raw((&raw const raw).cast(), Some(size_of_val(&raw) as u32)) };
-    address.expect("the family and length are right")
 }

@@ -1,8 +1,8 @@
 //! What `iptables-save` prints.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::{Rule, words};
+use crate::{Rule, meaning, words};
 
 /// The family of a set of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +64,12 @@ impl Saved {
         self.chains.get(chain).map_or(&[], Vec::as_slice)
     }
 
+    /// The first of these rules that the chain does not have. For many rules: each of either side is read once.
+    pub fn first_missing<'r>(&self, chain: &str, rules: &'r [Rule]) -> Option<&'r Rule> {
+        let found: HashSet<_> = self.rules(chain).iter().map(|found| meaning::of(&found.0)).collect();
+        rules.iter().find(|rule| !found.contains(&meaning::of(&rule.0)))
+    }
+
     /// Whether the chain has a rule like this one.
     pub fn has_rule(&self, chain: &str, rule: &Rule) -> bool {
         self.rules(chain).iter().any(|found| rule.is_same(found))
@@ -99,6 +105,18 @@ COMMIT
         assert_eq!(saved.rules("CNI-a")[0].comment(), Some("a \"b\""));
         assert!(saved.has_chain("CNI-a") && !saved.has_chain("INPUT"));
         assert!(saved.rules("INPUT").is_empty());
+    }
+
+    #[test]
+    fn the_first_rule_that_is_missing_is_told_however_the_others_are_spelt() {
+        let saved = Saved::parse(SAVED, "nat").unwrap();
+        let there = Rule::new(&["-j", "ACCEPT", "-s", "0.0.0.0/0", "-m", "comment", "--comment", "a \"b\""]);
+        let missing = ["DROP", "RETURN"].map(|target| Rule::new(&["-j", target]));
+        assert_eq!(saved.first_missing("CNI-a", &[there.clone(), there.clone()]), None);
+        let rules = [there.clone(), missing[0].clone(), missing[1].clone()];
+        assert_eq!(saved.first_missing("CNI-a", &rules), Some(&missing[0]));
+        assert_eq!(saved.first_missing("CNI-b", &rules), Some(&there));
+        assert_eq!(saved.first_missing("CNI-b", &[]), None);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Connection tracking (ctnetlink): finding UDP flows whose address translation is out of date, and removing just those. A
 //! flow keeps the translation of its first packet for as long as packets come, whatever the rules say by then.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::libc;
 
@@ -70,15 +71,32 @@ impl Conntrack {
         Ok(Self { connection: Connection::open(Protocol::Netfilter)? })
     }
 
-    /// The UDP flows that are sent to this address and port; an unspecified address is any of its family. None on a kernel
-    /// without ctnetlink. Kernels before 5.8 list all flows of the family, of which the others are left out here.
-    pub fn udp_flows_to(&mut self, dst: SocketAddr) -> Result<Vec<Flow>> {
-        let op = || format!("list the UDP flows to {dst}");
-        let wanted = |flow: &Flow| {
-            flow.dst.port() == dst.port() && (dst.ip().is_unspecified() || flow.dst.ip() == dst.ip())
+    /// The UDP flows that are sent to one of these addresses and ports; an unspecified address is any of its family. None on a
+    /// kernel without ctnetlink. The kernel walks through all flows whatever is asked for, so this asks once a family. Kernels
+    /// before 5.8 list all flows of the family, of which the others are left out here.
+    pub fn udp_flows_to(&mut self, dsts: &[SocketAddr]) -> Result<Vec<Flow>> {
+        let mut flows = Vec::new();
+        for v6 in [false, true] {
+            let dsts: HashSet<SocketAddr> = dsts.iter().copied().filter(|dst| dst.is_ipv6() == v6).collect();
+            if !dsts.is_empty() {
+                flows.extend(self.udp_flows(v6, &dsts)?);
+            }
+        }
+        Ok(flows)
+    }
+
+    /// Of one family.
+    fn udp_flows(&mut self, v6: bool, dsts: &HashSet<SocketAddr>) -> Result<Vec<Flow>> {
+        let any: IpAddr = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let wanted =
+            |flow: &Flow| dsts.contains(&flow.dst) || dsts.contains(&SocketAddr::new(any, flow.dst.port()));
+        let only = dsts.iter().next().filter(|_| dsts.len() == 1).copied();
+        let op = || match only {
+            Some(dst) => format!("list the UDP flows to {dst}"),
+            None => format!("list the UDP flows to {} addresses and ports", dsts.len()),
         };
-        let found = self.connection.read(&mut list(dst), &op, |payload| flow(payload).filter(wanted));
-        match found {
+        let mut request = list(only.unwrap_or(SocketAddr::new(any, 0)));
+        match self.connection.read(&mut request, &op, |payload| flow(payload).filter(wanted)) {
             // What an unknown subsystem is answered (net/netfilter/nfnetlink.c, nfnetlink_rcv_msg).
             Err(error) if matches!(error.errno(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => Ok(Vec::new()),
             found => found,
@@ -99,9 +117,12 @@ fn nfgenmsg(address: IpAddr) -> [u8; NFGENMSG] {
     [if address.is_ipv4() { AF_INET } else { AF_INET6 }, 0, 0, 0]
 }
 
-/// `conntrack -L -f FAMILY -p udp --orig-port-dst PORT [-d ADDRESS]`
+/// `conntrack -L -f FAMILY -p udp [--orig-port-dst PORT] [-d ADDRESS]`: port 0 is any, and so is an unspecified address.
 fn list(dst: SocketAddr) -> Vec<u8> {
-    let mut compared = FILTER_PROTO_NUM | FILTER_PROTO_DST_PORT;
+    let mut compared = FILTER_PROTO_NUM;
+    if dst.port() != 0 {
+        compared |= FILTER_PROTO_DST_PORT;
+    }
     if !dst.ip().is_unspecified() {
         compared |= FILTER_IP_DST;
     }

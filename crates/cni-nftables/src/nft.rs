@@ -37,12 +37,14 @@ pub struct Nft {
     connection: Connection,
 }
 
-/// A rule as found: enough to delete it by its owner.
+/// A rule as found: enough to delete it by its owner, or by what it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct FoundRule {
     pub handle: u64,
     pub comment: Option<String>,
+    /// What its `cmp` expressions compare with, in order and as the kernel's bytes: `tcp dport 80` is `[[6], [0, 80]]`.
+    pub compared: Vec<Vec<u8>>,
 }
 
 impl Nft {
@@ -226,7 +228,18 @@ fn read_rule(payload: &[u8], table: Table, chain: &str) -> Option<FoundRule> {
     let here = attributes().find(1).is_some_and(|name| string(name) == table.name)
         && attributes().find(2).is_some_and(|name| string(name) == chain);
     let handle = here.then(|| attributes().find(3).and_then(be64)).flatten()?;
-    Some(FoundRule { handle, comment: attributes().find(7).and_then(read_comment) })
+    let comment = attributes().find(7).and_then(read_comment);
+    let expressions = Attrs(attributes().find(4).unwrap_or_default());
+    let compared = expressions.filter_map(|(_, expression)| read_compared(expression)).collect();
+    Some(FoundRule { handle, comment, compared })
+}
+
+/// NFTA_CMP_DATA of a `cmp` expression.
+fn read_compared(expression: &[u8]) -> Option<Vec<u8>> {
+    let attributes = Attrs(expression);
+    let name = attributes.clone().find(1).map(string)?;
+    let data = if name == "cmp" { Attrs(attributes.find(2)?).find(3)? } else { return None };
+    Attrs(data).find(1).map(<[u8]>::to_vec)
 }
 
 /// The name of a chain of this table.

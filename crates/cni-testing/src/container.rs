@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use cni_host::NetNs;
 
-use crate::{EchoServer, Snapshot, echo, namespace, ping};
+use crate::{EchoServer, HttpServer, Snapshot, echo, http, namespace, ping};
 
 /// A container of a private host; its namespace goes when it is dropped, and links in it with it.
 #[derive(Debug)]
@@ -79,6 +79,18 @@ impl Container {
     /// Sends a message over UDP from inside and returns the echo, or what went wrong. Waits some seconds at most.
     pub fn echo_udp(&self, to: SocketAddr, message: &str) -> Result<String, String> {
         self.run(|| echo::udp(to, message)).map_err(|error| format!("udp {to}: {error}"))
+    }
+
+    /// Serves HTTP on this address inside until dropped: each GET is answered with a page that says `<name> answers
+    /// <the client's address>`.
+    pub fn serve_http(&self, addr: SocketAddr, name: &str) -> HttpServer {
+        self.run(|| HttpServer::start(addr, name))
+    }
+
+    /// Fetches a page from inside, and returns the status line and the page, or what went wrong. Waits some seconds at
+    /// most.
+    pub fn http_get(&self, to: SocketAddr, path: &str) -> Result<(String, String), String> {
+        self.run(|| http::get(to, path)).map_err(|error| format!("http://{to}{path}: {error}"))
     }
 
     /// Whether one ICMP echo of an own raw socket is answered within some seconds.

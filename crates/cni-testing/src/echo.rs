@@ -2,83 +2,52 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::thread::JoinHandle;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use crate::service::{Door, Service};
 
 /// A running echo server; stops when dropped.
 #[derive(Debug)]
 pub struct EchoServer {
-    /// Closing it wakes the thread up for the last time.
-    stop: Option<UnixStream>,
-    thread: Option<JoinHandle<()>>,
+    _service: Service,
 }
 
 impl EchoServer {
     /// Starts to listen, in the calling thread's namespace. Ready when it returns.
-    pub(crate) fn start(addr: SocketAddr) -> Self {
+    pub fn start(addr: SocketAddr) -> Self {
         let tcp =
             TcpListener::bind(addr).unwrap_or_else(|error| panic!("cannot listen on tcp {addr}: {error}"));
         let udp =
             UdpSocket::bind(addr).unwrap_or_else(|error| panic!("cannot listen on udp {addr}: {error}"));
-        let (stop, stopped) = UnixStream::pair().expect("cannot make a socket pair");
-        // Sockets stay in the namespace they were made in; where the thread is does not matter.
-        let thread = std::thread::spawn(move || serve(&tcp, &udp, &stopped));
-        EchoServer { stop: Some(stop), thread: Some(thread) }
+        EchoServer { _service: Service::start(vec![Box::new(tcp), Box::new(udp)]) }
     }
 }
 
-impl Drop for EchoServer {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It never panics, and a second panic during a first would only hide that one.
-            let _ = thread.join();
-        }
+impl Door for TcpListener {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
+    fn answer(&self) -> io::Result<()> {
+        let (mut stream, peer) = self.accept()?;
+        stream.set_read_timeout(Some(crate::PATIENCE))?;
+        let mut message = Vec::new();
+        stream.read_to_end(&mut message)?;
+        stream.write_all(&answer(peer, &message))
     }
 }
 
-fn serve(tcp: &TcpListener, udp: &UdpSocket, stopped: &UnixStream) {
-    loop {
-        let mut ready = [
-            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
-            PollFd::new(tcp.as_fd(), PollFlags::POLLIN),
-            PollFd::new(udp.as_fd(), PollFlags::POLLIN),
-        ];
-        match poll(&mut ready, PollTimeout::NONE) {
-            Ok(_) => {}
-            Err(nix::errno::Errno::EINTR) => continue,
-            Err(_) => return,
-        }
-        let [stop, stream, datagram] = ready.map(|fd| fd.any().unwrap_or(true));
-        if stop {
-            return;
-        }
-        // A client that goes away is the client's failure, which it reports itself.
-        if stream {
-            let _ = answer_stream(tcp);
-        }
-        if datagram {
-            let _ = answer_datagram(udp);
-        }
+impl Door for UdpSocket {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.as_fd()
     }
-}
 
-fn answer_stream(tcp: &TcpListener) -> io::Result<()> {
-    let (mut stream, peer) = tcp.accept()?;
-    stream.set_read_timeout(Some(crate::PATIENCE))?;
-    let mut message = Vec::new();
-    stream.read_to_end(&mut message)?;
-    stream.write_all(&answer(peer, &message))
-}
-
-fn answer_datagram(udp: &UdpSocket) -> io::Result<()> {
-    let mut buffer = [0; 65536];
-    let (length, peer) = udp.recv_from(&mut buffer)?;
-    udp.send_to(&answer(peer, &buffer[..length]), peer)?;
-    Ok(())
+    fn answer(&self) -> io::Result<()> {
+        let mut buffer = [0; 65536];
+        let (length, peer) = self.recv_from(&mut buffer)?;
+        self.send_to(&answer(peer, &buffer[..length]), peer)?;
+        Ok(())
+    }
 }
 
 fn answer(peer: SocketAddr, message: &[u8]) -> Vec<u8> {

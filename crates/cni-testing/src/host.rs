@@ -1,11 +1,12 @@
 //! The private host.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use cni_netlink::{LinkChange, Socket};
 use tempfile::TempDir;
 
-use crate::{Container, PluginRun, Snapshot, namespace, run};
+use crate::{Container, PluginRun, Snapshot, http, namespace, run, uplink};
 
 /// A private host: the calling thread's network namespace from here on, and a folder of its own for state.
 ///
@@ -41,6 +42,12 @@ impl Host {
         Container::new(id, &self.root.path().join("netns"))
     }
 
+    /// Makes a container into a machine next to the host: the host's link is called `name`, the machine's eth0, the host
+    /// is its router for everything. Both sides' addresses are an IPv4 one (/24) and an IPv6 one (/64).
+    pub fn connect(&self, machine: &Container, name: &str, host: [&str; 2], addresses: [&str; 2]) {
+        uplink::connect(machine, name, host, addresses);
+    }
+
     /// Puts an empty file system over folders of the machine, for this host and what it starts from now on: for
     /// programs that keep state where nobody can tell them otherwise.
     pub fn hide(&self, folders: &[&str]) {
@@ -66,6 +73,11 @@ impl Host {
         snapshot.add_rules();
         snapshot.add_files(self.dir());
         snapshot
+    }
+
+    /// Fetches a page from the host, as [`Container::http_get`] does from inside.
+    pub fn http_get(&self, to: SocketAddr, path: &str) -> Result<(String, String), String> {
+        http::get(to, path).map_err(|error| format!("http://{to}{path}: {error}"))
     }
 
     /// Whether one ICMP echo from the host is answered within some seconds.

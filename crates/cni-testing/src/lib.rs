@@ -10,17 +10,21 @@
 mod container;
 mod echo;
 mod host;
+mod http;
 mod namespace;
 mod outcome;
 mod ping;
 mod run;
+mod service;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod uplink;
 
 pub use container::Container;
 pub use echo::EchoServer;
 pub use host::Host;
+pub use http::HttpServer;
 pub use outcome::Outcome;
 pub use run::PluginRun;
 pub use snapshot::Snapshot;

@@ -7,31 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use cni_host::NetNs;
-use cni_netlink::{AddrFlags, LinkChange, MacAddr, NewVeth, Socket};
+use cni_netlink::LinkChange;
 
 use crate::{Container, Host, Snapshot};
 
-/// Connects container and host by a veth pair: `near` on the host, eth0 inside, `.1` and `.2` of 10.9.0.0/24 and fd09::/64.
-fn connect(container: &Container, near: &str) {
-    let mut host = Socket::open().unwrap();
-    let veth = NewVeth {
-        name: near,
-        mac: MacAddr::random(),
-        master: None,
-        peer_name: "eth0",
-        peer_mac: MacAddr::random(),
-        peer_netns: Some(std::os::fd::AsFd::as_fd(container.ns())),
-        mtu: None,
-    };
-    host.link_add_veth(&veth).unwrap();
-    let mut inside = container.ns().socket().unwrap();
-    for (socket, name, last) in [(&mut host, near, 1), (&mut inside, "eth0", 2)] {
-        let index = socket.link_by_name(name).unwrap().index;
-        socket.link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
-        for address in [format!("10.9.0.{last}/24"), format!("fd09::{last}/64")] {
-            socket.addr_add(index, address.parse().unwrap(), AddrFlags { nodad: true }).unwrap();
-        }
-    }
+/// The host is `.1`, the container `.2` of 10.9.0.0/24 and fd09::/64.
+fn connect(host: &Host, container: &Container, near: &str) {
+    host.connect(container, near, ["10.9.0.1", "fd09::1"], ["10.9.0.2", "fd09::2"]);
 }
 
 fn address(text: &str) -> IpAddr {
@@ -54,7 +36,7 @@ fn the_host_is_not_the_machine_and_its_lo_is_up() {
 fn packets_go_between_container_and_host_and_only_there() {
     let host = Host::new();
     let (near, far) = (host.container("near"), host.container("far"));
-    connect(&near, "veth0");
+    connect(&host, &near, "veth0");
     for there in ["10.9.0.2", "fd09::2"] {
         assert!(host.ping(address(there)), "{there}");
         assert!(!far.ping(address(there)), "{there} from a container that is not connected");
@@ -67,7 +49,7 @@ fn packets_go_between_container_and_host_and_only_there() {
 fn an_echo_names_its_sender_until_the_server_is_dropped() {
     let host = Host::new();
     let container = host.container("c");
-    connect(&container, "veth0");
+    connect(&host, &container, "veth0");
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     let mut inside = container.ns().socket().unwrap();
     let lo = inside.link_by_name("lo").unwrap().index;
@@ -88,11 +70,25 @@ fn an_echo_names_its_sender_until_the_server_is_dropped() {
 }
 
 #[test]
+fn an_http_page_names_server_and_client() {
+    let host = Host::new();
+    let container = host.container("c");
+    connect(&host, &container, "veth0");
+    let there: SocketAddr = "10.9.0.2:80".parse().unwrap();
+    let server = container.serve_http(there, "c");
+    let page = ("HTTP/1.1 200 OK".to_owned(), "c answers 10.9.0.1\n".to_owned());
+    assert_eq!(host.http_get(there, "/"), Ok(page));
+    assert!(host.http_get("10.9.0.2:81".parse().unwrap(), "/").unwrap_err().contains("refused"));
+    drop(server);
+    assert!(host.http_get(there, "/").is_err());
+}
+
+#[test]
 fn a_killed_container_is_gone_by_its_name_and_its_links_with_it() {
     let host = Host::new();
     let before = host.snapshot();
     let mut container = host.container("c");
-    connect(&container, "veth0");
+    connect(&host, &container, "veth0");
     assert!(NetNs::open(container.netns()).is_ok());
     container.kill();
     assert!(NetNs::open(container.netns()).unwrap_err().is_netns_gone());
@@ -111,7 +107,7 @@ fn a_snapshot_tells_links_addresses_routes_and_files() {
     let container = host.container("c");
     let (before, inside_before) = (host.snapshot(), container.snapshot());
     before.assert_same(&host.snapshot());
-    connect(&container, "veth0");
+    connect(&host, &container, "veth0");
     fs::create_dir(host.dir().join("leases")).unwrap();
     fs::write(host.dir().join("leases/10.9.0.2"), "c\r\neth0").unwrap();
 

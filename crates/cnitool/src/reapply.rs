@@ -53,24 +53,30 @@ impl Tool {
         // Of two that claim the same, such as a port of the host, the later ADD has it.
         wanted.sort_by_key(|entry| self.added_at(entry));
 
+        let mut put_back = Vec::new();
         for entry in &wanted {
-            let mut json = about(entry);
             match present(entry) {
-                Err(reason) => {
-                    outcome.notes.push(format!("left out {}: {reason}", name(entry)));
-                    json.insert("reason".to_owned(), reason.into());
-                    skipped.push(json);
-                }
-                Ok(result) => {
-                    let done = self.reapply_one(entry, &result, &mut outcome.failures);
-                    if !done.is_empty() {
-                        outcome.text += &format!("{}: {}\n", name(entry), done.join(", "));
-                    }
-                    json.insert("done".to_owned(), done.into());
-                    reapplied.push(json);
-                }
+                Err(reason) => skipped.push((entry, reason)),
+                Ok(result) => put_back.push((entry, self.reapply_one(entry, &result, &mut outcome.failures))),
             }
         }
+        for (entry, done) in put_back {
+            if self.was_deleted(entry) {
+                // That DEL may have come too early to remove what was put back, so it is run once more.
+                outcome.failures.extend(self.delete_again(entry).into_iter().flatten());
+                skipped.push((entry, "it was deleted meanwhile".to_owned()));
+                continue;
+            }
+            if !done.is_empty() {
+                outcome.text += &format!("{}: {}\n", name(entry), done.join(", "));
+            }
+            reapplied.push(about(entry, "done", done.into()));
+        }
+        for (entry, reason) in &skipped {
+            outcome.notes.push(format!("left out {}: {reason}", name(entry)));
+        }
+        let skipped: Vec<_> =
+            skipped.into_iter().map(|(entry, reason)| about(entry, "reason", reason.into())).collect();
         outcome.json = Map::from_iter([
             ("reapplied".to_owned(), json!(reapplied)),
             ("skipped".to_owned(), json!(skipped)),
@@ -136,6 +142,19 @@ impl Tool {
             outcomes.push((SPOOF_CHECK, put_back_spoof_check(&owner, result)));
         }
         outcomes
+    }
+
+    /// Whether a DEL has finished since: nothing is in the cache, and the interface is not as it was.
+    fn was_deleted(&self, entry: &CacheEntry) -> bool {
+        let cached = self.runtime.cache().get(&entry.network, &entry.attachment.key());
+        matches!(cached, Ok(None)) && present(entry).is_err()
+    }
+
+    /// The failures of a DEL, each plugin's.
+    fn delete_again(&self, entry: &CacheEntry) -> Option<Vec<Failure>> {
+        let network = Network::from_slice(&entry.config).ok()?;
+        let error = self.runtime.del(&network, &entry.attachment).err()?;
+        Some(self.failures(&error))
     }
 
     /// When the entry was written. One that has just been deleted sorts first, and is left out for its namespace.
@@ -213,12 +232,13 @@ fn name(entry: &CacheEntry) -> String {
     format!("{ifname} of container {container_id} on network {network}")
 }
 
-fn about(entry: &CacheEntry) -> Map<String, Value> {
+fn about(entry: &CacheEntry, key: &str, what: Value) -> Map<String, Value> {
     let Owner { network, container_id, ifname } = owner(entry);
     Map::from_iter([
         ("network".to_owned(), network.into()),
         ("containerID".to_owned(), container_id.into()),
         ("ifname".to_owned(), ifname.into()),
+        (key.to_owned(), what),
     ])
 }
 

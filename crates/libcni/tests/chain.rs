@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cni_exec::ExecError;
 use cni_types::{ContainerId, ErrorCode, GcAttachment, IfName, PluginType, SpecVersion};
-use libcni::{Attachment, Error, Network, Runtime};
+use libcni::{Attachment, CacheEntry, Error, Network, Runtime};
 use serde_json::{Value, json};
 
 /// A folder with plugins `one` and `two` in it, and a runtime over it with a cache of its own.
@@ -440,4 +440,61 @@ fn a_plugin_folder_with_a_colon_is_refused_before_anything_runs() {
     let runtime = Runtime::new(vec![bench.dir.path().join("a:b")], bench.dir.path().join("cache"));
     let error = runtime.add(&network("1.0.0", json!({})), &attachment("c1")).unwrap_err();
     assert!(matches!(error, Error::PluginFolder { .. }), "{error}");
+}
+
+fn entry(bench: &Bench, network: &Network) -> CacheEntry {
+    bench.runtime.cache().get(&network.name, &attachment("c1").key()).unwrap().unwrap()
+}
+
+#[test]
+fn reapply_asks_the_picked_plugins_as_add_did_with_the_cached_result() {
+    let bench = Bench::new();
+    let network = network("0.3.1", json!({}));
+    bench.answer("one.ADD", &json!({ "cniVersion": "0.3.1", "ips": [] }));
+    let last = json!({ "cniVersion": "0.3.1", "ips": [{ "version": "4", "address": "10.1.0.6/16" }] });
+    bench.answer("two.ADD", &last);
+    bench.runtime.add(&network, &attachment("c1")).unwrap();
+    let added = bench.log();
+    let cached = entry(&bench, &network);
+    bench.forget_calls();
+    bench.answer("two.ADD", &json!({ "cniVersion": "0.3.1", "ips": [] }));
+
+    let report = bench.runtime.reapply(&cached, |plugin| plugin.plugin_type.as_str() == "two");
+    assert_eq!(report.plugins.iter().map(PluginType::as_str).collect::<Vec<_>>(), ["two"]);
+    assert_eq!(bench.log(), added[1..], "the same container, arguments and path");
+    assert_eq!(bench.stdin(1)["prevResult"], last, "the chain's result");
+    assert_eq!(entry(&bench, &network), cached, "what a plugin answers now is not kept");
+}
+
+#[test]
+fn reapply_goes_on_after_a_plugin_that_fails_and_says_whose_it_was() {
+    let bench = Bench::new();
+    let network = network("1.0.0", json!({}));
+    bench.runtime.add(&network, &attachment("c1")).unwrap();
+    bench.forget_calls();
+    bench.fail("one.ADD", 100, "no rules today");
+    let report = bench.runtime.reapply(&entry(&bench, &network), |_| true);
+    assert_eq!(bench.calls(), ["one ADD", "two ADD"]);
+    assert_eq!(report.plugins.iter().map(PluginType::as_str).collect::<Vec<_>>(), ["two"]);
+    let errors: Vec<String> = report.errors.iter().map(Error::to_string).collect();
+    let begin = "cannot put back the rules of eth0 of container c1 on network blue: plugin /";
+    assert!(errors.len() == 1 && errors[0].starts_with(begin), "{errors:?}");
+    assert!(errors[0].ends_with("failed: no rules today (code 100)"), "{errors:?}");
+}
+
+#[test]
+fn reapply_runs_nothing_over_a_result_or_a_configuration_that_cannot_be_read() {
+    let bench = Bench::new();
+    let network = network("1.0.0", json!({}));
+    bench.runtime.add(&network, &attachment("c1")).unwrap();
+    bench.forget_calls();
+    let good = entry(&bench, &network);
+    let config = CacheEntry { config: b"{}".to_vec(), ..good.clone() };
+    let result = CacheEntry { result: Some(json!({ "cniVersion": "7.0.0" })), ..good };
+    for entry in [config, result] {
+        bench.runtime.cache().put(&entry).unwrap();
+        let report = bench.runtime.reapply(&entry, |_| true);
+        assert_eq!((report.plugins.len(), report.errors.len()), (0, 1), "{:?}", report.errors);
+    }
+    assert!(bench.log().is_empty());
 }

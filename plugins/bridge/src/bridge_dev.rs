@@ -66,6 +66,9 @@ fn set_up(host: &mut Socket, link: &Link, config: &Config) -> Result<Link> {
     expect_bridge(link)?;
     // The container network's routes are ours to make. Without IPv6 in the kernel there is nothing to refuse.
     let _ = sysctl_write(&format!("net/ipv6/conf/{}/accept_ra", link.name), "0");
+    if !link.up {
+        link_local_at_once(&link.name, config);
+    }
     let filter = config.vlans.is_some() && link.vlan_filtering != Some(true);
     let change = LinkChange {
         up: (!link.up).then_some(true),
@@ -87,6 +90,16 @@ fn set_up(host: &mut Socket, link: &Link, config: &Config) -> Result<Link> {
         return Err(no_vlan_filtering(&link.name));
     }
     Ok(link)
+}
+
+/// Keeps the link-local address of a gateway, which the kernel adds when the interface goes up, from being tentative. It is
+/// what the kernel solicits neighbours from for packets that it forwards (net/ipv6/ndisc.c, ndisc_send_ns), so for two
+/// seconds the first containers could not be reached through the host. Nobody else can own it.
+pub(crate) fn link_local_at_once(name: &str, config: &Config) {
+    if config.gateway && !config.dad {
+        // Without IPv6 in the kernel there is no such setting.
+        let _ = sysctl_write(&format!("net/ipv6/conf/{name}/accept_dad"), "0");
+    }
 }
 
 /// A kernel built without it says so (net/bridge/br_private.h, br_vlan_filter_toggle); older ones take the setting and do

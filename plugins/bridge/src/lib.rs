@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add};
+use cni_host::{NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, veth_add};
 use cni_interface::{all, expect_free, iface_config, ipam_add, on_host, owner, valid_owners};
 use cni_interface::{collect_pairs, delete_foreign_pair, delete_pair, enable_forwarding};
 use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
@@ -70,6 +70,9 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     filter::add_spoof_check(&owner, pair.peer_mac, &config, &mut undo)?;
     set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result, &config)?;
     let port = wait_for_port(&mut host, &mut monitor, &bridge, &pair, &config)?;
+    if config.layer == Layer::Three {
+        announce_addresses(&mut inside, &pair, &owner.ifname);
+    }
     let vlan_gateway = set_up_gateways(&mut host, &bridge, &pair, &gateways, &config, &mut undo)?;
     if let Some(masquerade) = &config.masquerade {
         masquerade.add(&owner, &result, &mut undo)?;
@@ -223,6 +226,14 @@ fn wait_for_port(
         )));
     }
     Ok(port)
+}
+
+/// Tells the neighbours on the bridge, now that its port forwards. Without it they find out by themselves, only later.
+fn announce_addresses(inside: &mut Socket, pair: &VethPair, ifname: &str) {
+    let Some(index) = pair.host.peer else { return };
+    if let Err(error) = log::step("announce the addresses", || announce(inside, index, ifname)) {
+        log::warn(format_args!("{error}"));
+    }
 }
 
 /// Makes the host the containers' gateway: forwarding first, so that nothing is left to fail after the addresses are

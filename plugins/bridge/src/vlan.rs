@@ -17,6 +17,7 @@ use cni_netlink::{BridgeVlan, Link, LinkChange, MacAddr, NewVeth, Socket};
 use cni_plugin::{Context as _, Error, Result, Undo};
 use cni_types::IfName;
 
+use crate::bridge_dev::link_local_at_once;
 use crate::config::{Config, Wire};
 
 /// Where turns are taken, one file a bridge.
@@ -159,6 +160,7 @@ pub(crate) fn ensure_gateway_link(
         // Without IPv6 in the kernel there is nothing to refuse (CVE-2020-10749).
         let _ = sysctl_write(&format!("net/ipv6/conf/{end}/accept_ra"), "0");
     }
+    link_local_at_once(&link.name, config);
     vlans.of_gateway(vlan).assign(host, &port)?;
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     host.link_change(port.index, &up)?;

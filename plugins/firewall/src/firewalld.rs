@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use cni_plugin::{Error, Result, environment, log};
@@ -26,6 +28,9 @@ const ALREADY_SET: &str = "ZONE_ALREADY_SET";
 /// A change may have to wait for a reload of firewalld's, which takes seconds.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// A bus that works answers at once.
+const GREETING: Duration = Duration::from_secs(5);
+
 /// The name of this backend's records.
 pub(crate) const NAME: &str = "firewalld";
 
@@ -36,7 +41,11 @@ struct Bus(Connection);
 pub(crate) fn is_running() -> bool {
     let bus_is_there = !environment("DBUS_SYSTEM_BUS_ADDRESS").is_empty()
         || SOCKETS.iter().any(|socket| Path::new(socket).exists());
-    bus_is_there && Bus::connect().and_then(|bus| bus.has_firewalld()).unwrap_or(false)
+    bus_is_there
+        && Bus::connect().and_then(|bus| bus.has_firewalld()).unwrap_or_else(|error| {
+            log::warn(format_args!("taking firewalld for not running: {error}"));
+            false
+        })
 }
 
 /// Puts the container's addresses into the zone.
@@ -44,22 +53,28 @@ pub(crate) fn add(pod: &Pod, zone: &str) -> Result<()> {
     let (bus, records) = (Bus::connect()?, Records::of(NAME));
     records.locked(|| {
         for address in &pod.addresses {
-            records.set(*address, &pod.owner)?;
+            // An address is in one zone at most: in another one if the configuration changed and nobody ran a DEL.
+            if let Some(old) = records.note(*address).filter(|old| old != zone) {
+                bus.remove_source(&old, *address);
+            }
+            records.set(*address, &pod.owner, zone)?;
             match bus.call::<String>("addSource", zone, *address) {
-                Err(error) if error.to_string().contains(ALREADY_SET) => {}
-                Err(error) => {
+                Err(error) if !error.to_string().contains(ALREADY_SET) => {
+                    // It is not ours, and DEL leaves it alone.
+                    records.remove(*address)?;
                     return Err(Error::failed(format!(
                         "cannot add {address} to firewalld zone {zone}: {error}"
                     )));
                 }
-                Ok(_) => {}
+                _ => {}
             }
         }
         Ok(())
     })
 }
 
-/// Takes the container's addresses out of the zone. What firewalld refuses is left, as the reference leaves it: a zone
+/// Takes the container's addresses out of the zone that they were put into, which for those that nobody is recorded for is
+/// the configured one. What firewalld refuses is left, as the reference leaves it: a zone
 /// that is gone must not keep a container from being deleted.
 pub(crate) fn del(pod: &Pod, zone: &str, chosen: bool) -> Result<()> {
     remove(zone, chosen, |records| records.of_pod(pod))
@@ -94,14 +109,10 @@ fn remove(zone: &str, chosen: bool, pick: impl Fn(&Records) -> Vec<IpAddr>) -> R
     let bus = Bus::connect();
     records.locked(|| {
         for address in pick(&records).into_iter().filter(|address| chosen || records.knows(*address)) {
-            let removed = match &bus {
-                Ok(bus) => {
-                    bus.call::<String>("removeSource", zone, address).map(drop).map_err(|e| e.to_string())
-                }
-                Err(error) => Err(error.to_string()),
-            };
-            if let Err(error) = removed {
-                log::info(format_args!("{address} is not taken out of firewalld zone {zone}: {error}"));
+            let zone = records.note(address).unwrap_or_else(|| zone.to_owned());
+            match &bus {
+                Ok(bus) => bus.remove_source(&zone, address),
+                Err(error) => log::info(format_args!("{address} is left in firewalld zone {zone}: {error}")),
             }
             records.remove(address)?;
         }
@@ -110,11 +121,20 @@ fn remove(zone: &str, chosen: bool, pick: impl Fn(&Records) -> Vec<IpAddr>) -> R
 }
 
 impl Bus {
+    /// Waits for the bus on a thread that is left behind, since greeting it has no timeout, and a bus that hangs must not hold
+    /// up every container of the host.
     fn connect() -> Result<Self> {
-        let connection = zbus::block_on(Builder::system().method_timeout(PATIENCE).build());
-        let connection = connection
-            .map_err(|error| Error::failed(format!("cannot connect to the system bus: {error}")))?;
-        Ok(Bus(connection))
+        let cannot = |reason: &str| Error::failed(format!("cannot connect to the system bus: {reason}"));
+        let (done, connected) = channel();
+        let connect = move || {
+            // Nobody listens any more when it took too long.
+            let _ = done.send(zbus::block_on(Builder::system().method_timeout(PATIENCE).build()));
+        };
+        thread::Builder::new().spawn(connect).map_err(|error| cannot(&error.to_string()))?;
+        match connected.recv_timeout(GREETING) {
+            Ok(connection) => Ok(Bus(connection.map_err(|error| cannot(&error.to_string()))?)),
+            Err(_) => Err(cannot(&format!("it has not answered for {} seconds", GREETING.as_secs()))),
+        }
     }
 
     fn has_firewalld(&self) -> Result<bool> {
@@ -125,6 +145,13 @@ impl Bus {
         };
         zbus::block_on(has_owner)
             .map_err(|error| Error::failed(format!("cannot look for {SERVICE}: {error}")))
+    }
+
+    /// What is refused is left: an address that is not there, or that somebody moved, and a zone that is gone.
+    fn remove_source(&self, zone: &str, address: IpAddr) {
+        if let Err(error) = self.call::<String>("removeSource", zone, address) {
+            log::info(format_args!("{address} is not taken out of firewalld zone {zone}: {error}"));
+        }
     }
 
     /// Calls a method of zones that takes a zone and a source.

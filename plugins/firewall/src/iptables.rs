@@ -39,7 +39,7 @@ pub(crate) fn add(pod: &Pod, admin_chain: &str, bridge: Option<&Bridge<'_>>, pat
     let records = Records::of(NAME);
     records.locked(|| {
         for address in &pod.addresses {
-            records.set(*address, &pod.owner)?;
+            records.set(*address, &pod.owner, "")?;
         }
         change(pod, path, |saved, change, addresses| {
             ensure_pods(saved, change, admin_chain, addresses);

@@ -45,6 +45,8 @@ pub(crate) struct Pod {
 pub(crate) struct Bridge<'a> {
     pub(crate) name: &'a str,
     pub(crate) policy: Policy,
+    /// It is not on the host but in the container, as what macvlan makes is.
+    is_inside: bool,
 }
 
 fn add(req: &Request<Wire>) -> Result<CniResult> {
@@ -56,6 +58,14 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 
     let backend = config.backend.unwrap_or_else(|| of_this_host(&path));
     log::debug(format_args!("backend: {backend:?}"));
+    if let Some(bridge) = bridge.as_ref().filter(has_policy).filter(|bridge| bridge.is_inside) {
+        let error = about_no_bridge(bridge.policy, &format!("{} is inside the container", bridge.name));
+        if backend == Backend::Nftables {
+            return Err(error);
+        }
+        // The reference takes it, and containers of such networks are to start.
+        log::warn(error);
+    }
     let mut undo = Undo::default();
     match backend {
         // One transaction: nothing of a failed one is left.
@@ -214,16 +224,18 @@ fn pod(req: &Request<Wire>, result: Option<&CniResult>) -> Pod {
 /// The result's first interface, which is the bridge when the plugin of that name made it. A policy needs one; without a
 /// policy it is looked at to take back an earlier one.
 fn bridge(result: &CniResult, policy: Policy) -> Result<Option<Bridge<'_>>> {
-    let name =
-        result.interfaces.first().map(|interface| interface.name.as_str()).filter(|name| !name.is_empty());
-    match name {
-        Some(name) => Ok(Some(Bridge { name, policy })),
+    match result.interfaces.first().filter(|interface| !interface.name.is_empty()) {
+        Some(first) => Ok(Some(Bridge { name: &first.name, policy, is_inside: first.sandbox.is_some() })),
         None if policy == Policy::Open => Ok(None),
-        None => Err(Error::config(format!(
-            "ingressPolicy {}: prevResult names no bridge; chain this plugin after bridge",
-            policy.as_str()
-        ))),
+        None => Err(about_no_bridge(policy, "prevResult names no interface")),
     }
+}
+
+fn about_no_bridge(policy: Policy, reason: &str) -> Error {
+    let policy = policy.as_str();
+    Error::config(format!(
+        "ingressPolicy {policy} is about no bridge: {reason}; chain this plugin after bridge"
+    ))
 }
 
 fn has_policy(bridge: &&Bridge<'_>) -> bool {

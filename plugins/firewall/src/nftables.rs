@@ -120,31 +120,36 @@ pub(crate) fn status() -> Result<()> {
     Ok(())
 }
 
+/// The comment of the elements of a bridge that more than one network has set a policy for.
+const SEVERAL: &str = "several networks";
+
 /// As nft calls it.
 const TABLE_NAME: &str = "inet cni_firewall";
 
-/// What is to change for a policy. An element of a bridge says which network asked for it; only that network takes it
-/// back. Where two networks share a bridge, the stricter policy holds.
+/// What is to change for a policy. An element of a bridge says which network asked for it, and only that network takes it
+/// back. Once several have asked, nobody does, and the strictest policy of them stays.
 fn policy(nft: &mut Nft, pod: &Pod, bridge: Option<&Bridge<'_>>) -> cni_nftables::Result<Batch> {
     let mut batch = Batch::default();
     let Some(bridge) = bridge else { return Ok(batch) };
     isolate_port(nft, &mut batch, pod, bridge.policy)?;
 
-    let comment = network_comment(&pod.owner.network);
+    let own = network_comment(&pod.owner.network);
     let (key, pair) = (vec![interface(bridge.name)], twice(bridge.name));
     let held = nft.element(&BRIDGES, &key)?;
     let talking = nft.element(&WITHIN, &pair)?.is_some();
-    let is_others = held.as_ref().is_some_and(|held| held.comment.as_ref() != Some(&comment));
-    if is_others && !(bridge.policy == Policy::Isolated && talking) {
-        return Ok(batch);
-    }
-    if bridge.policy != Policy::Open {
-        put(nft, &mut batch, &BRIDGES, key, &comment)?;
+    let is_others = held.as_ref().is_some_and(|held| held.comment.as_ref() != Some(&own));
+    let (comment, wanted) = match bridge.policy {
+        Policy::Open if is_others => return Ok(batch),
+        wanted if is_others => (SEVERAL, if talking { wanted } else { Policy::Isolated }),
+        wanted => (own.as_str(), wanted),
+    };
+    if wanted != Policy::Open {
+        put(nft, &mut batch, &BRIDGES, key, comment)?;
     } else if held.is_some() {
         batch.delete_element(&BRIDGES, key);
     }
-    if bridge.policy == Policy::SameBridge {
-        put(nft, &mut batch, &WITHIN, pair, &comment)?;
+    if wanted == Policy::SameBridge {
+        put(nft, &mut batch, &WITHIN, pair, comment)?;
     } else if talking {
         batch.delete_element(&WITHIN, pair);
     }
@@ -154,11 +159,16 @@ fn policy(nft: &mut Nft, pod: &Pod, bridge: Option<&Bridge<'_>>) -> cni_nftables
 /// Keeps the container's port apart from others, or no longer.
 fn isolate_port(nft: &mut Nft, batch: &mut Batch, pod: &Pod, policy: Policy) -> cni_nftables::Result<()> {
     let Some(port) = &pod.port else { return Ok(()) };
-    if policy != Policy::Isolated {
-        return take(nft, batch, &PORTS, &[interface(port)], &pod.owner).map(drop);
+    let key = vec![interface(port)];
+    if policy == Policy::Isolated {
+        batch.append(repair(nft, BRIDGE_TABLE)?);
+        return put(nft, batch, &PORTS, key, &pod.owner.comment());
     }
-    batch.append(repair(nft, BRIDGE_TABLE)?);
-    put(nft, batch, &PORTS, vec![interface(port)], &pod.owner.comment())
+    // Whoever else it was isolated for has no such port any more.
+    if nft.element(&PORTS, &key)?.is_some() {
+        batch.delete_element(&PORTS, key);
+    }
+    Ok(())
 }
 
 /// Makes an element this owner's. The latest ADD wins: whoever had the address before has no interface with it any more.

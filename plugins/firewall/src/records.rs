@@ -1,6 +1,6 @@
 //! Whose an address is, for the backends whose rules name the address alone.
 //!
-//! One file an address in `/run/cni-plugins-rs/firewall/<backend>`, holding the owner. So a late DEL does not take the rules
+//! One file an address in `/run/cni-plugins-rs/firewall/<backend>`: the owner, and in a second line what the backend notes. So a late DEL does not take the rules
 //! of a container that has the address by now, a DEL without prevResult finds its addresses, and GC knows what is whose. An
 //! address without a record is one that the reference's plugin let through: DEL removes its rules as that does, GC keeps them.
 //! The folder is gone after a reboot, as the rules are.
@@ -48,13 +48,20 @@ impl Records {
         work()
     }
 
-    /// Makes an address this owner's, whoever had it before.
-    pub(crate) fn set(&self, address: IpAddr, owner: &Owner) -> Result<()> {
-        let path = self.path(address);
+    /// Makes an address this owner's, whoever had it before. `note` is one line, for [`Records::note`].
+    pub(crate) fn set(&self, address: IpAddr, owner: &Owner, note: &str) -> Result<()> {
+        let (path, new) = (self.path(address), self.folder.join(format!(".{address}")));
+        let text = format!("{}\n{note}\n", owner.comment());
+        // In its place only when it is complete: half a record would be nobody's.
         let mut options = fs::OpenOptions::new();
-        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&path);
-        let written = file.and_then(|mut file| io::Write::write_all(&mut file, owner.comment().as_bytes()));
-        written.map_err(|error| cannot("write", &path, &error))
+        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&new);
+        let written = file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
+        written.and_then(|()| fs::rename(&new, &path)).map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// What was noted about an address.
+    pub(crate) fn note(&self, address: IpAddr) -> Option<String> {
+        self.line(address, 1)
     }
 
     /// Forgets an address.
@@ -101,9 +108,14 @@ impl Records {
         addresses.filter(|address| self.whose(*address).is_some_and(|whose| wanted(&whose))).collect()
     }
 
-    /// A record that cannot be read, or is empty since the machine stopped while it was written, is none.
+    /// A record that cannot be read is none.
     fn whose(&self, address: IpAddr) -> Option<String> {
-        fs::read_to_string(self.path(address)).ok().filter(|whose| !whose.is_empty())
+        self.line(address, 0)
+    }
+
+    fn line(&self, address: IpAddr, number: usize) -> Option<String> {
+        let text = fs::read_to_string(self.path(address)).ok()?;
+        text.lines().nth(number).filter(|line| !line.is_empty()).map(str::to_owned)
     }
 
     fn path(&self, address: IpAddr) -> PathBuf {
@@ -139,9 +151,9 @@ mod tests {
         let (mine, other) = (owner("blue", "c1"), owner("blue", "c2"));
         records
             .locked(|| {
-                records.set(address(5), &mine)?;
-                records.set(address(6), &other)?;
-                records.set("fd00::5".parse()?, &mine)
+                records.set(address(5), &mine, "")?;
+                records.set(address(6), &other, "")?;
+                records.set("fd00::5".parse()?, &mine, "")
             })
             .unwrap();
         let pod = Pod { owner: mine, addresses: vec![address(5), address(6), address(7)], port: None };
@@ -154,12 +166,28 @@ mod tests {
     fn the_latest_owner_counts_until_it_is_forgotten() {
         let (_root, records) = records();
         let (first, second) = (owner("blue", "c1"), owner("blue", "c2"));
-        records.locked(|| records.set(address(5), &first)).unwrap();
-        records.locked(|| records.set(address(5), &second)).unwrap();
+        records.locked(|| records.set(address(5), &first, "")).unwrap();
+        records.locked(|| records.set(address(5), &second, "")).unwrap();
         assert!(records.holds(address(5), &second) && !records.holds(address(5), &first));
         records.remove(address(5)).unwrap();
         records.remove(address(5)).unwrap();
         assert!(!records.knows(address(5)));
+    }
+
+    #[test]
+    fn a_note_is_kept_and_a_record_that_was_not_finished_is_none() {
+        let (_root, records) = records();
+        let mine = owner("blue", "c1");
+        records.locked(|| records.set(address(5), &mine, "trusted")).unwrap();
+        assert_eq!(records.note(address(5)).as_deref(), Some("trusted"));
+        assert_eq!((records.note(address(6)), records.knows(address(6))), (None, false));
+        let files = || fs::read_dir(&records.folder).unwrap().count();
+        assert_eq!(files(), 1);
+        // As a process that was killed leaves it.
+        fs::write(records.folder.join(".10.1.0.6"), "cni:bl").unwrap();
+        assert_eq!(records.matching(|_| true), [address(5)]);
+        records.locked(|| records.set(address(6), &mine, "")).unwrap();
+        assert_eq!((files(), records.note(address(6))), (2, None));
     }
 
     #[test]
@@ -169,9 +197,9 @@ mod tests {
         let (valid, stale, other) = (owner("blue", "c1"), owner("blue", "c2"), owner("green", "c3"));
         records
             .locked(|| {
-                records.set(address(5), &valid)?;
-                records.set(address(6), &stale)?;
-                records.set(address(7), &other)
+                records.set(address(5), &valid, "")?;
+                records.set(address(6), &stale, "")?;
+                records.set(address(7), &other, "")
             })
             .unwrap();
         fs::write(records.path(address(8)), "").unwrap();

@@ -2,6 +2,7 @@
 //!
 //! DEL and GC need none of it: what an ADD was refused for must not keep a DEL from cleaning up.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use cni_nftables::{Statement, parse_matches};
@@ -151,6 +152,16 @@ impl Mapping {
     }
 }
 
+impl Forward {
+    /// Whether nothing would come by it as long as somebody else, who comes first, has this port of the host: the same one, or
+    /// that of all addresses.
+    pub(crate) fn displaces(&self, protocol: Protocol, host: SocketAddr) -> bool {
+        let of_all = host.ip().is_unspecified()
+            && (host.is_ipv4(), host.port()) == (self.host.is_ipv4(), self.host.port());
+        self.protocol == protocol && (self.host == host || of_all)
+    }
+}
+
 /// `tcp port 8080`, `udp port 53 of 10.0.0.1`
 impl std::fmt::Display for Forward {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -240,16 +251,12 @@ impl Wire {
 
     /// Each host port once; of two that exclude each other the first counts, as it does in the reference's rules.
     fn mappings(&self) -> Result<Vec<Mapping>> {
-        let mut mappings: Vec<Mapping> = Vec::new();
+        let (mut mappings, mut ports) = (Vec::new(), HashSet::new());
         for (index, wire) in self.runtime_config.port_mappings.iter().enumerate() {
             let mapping = wire
                 .mapping()
                 .map_err(|reason| Error::config(format!("runtimeConfig.portMappings[{index}].{reason}")))?;
-            let same = |other: &Mapping| {
-                (other.protocol, other.host_ip, other.host_port)
-                    == (mapping.protocol, mapping.host_ip, mapping.host_port)
-            };
-            if !mappings.iter().any(same) {
+            if ports.insert((mapping.protocol, mapping.host_ip, mapping.host_port)) {
                 mappings.push(mapping);
             }
         }

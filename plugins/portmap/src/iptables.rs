@@ -24,6 +24,7 @@ use ipnet::IpNet;
 use sha2::{Digest, Sha512};
 
 use crate::config::{Config, Forward, Mapping, Mark, Masquerade, Protocol};
+use crate::nftables::tell_displaced;
 use crate::{Pod, all};
 
 const TABLE: &str = "nat";
@@ -67,9 +68,13 @@ pub(crate) fn add(config: &Config, pod: &Pod, path: &str) -> Result<()> {
             for (hook, rule) in entries() {
                 change.append_unique(saved, hook, rule);
             }
-            change.ensure_chain(saved, &chain.name);
-            for rule in &chain.rules {
-                change.append_unique(saved, &chain.name, rule.clone());
+            if saved.has_chain(&chain.name) {
+                for rule in &chain.rules {
+                    change.append_unique(saved, &chain.name, rule.clone());
+                }
+            } else {
+                // Without comparing each with all of thousands.
+                change.replace_chain(&chain.name, chain.rules.clone());
             }
             for rule in &chain.jumps {
                 change.append_unique(saved, DNAT, rule.clone());
@@ -86,12 +91,12 @@ pub(crate) fn check(config: &Config, pod: &Pod, path: &str) -> Result<()> {
     for address in &pod.addresses {
         let Some(chain) = PodChain::new(config, &pod.owner, *address) else { continue };
         let saved = Iptables::find(family(*address), path)?.save(TABLE)?;
-        let own = chain.rules.iter().map(|rule| (chain.name.as_str(), rule.clone()));
-        let jumps = chain.jumps.iter().map(|rule| (DNAT, rule.clone()));
         let shared = entries().into_iter().chain(masquerading(config));
         let jump = jump_to_masquerading(config).map(|rule| ("POSTROUTING", rule));
-        for (chain, rule) in own.chain(jumps).chain(shared).chain(jump) {
-            if !saved.has_rule(chain, &rule) {
+        let mut wanted = vec![(chain.name.as_str(), chain.rules), (DNAT, chain.jumps)];
+        wanted.extend(shared.chain(jump).map(|(chain, rule)| (chain, vec![rule])));
+        for (chain, rules) in wanted {
+            if let Some(rule) = saved.first_missing(chain, &rules) {
                 let program = if address.addr().is_ipv4() { "iptables" } else { "ip6tables" };
                 return Err(Error::failed(format!(
                     "chain {chain} of the {program} table {TABLE} does not have the rule: {rule}"
@@ -125,6 +130,41 @@ pub(crate) fn gc(network: &str, valid: &HashSet<&str>, path: &str, gone: &mut Ve
         chains
     };
     all(FAMILIES.map(|family| remove(family, path, DNAT, stale, gone)))
+}
+
+/// Takes these ports from containers whose chains have them, which come before the other backend's. Runs no program when
+/// there are no such chains.
+pub(crate) fn displace(forwards: &[Forward], owner: &Owner, path: &str) -> Result<()> {
+    all(FAMILIES.map(|family| {
+        let forward = |rule: &Rule| {
+            let (protocol, host) = port_of(rule, family)?;
+            forwards.iter().find(|forward| forward.displaces(protocol, host))
+        };
+        for iptables in holders(family, path, TABLE, DNAT)? {
+            let mut displaced = Vec::new();
+            iptables.update(TABLE, |saved| {
+                let mut change = Change::default();
+                displaced.clear();
+                for chain in saved.chains().filter(|chain| chain.starts_with(PREFIX)) {
+                    // Those that mark the packets as well, or a masqAll of theirs would go on.
+                    change.delete_matching(saved, chain, |rule| forward(rule).is_some());
+                    displaced.extend(
+                        saved
+                            .rules(chain)
+                            .iter()
+                            .filter_map(forward)
+                            .map(|forward| (*forward, format!("chain {chain}"))),
+                    );
+                }
+                change
+            })?;
+            displaced.dedup();
+            for (forward, holder) in displaced {
+                tell_displaced(&forward, &holder, owner);
+            }
+        }
+        Ok(())
+    }))
 }
 
 /// Removes chains and what leads to them, wherever `sign` is: a chain that is there when they are.
@@ -173,8 +213,10 @@ impl PodChain {
     /// `None` when no mapping is for this family.
     fn new(config: &Config, owner: &Owner, address: IpNet) -> Option<Self> {
         let name = chain_name(&owner.network, &owner.container_id);
-        let rules: Vec<Rule> =
-            config.mappings.iter().flat_map(|mapping| rules_of(mapping, address, config)).collect();
+        // `hostIP` 0.0.0.0 and none at all have the same rules.
+        let mut seen = HashSet::new();
+        let rules = config.mappings.iter().flat_map(|mapping| rules_of(mapping, address, config));
+        let rules: Vec<Rule> = rules.filter(|rule| seen.insert(rule.0.clone())).collect();
         if rules.is_empty() {
             return None;
         }
@@ -285,20 +327,25 @@ fn read_comment(comment: &str) -> Option<(&str, &str)> {
 
 /// Reads the mapping that a DNAT rule of a container's chain is.
 fn forward(rule: &Rule, family: Family) -> Option<Forward> {
-    let after = |option: &str| {
-        let at = rule.0.iter().position(|word| word == option)?;
-        rule.0.get(at + 1).map(String::as_str)
-    };
+    let (protocol, host) = port_of(rule, family)?;
+    Some(Forward { protocol, host, pod: after(rule, "--to-destination")?.parse().ok()? })
+}
+
+/// The port of the host that a rule of a container's chain is for.
+fn port_of(rule: &Rule, family: Family) -> Option<(Protocol, SocketAddr)> {
     let any: IpAddr = if family == Family::Ipv4 { [0; 4].into() } else { [0; 16].into() };
-    let host = match after("-d") {
+    let host = match after(rule, "-d") {
         Some(host) => host.split('/').next()?.parse().ok()?,
         None => any,
     };
-    Some(Forward {
-        protocol: Protocol::of_name(after("-p")?)?,
-        host: SocketAddr::new(host, after("--dport")?.parse().ok()?),
-        pod: after("--to-destination")?.parse().ok()?,
-    })
+    let port = after(rule, "--dport")?.parse().ok()?;
+    Some((Protocol::of_name(after(rule, "-p")?)?, SocketAddr::new(host, port)))
+}
+
+/// The word after an option.
+fn after<'r>(rule: &'r Rule, option: &str) -> Option<&'r str> {
+    let at = rule.0.iter().position(|word| word == option)?;
+    rule.0.get(at + 1).map(String::as_str)
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
 //! What the reference's plugin left in nf_tables: rules in tables of its own, with nothing but the container's ID as comment.
 
-use cni_nftables::{Batch, Family, Nft, Table};
+use std::net::{IpAddr, SocketAddr};
+
+use cni_nftables::{Batch, Family, FoundRule, Nft, Table};
 use cni_plugin::Result;
 
-use crate::config::Forward;
+use crate::config::{Forward, Protocol};
 
 const TABLES: [Table; 2] =
     [Table { family: Family::Ip, name: "cni_hostport" }, Table { family: Family::Ip6, name: "cni_hostport" }];
 
 const HOST_PORTS: &str = "hostports";
 
-/// `hostip_hostports` is of its older versions.
-const CHAINS: [&str; 3] = [HOST_PORTS, "hostip_hostports", "masquerading"];
+/// Of its older versions.
+const OLD_HOST_IPS: &str = "hostip_hostports";
+const CHAINS: [&str; 3] = [HOST_PORTS, OLD_HOST_IPS, "masquerading"];
 
 /// Removes the rules of this container, of whatever network: the reference does not tell.
 pub(crate) fn del(container_id: &str) -> Result<()> {
@@ -36,6 +39,47 @@ pub(crate) fn del(container_id: &str) -> Result<()> {
     }
 }
 
+/// Takes these ports from the containers that the reference's plugin mapped them to, whose chains come before ours. Adds them to
+/// `displaced`, with the ID of the container that had them.
+pub(crate) fn displace(
+    nft: &mut Nft,
+    batch: &mut Batch,
+    forwards: &[Forward],
+    displaced: &mut Vec<(Forward, String)>,
+) -> cni_nftables::Result<()> {
+    for table in TABLES {
+        for chain in [HOST_PORTS, OLD_HOST_IPS] {
+            for rule in nft.rules(table, chain)? {
+                let Some((protocol, host)) = port_of(&rule, table.family) else { continue };
+                if let Some(forward) = forwards.iter().find(|forward| forward.displaces(protocol, host)) {
+                    batch.delete_rule(table, chain, rule.handle);
+                    displaced.push((*forward, rule.comment.unwrap_or_default()));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The port that a rule of the reference is for: it compares the protocol and the port, and with `hostIP` the address.
+fn port_of(rule: &FoundRule, family: Family) -> Option<(Protocol, SocketAddr)> {
+    let (mut protocol, mut port) = (None, None);
+    let mut host: IpAddr = if family == Family::Ip { [0; 4].into() } else { [0; 16].into() };
+    for compared in &rule.compared {
+        match compared[..] {
+            [number] => protocol = Protocol::of_number(number),
+            [high, low] => port = Some(u16::from_be_bytes([high, low])),
+            _ => host = address(compared)?,
+        }
+    }
+    Some((protocol?, SocketAddr::new(host, port?)))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+    v4.or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
+}
+
 /// Whether the reference's plugin has mapped this container's ports: as many rules in each family, which is all that its own
 /// CHECK looks at.
 pub(crate) fn holds(container_id: &str, forwards: &[Forward]) -> Result<bool> {
@@ -52,4 +96,30 @@ pub(crate) fn holds(container_id: &str, forwards: &[Forward]) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_of_the_reference_tells_its_port() {
+        let port = |family, compared: &[&[u8]]| {
+            let compared = compared.iter().map(|bytes| bytes.to_vec()).collect();
+            port_of(&FoundRule { handle: 1, comment: None, compared }, family)
+        };
+        let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        for (family, compared, read) in [
+            (Family::Ip, &[&[6][..], &[31, 144]][..], Some((Protocol::Tcp, "0.0.0.0:8080"))),
+            (Family::Ip, &[&[192, 0, 2, 1], &[17], &[0, 53]], Some((Protocol::Udp, "192.0.2.1:53"))),
+            (Family::Ip6, &[&v6, &[132], &[0, 9]], Some((Protocol::Sctp, "[2001:db8::1]:9"))),
+            (Family::Ip6, &[&[6], &[0, 9]], Some((Protocol::Tcp, "[::]:9"))),
+            (Family::Ip, &[&[192, 0, 2, 1], &[192, 0, 2, 1]], None),
+            (Family::Ip, &[&[1], &[0, 9]], None),
+            (Family::Ip, &[&[6], &[0, 9], &[1, 2, 3]], None),
+        ] {
+            let read = read.map(|(protocol, host)| (protocol, host.parse().unwrap()));
+            assert_eq!(port(family, compared), read, "{compared:?}");
+        }
+    }
 }

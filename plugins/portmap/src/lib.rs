@@ -22,6 +22,7 @@ mod ruleset;
 
 pub use config::Wire;
 use config::{Backend, Config, Forward, Masquerade};
+use nftables::Wanted;
 
 /// The plugin's table of functions.
 pub const PLUGIN: Plugin<Wire> =
@@ -41,7 +42,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     if !req.config.has_mappings() {
         return Ok(result.clone());
     }
-    let pod = Pod { owner: owner(req), addresses: addresses(result, &req.attachment.ifname.to_string()) };
+    let pod = Pod { owner: owner(req), addresses: addresses(result, req.attachment.ifname.as_str()) };
     let forwards = forwards(&config, &pod);
     if forwards.is_empty() {
         return Ok(result.clone());
@@ -49,12 +50,19 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let path = environment("PATH");
     let backend = backend(&config, &req.config, &path)?;
     if config.masquerade != Masquerade::Nobody {
-        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(&forwards))?;
+        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(&forwards, backend))?;
     }
     match backend {
-        // One transaction, and nothing after it can fail: what another container loses to this one need not be given back.
+        // One transaction, and nothing after it fails the ADD: what another container loses to this one need not be given back.
         Backend::Nftables => {
-            log::step("map the ports in nf_tables", || nftables::add(&config, &pod, &forwards))?;
+            let wanted = Wanted::new(&config, &pod, &forwards)?;
+            log::step("map the ports in nf_tables", || nftables::add(&wanted, &pod.owner))?;
+            let displaced = log::step("take the ports from iptables", || {
+                iptables::displace(&forwards, &pod.owner, &path)
+            });
+            if let Err(error) = displaced {
+                log::warn(format_args!("iptables may still have another container's mapping: {error}"));
+            }
         }
         Backend::Iptables => {
             log::step("map the ports with iptables", || iptables::add(&config, &pod, &path))?
@@ -67,7 +75,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 fn check(req: &Request<Wire>) -> Result<()> {
     let config = Config::new(&req.config)?;
     let result = req.prev_result()?;
-    let pod = Pod { owner: owner(req), addresses: addresses(result, &req.attachment.ifname.to_string()) };
+    let pod = Pod { owner: owner(req), addresses: addresses(result, req.attachment.ifname.as_str()) };
     let forwards = forwards(&config, &pod);
     if forwards.is_empty() {
         return Ok(());
@@ -77,10 +85,13 @@ fn check(req: &Request<Wire>) -> Result<()> {
         // A container of the reference's plugin keeps its mappings until it goes.
         Backend::Nftables if leftovers::holds(&pod.owner.container_id, &forwards)? => Ok(()),
         Backend::Nftables => {
-            nftables::check(&config, &pod, &forwards)?;
+            nftables::check(&Wanted::new(&config, &pod, &forwards)?, &pod.owner)?;
             if config.masquerade == Masquerade::Nobody { Ok(()) } else { localnet::check(&forwards) }
         }
-        Backend::Iptables => iptables::check(&config, &pod, &path),
+        Backend::Iptables => {
+            nftables::expect_undisplaced(&pod.owner, &forwards)?;
+            iptables::check(&config, &pod, &path)
+        }
     }
 }
 
@@ -89,14 +100,23 @@ fn check(req: &Request<Wire>) -> Result<()> {
 fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
     let path = environment("PATH");
+    let told = told(req);
     let mut gone: Vec<Forward> = Vec::new();
     let outcomes = [
-        log::step("remove the mappings from nf_tables", || nftables::del(&owner, &mut gone)),
+        log::step("remove the mappings from nf_tables", || nftables::del(&owner, told.as_ref(), &mut gone)),
         log::step("remove the reference's nf_tables rules", || leftovers::del(&owner.container_id)),
         log::step("remove the iptables rules", || iptables::del(&owner, &path, &mut gone)),
     ];
     flows::forget(&gone);
     all(outcomes)
+}
+
+/// What the request says that its ADD made; it may say anything.
+fn told(req: &Request<Wire>) -> Option<Wanted> {
+    let config = Config::new(&req.config).ok()?;
+    let addresses = addresses(req.prev_result().ok()?, req.attachment.ifname.as_str());
+    let pod = Pod { owner: owner(req), addresses };
+    Wanted::new(&config, &pod, &forwards(&config, &pod)).ok()
 }
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {
@@ -176,15 +196,10 @@ fn forwards(config: &Config, pod: &Pod) -> Vec<Forward> {
         let address = *address;
         config.mappings.iter().filter_map(move |mapping| mapping.forward(address))
     };
-    let mut forwards: Vec<Forward> = Vec::new();
-    for forward in pod.addresses.iter().flat_map(of_address) {
-        // `hostIP` 0.0.0.0 and none at all are one port.
-        let same = |other: &Forward| (other.protocol, other.host) == (forward.protocol, forward.host);
-        if !forwards.iter().any(same) {
-            forwards.push(forward);
-        }
-    }
-    forwards
+    // `hostIP` 0.0.0.0 and none at all are one port.
+    let mut ports = HashSet::new();
+    let forwards = pod.addresses.iter().flat_map(of_address);
+    forwards.filter(|forward| ports.insert((forward.protocol, forward.host))).collect()
 }
 
 /// The first error, the others in the log: one backend's fault must not keep another's rules.

@@ -8,7 +8,7 @@ use cni_netlink::Socket;
 use cni_nftables::{Batch, Nft};
 use cni_plugin::{Context as _, Error, Result, log};
 
-use crate::config::Forward;
+use crate::config::{Backend, Forward};
 use crate::ruleset;
 
 /// The container's address, when a mapping can be reached by one of 127.0.0.0/8.
@@ -21,7 +21,7 @@ fn concerned(forwards: &[Forward]) -> Option<IpAddr> {
 }
 
 /// Sets `route_localnet` on the interface towards the container, after making sure that martians are dropped.
-pub(crate) fn enable(forwards: &[Forward]) -> Result<()> {
+pub(crate) fn enable(forwards: &[Forward], backend: Backend) -> Result<()> {
     let Some(pod) = concerned(forwards) else { return Ok(()) };
     let mut socket = Socket::open()?;
     let Some(way) = socket.route_get(pod)?.filter(|way| !way.local) else {
@@ -31,7 +31,7 @@ pub(crate) fn enable(forwards: &[Forward]) -> Result<()> {
     let interface = socket.link_by_index(way.index)?.name;
     match drop_martians() {
         // Only ip_tables is there. The reference does not drop them either.
-        Err(error) if error.is_unsupported() => {
+        Err(error) if error.is_unsupported() && backend == Backend::Iptables => {
             log::warn(format_args!(
                 "packets for 127.0.0.0/8 that come by {interface} are not dropped: {error}"
             ));

@@ -5,30 +5,33 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use cni_host::Owner;
-use cni_nftables::{Batch, Element, Nft, Set, Value, Verdict};
+use cni_nftables::{Batch, Element, Nft, Set, Value};
 use cni_plugin::{Error, Result, log};
 use ipnet::IpNet;
 
 use crate::Pod;
 use crate::config::{Config, Forward, Protocol};
-use crate::ruleset::{
-    Scope, TABLE, masquerade_chain, masquerade_map, postrouting, self_set, setup_masquerade,
-};
+use crate::leftovers;
+use crate::ruleset::{Group, Rules, Scope, TABLE, owner_key, owners, self_set, setup};
 
 /// What a container has in the table.
-struct Wanted {
+pub(crate) struct Wanted {
     /// In maps from the host's ports.
     mappings: Vec<(Set, Element, Forward)>,
-    /// In the map and the set of masquerading.
+    /// In the sets of masquerading.
     masquerade: Vec<(Set, Element)>,
+    /// In [`owners`].
+    entry: Element,
     scopes: Vec<Scope>,
+    groups: Vec<Group>,
 }
 
 impl Wanted {
-    fn new(config: &Config, pod: &Pod, forwards: &[Forward]) -> Result<Self> {
-        let comment = Some(pod.owner.comment());
-        let element = |key, data| Element { key, data, comment: comment.clone() };
-        let mut wanted = Wanted { mappings: Vec::new(), masquerade: Vec::new(), scopes: Vec::new() };
+    pub(crate) fn new(config: &Config, pod: &Pod, forwards: &[Forward]) -> Result<Self> {
+        let comment = pod.owner.comment();
+        let element = |key, data| Element { key, data, comment: Some(comment.clone()) };
+        let (mut mappings, mut masquerade) = (Vec::new(), Vec::new());
+        let (mut scopes, mut groups) = (Vec::new(), Vec::new());
         for address in &pod.addresses {
             let v6 = matches!(address, IpNet::V6(_));
             let of_family: Vec<_> = forwards.iter().filter(|forward| forward.pod.is_ipv6() == v6).collect();
@@ -37,62 +40,92 @@ impl Wanted {
             }
             let scope = Scope::new(v6, config.matches(v6)?);
             for forward in &of_family {
-                let map = scope.map_of(forward.host.ip());
                 let data = vec![Value::Addr(forward.pod.ip()), Value::Port(forward.pod.port())];
-                wanted.mappings.push((map, element(key(forward), data), **forward));
+                mappings.push((scope.map_of(forward.host.ip()), element(key(forward), data), **forward));
             }
-            wanted.scopes.push(scope);
-            let Some(chain) = masquerade_chain(*address, config.masquerade) else { continue };
-            let verdict = Value::Verdict(Verdict::Goto(chain.chain));
-            for forward in &of_family {
-                let key = masquerade_key(forward);
-                // One for two addresses of the host that have the same port.
-                if !wanted.masquerade.iter().any(|(_, element)| element.key == key) {
-                    wanted.masquerade.push((masquerade_map(v6), element(key, vec![verdict.clone()])));
+            scopes.push(scope);
+            let Some(group) = Group::new(*address, config.masquerade) else { continue };
+            // One for two addresses of the host that have the same port.
+            let mut ports = HashSet::new();
+            for forward in of_family {
+                if ports.insert((forward.protocol, forward.host.port())) {
+                    masquerade.push((group.set(), element(masquerade_key(forward), Vec::new())));
                 }
             }
             if address.prefix_len() == address.max_prefix_len() {
                 let key = vec![Value::Addr(address.addr()); 2];
-                wanted.masquerade.push((self_set(v6), element(key, Vec::new())));
+                masquerade.push((self_set(v6), element(key, Vec::new())));
             }
+            groups.push(group);
         }
-        Ok(wanted)
+        let count = u32::try_from(mappings.len() + masquerade.len()).unwrap_or(u32::MAX);
+        let entry = element(owner_key(&comment), vec![Value::Mark(count)]);
+        Ok(Wanted { mappings, masquerade, entry, scopes, groups })
     }
 
-    fn setup(&self, config: &Config, pod: &Pod) -> Batch {
+    /// All elements but the entry.
+    fn elements(&self) -> impl Iterator<Item = (&Set, &Element)> {
+        let mappings = self.mappings.iter().map(|(set, element, _)| (set, element));
+        mappings.chain(self.masquerade.iter().map(|(set, element)| (set, element)))
+    }
+
+    fn chains(&self) -> impl Iterator<Item = Rules> {
+        self.scopes.iter().flat_map(Scope::chains).chain(self.groups.iter().flat_map(Group::chains))
+    }
+
+    /// Makes whatever all containers share and is missing, be it because a table was flushed.
+    fn setup(&self, nft: &mut Nft) -> cni_nftables::Result<Batch> {
         let mut batch = Batch::default();
-        for scope in &self.scopes {
-            scope.setup(&mut batch);
+        for rules in self.chains() {
+            if !rules.are_there(nft)? {
+                setup(&self.scopes, &self.groups, &mut batch);
+                break;
+            }
         }
-        for address in &pod.addresses {
-            setup_masquerade(&mut batch, *address, config.masquerade);
-        }
-        batch
+        Ok(batch)
     }
 }
 
 /// Maps the ports, all of them or none. A port that another container has goes to this one.
-pub(crate) fn add(config: &Config, pod: &Pod, forwards: &[Forward]) -> Result<()> {
-    let wanted = Wanted::new(config, pod, forwards)?;
-    let setup = wanted.setup(config, pod);
+pub(crate) fn add(wanted: &Wanted, owner: &Owner) -> Result<()> {
     let mut displaced: Vec<(Forward, String)> = Vec::new();
-    Nft::open()?.update("map the ports", Some(&setup), |nft| {
-        let mut batch = Batch::default();
+    Nft::open()?.update("map the ports", None, |nft| {
+        let mut batch = wanted.setup(nft)?;
         displaced.clear();
+        if nft.element(&owners(), &wanted.entry.key)?.is_some() {
+            // An ADD before this one, whose ports may have been others.
+            for (set, element) in elements(nft, &|comment| owner.owns(comment))? {
+                let is_wanted = |(of, wanted): (&Set, &Element)| *of == set && wanted.key == element.key;
+                if set != owners() && !wanted.elements().any(is_wanted) {
+                    batch.delete_element(&set, element.key);
+                }
+            }
+        }
+        let forwards: Vec<Forward> = wanted.mappings.iter().map(|(_, _, forward)| *forward).collect();
+        leftovers::displace(nft, &mut batch, &forwards, &mut displaced)?;
+        for (set, element, forward) in displaced_by_new_conditions(nft, wanted, owner)? {
+            displaced.push((forward, element.comment.unwrap_or_default()));
+            batch.delete_element(&set, element.key);
+        }
         for (map, element, forward) in &wanted.mappings {
             let before = put(nft, &mut batch, map, element)?;
-            displaced
-                .extend(before.filter(|holder| !pod.owner.owns(holder)).map(|holder| (*forward, holder)));
+            displaced.extend(before.filter(|holder| !owner.owns(holder)).map(|holder| (*forward, holder)));
         }
         for (set, element) in &wanted.masquerade {
             put(nft, &mut batch, set, element)?;
         }
+        put(nft, &mut batch, &owners(), &wanted.entry)?;
         Ok(batch)
     })?;
     for (forward, holder) in displaced {
-        log::warn(format_args!("{forward} was {}'s and is now {}'s", describe(&holder), pod.owner.comment()));
+        tell_displaced(&forward, &describe(&holder), owner);
     }
     Ok(())
+}
+
+/// Puts into the log that a port has changed hands.
+pub(crate) fn tell_displaced(forward: &Forward, holder: &str, owner: &Owner) {
+    log::warn(format_args!("{forward} was {holder}'s and is now {}'s", describe(&owner.comment())));
 }
 
 /// Adds an element, in the place of one with the same key; whose that was.
@@ -112,63 +145,125 @@ fn put(
     Ok(Some(found.comment.unwrap_or_default()))
 }
 
+/// What other containers of this network have of the wanted ports under other conditions: those of the configuration before it
+/// was changed, which would come first for packets that both are for.
+fn displaced_by_new_conditions(
+    nft: &mut Nft,
+    wanted: &Wanted,
+    owner: &Owner,
+) -> cni_nftables::Result<Vec<(Set, Element, Forward)>> {
+    let mut found = Vec::new();
+    for scope in Scope::all(&nft.chains(TABLE)?) {
+        if wanted.scopes.iter().any(|wanted| wanted.is_named_like(&scope)) {
+            continue;
+        }
+        for (_, element, forward) in &wanted.mappings {
+            if forward.host.is_ipv6() != scope.is_v6() {
+                continue;
+            }
+            let set = scope.map_of(forward.host.ip());
+            let Some(element) = nft.element(&set, &element.key)? else { continue };
+            let comment = element.comment.as_deref().unwrap_or_default();
+            if Owner::is_of_network(comment, &owner.network) && !owner.owns(comment) {
+                found.push((set, element, *forward));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Compares with what ADD made; an error says what differs, and who has the port now.
-pub(crate) fn check(config: &Config, pod: &Pod, forwards: &[Forward]) -> Result<()> {
-    let wanted = Wanted::new(config, pod, forwards)?;
+pub(crate) fn check(wanted: &Wanted, owner: &Owner) -> Result<()> {
     let mut nft = Nft::open()?;
     for (map, element, forward) in &wanted.mappings {
         let problem = match nft.element(map, &element.key)? {
             Some(found) if found == *element => continue,
             None => "is not mapped".to_owned(),
-            Some(Element { comment: Some(holder), .. }) if !pod.owner.owns(&holder) => {
+            Some(Element { comment: Some(holder), .. }) if !owner.owns(&holder) => {
                 format!("is now {}'s", describe(&holder))
             }
             Some(_) => format!("does not lead to {}", forward.pod),
         };
         return Err(Error::failed(format!("{forward} {problem} (map {} of table {TABLE})", map.name)));
     }
-    for (set, element) in &wanted.masquerade {
+    let entry = (owners(), wanted.entry.clone());
+    for (set, element) in wanted.masquerade.iter().chain([&entry]) {
         if nft.element(set, &element.key)?.as_ref() != Some(element) {
-            let pod = &element.key[0];
-            return Err(Error::failed(format!("{} of table {TABLE} has nothing of {pod:?}", set.name)));
+            let owner = describe(&owner.comment());
+            return Err(Error::failed(format!(
+                "{} of table {TABLE} does not have what is {owner}'s",
+                set.name
+            )));
         }
     }
-    let of_scope = wanted.scopes.iter().flat_map(Scope::chains);
-    let of_masquerade = pod
-        .addresses
-        .iter()
-        .filter_map(|address| {
-            let chain = masquerade_chain(*address, config.masquerade)?;
-            Some([chain, postrouting(matches!(address, IpNet::V6(_)))])
-        })
-        .flatten();
-    for rules in of_scope.chain(of_masquerade) {
+    for rules in wanted.chains() {
         if !rules.are_there(&mut nft)? {
-            let chain = rules.chain;
+            let chain = &rules.chain;
             return Err(Error::failed(format!("chain {chain} of table {TABLE} does not have its rules")));
         }
     }
     Ok(())
 }
 
-/// Removes what carries this owner and nothing else, and adds the mappings among it to `gone`.
-pub(crate) fn del(owner: &Owner, gone: &mut Vec<Forward>) -> Result<()> {
-    remove("remove the container's mappings", |comment| owner.owns(comment), gone)
+/// Fails when a mapping of this table has taken a port from a container that iptables maps.
+pub(crate) fn expect_undisplaced(owner: &Owner, forwards: &[Forward]) -> Result<()> {
+    let mut nft = Nft::open()?;
+    for forward in forwards {
+        let map = Scope::new(forward.host.is_ipv6(), Vec::new()).map_of(forward.host.ip());
+        let found = match nft.element(&map, &key(forward)) {
+            Err(error) if error.is_unsupported() => return Ok(()),
+            found => found?,
+        };
+        let holder = found.and_then(|found| found.comment).filter(|holder| !owner.owns(holder));
+        if let Some(holder) = holder {
+            let holder = describe(&holder);
+            return Err(Error::failed(format!(
+                "{forward} is now {holder}'s (map {} of table {TABLE})",
+                map.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Removes what carries this owner and nothing else, and adds the mappings among it to `gone`. When what the request tells
+/// of the ADD is all that there is, nothing else is looked at, so that it costs the same however many containers there are.
+pub(crate) fn del(owner: &Owner, told: Option<&Wanted>, gone: &mut Vec<Forward>) -> Result<()> {
+    remove("remove the container's mappings", gone, |nft| {
+        let owned = |comment: &str| owner.owns(comment);
+        let mut found = Vec::new();
+        for (set, element) in told.iter().flat_map(|told| told.elements()) {
+            let there = nft.element(set, &element.key)?;
+            found.extend(there.filter(|there| is_meant(there, &owned)).map(|there| (*set, there)));
+        }
+        let count = Value::Mark(u32::try_from(found.len()).unwrap_or(u32::MAX));
+        match nft.element(&owners(), &owner_key(&owner.comment()))? {
+            Some(entry) if is_meant(&entry, &owned) && entry.data == [count] => {
+                found.push((owners(), entry));
+                Ok(found)
+            }
+            None if told.is_some() && found.is_empty() => Ok(found),
+            _ => elements(nft, &owned),
+        }
+    })
 }
 
 /// Removes what carries this network and none of the valid attachments.
 pub(crate) fn gc(network: &str, valid: &HashSet<String>, gone: &mut Vec<Forward>) -> Result<()> {
     let stale = |comment: &str| Owner::is_of_network(comment, network) && !valid.contains(comment);
-    remove("remove the mappings of containers that are gone", stale, gone)
+    remove("remove the mappings of containers that are gone", gone, |nft| elements(nft, &stale))
 }
 
-/// Looks through the maps, since neither the ports nor the conditions of the ADD are sure to be told again.
-fn remove(op: &str, is_meant: impl Fn(&str) -> bool, gone: &mut Vec<Forward>) -> Result<()> {
+fn remove(
+    op: &str,
+    gone: &mut Vec<Forward>,
+    meant: impl Fn(&mut Nft) -> cni_nftables::Result<Vec<(Set, Element)>>,
+) -> Result<()> {
     let removed = Nft::open().and_then(|mut nft| {
         nft.update(op, None, |nft| {
             let mut batch = Batch::default();
             gone.clear();
-            for (set, element) in elements(nft, &is_meant)? {
+            for (set, element) in meant(nft)? {
                 gone.extend(forward(&element));
                 batch.delete_element(&set, element.key);
             }
@@ -181,22 +276,24 @@ fn remove(op: &str, is_meant: impl Fn(&str) -> bool, gone: &mut Vec<Forward>) ->
     }
 }
 
-/// The elements with a comment that is meant.
-fn elements(nft: &mut Nft, is_meant: &impl Fn(&str) -> bool) -> cni_nftables::Result<Vec<(Set, Element)>> {
-    let mut sets = Vec::new();
-    let mut families = HashSet::new();
-    for scope in Scope::all(nft)? {
+/// All elements with a comment that is meant, wherever they are in the table.
+fn elements(nft: &mut Nft, meant: &impl Fn(&str) -> bool) -> cni_nftables::Result<Vec<(Set, Element)>> {
+    let chains = nft.chains(TABLE)?;
+    let mut sets = Group::sets(&chains);
+    sets.extend([owners(), self_set(false), self_set(true)]);
+    for scope in Scope::all(&chains) {
         sets.extend([scope.host_ip(), scope.host_port()]);
-        if families.insert(scope.is_v6()) {
-            sets.extend([masquerade_map(scope.is_v6()), self_set(scope.is_v6())]);
-        }
     }
     let mut found = Vec::new();
     for set in sets {
-        let meant = |element: &Element| element.comment.as_deref().is_some_and(is_meant);
-        found.extend(nft.elements(&set)?.into_iter().filter(meant).map(|element| (set, element)));
+        let of_set = nft.elements(&set)?.into_iter().filter(|element| is_meant(element, meant));
+        found.extend(of_set.map(|element| (set, element)));
     }
     Ok(found)
+}
+
+fn is_meant(element: &Element, meant: &impl Fn(&str) -> bool) -> bool {
+    element.comment.as_deref().is_some_and(meant)
 }
 
 /// Whether the kernel has what this backend needs.
@@ -240,6 +337,6 @@ fn describe(comment: &str) -> String {
         Some(Owner { network, container_id, ifname }) => {
             format!("container {container_id} ({ifname}, network {network})")
         }
-        None => format!("{comment:?}"),
+        None => format!("container {comment}"),
     }
 }

@@ -4,16 +4,18 @@
 //! ```text
 //! map hostip4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
 //! map hostport4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
-//! chain prerouting4 { type nat hook prerouting priority -101; fib daddr type local jump hostports4 }
+//! chain prerouting4 { type nat hook prerouting priority -98; fib daddr type local jump hostports4 }
 //! chain output4 { the same, of output }
 //! chain hostports4 { dnat ip to ip daddr . meta l4proto . th dport map @hostip4
 //!                    dnat ip to meta l4proto . th dport map @hostport4 }
 //!
-//! map masq4 { type ipv4_addr . inet_proto . inet_service : verdict; }
-//! chain postrouting4 { type nat hook postrouting priority 99; for each protocol:
-//!                      ct status dnat ip daddr . meta l4proto . ct original proto-dst vmap @masq4 }
-//! chain masq_10_1_0_0_16 { ip saddr 10.1.0.0/16 masquerade
-//!                          ip saddr 127.0.0.0/8 masquerade }
+//! set masq4_10_1_0_0_16 { type ipv4_addr . inet_proto . inet_service; }
+//! chain masq4_10_1_0_0_16 { ip saddr 10.1.0.0/16 masquerade
+//!                           ip saddr 127.0.0.0/8 masquerade }
+//! chain postrouting4_10_1_0_0_16 { type nat hook postrouting priority 99; for each protocol: ct status dnat
+//!     ip daddr . meta l4proto . ct original proto-dst @masq4_10_1_0_0_16 jump masq4_10_1_0_0_16 }
+//!
+//! map owners { type ifname : mark; }
 //!
 //! chain martians { type filter hook prerouting priority -300; iifname != "lo" ip daddr 127.0.0.0/8 drop ... }
 //! ```
@@ -36,10 +38,11 @@ use crate::config::{Masquerade, Protocol};
 /// The table. The reference's are `ip cni_hostport` and `ip6 cni_hostport`, whose base chains it flushes on each ADD.
 pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "cni_portmap" };
 
-/// Before the reference's chains at -100 (dstnat), so that a mapping which it made of the same port loses.
-const DSTNAT: i32 = -101;
+/// After everybody's chains at -100 (dstnat, and that of iptables): whoever translates first has the packet, and a mapping must
+/// not take what a service or a policy of the cluster is for (CVE-2019-9946).
+const DSTNAT: i32 = -98;
 /// The more particular before the general: networks with conditions come before those without.
-const DSTNAT_CONDITIONED: i32 = -102;
+const DSTNAT_CONDITIONED: i32 = -99;
 /// Before whatever masquerades at 100 (srcnat).
 const SRCNAT: i32 = 99;
 /// NF_IP_PRI_RAW: before connection tracking, hence before the answers to a masqueraded 127.0.0.1 get that address back.
@@ -61,11 +64,11 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// Makes the chain as it should be, whatever it was.
-    fn setup(self, batch: &mut Batch) {
+    fn setup(&self, batch: &mut Batch) {
         batch.add_chain(TABLE, &Chain { name: &self.chain, base: self.base });
         batch.flush_chain(TABLE, &self.chain);
-        for rule in self.rules {
-            batch.add_rule(TABLE, &self.chain, rule);
+        for rule in &self.rules {
+            batch.add_rule(TABLE, &self.chain, rule.clone());
         }
     }
 
@@ -89,20 +92,19 @@ impl Scope {
         let mut suffix = if v6 { "6" } else { "4" }.to_owned();
         if !conditions.is_empty() {
             let text: Vec<String> = conditions.iter().map(ToString::to_string).collect();
-            let digest = Sha256::digest(text.join(" "));
             suffix.push('_');
-            suffix.extend(digest.iter().take(6).map(|byte| format!("{byte:02x}")));
+            suffix.push_str(&digits(&text.join(" "), 12));
         }
         Self { v6, conditions, suffix }
     }
 
-    /// The scopes that the table has, whose conditions do not matter any more.
-    pub(crate) fn all(nft: &mut Nft) -> cni_nftables::Result<Vec<Self>> {
-        let of_chain = |chain: String| {
+    /// The scopes that the table has, by the names of its chains. Their conditions do not matter any more.
+    pub(crate) fn all(chains: &[String]) -> Vec<Self> {
+        let of_chain = |chain: &String| {
             let suffix = chain.strip_prefix("hostports")?;
             Some(Scope { v6: suffix.starts_with('6'), conditions: Vec::new(), suffix: suffix.to_owned() })
         };
-        Ok(nft.chains(TABLE)?.into_iter().filter_map(of_chain).collect())
+        chains.iter().filter_map(of_chain).collect()
     }
 
     pub(crate) fn is_v6(&self) -> bool {
@@ -177,23 +179,125 @@ impl Scope {
         [hostports, prerouting, output]
     }
 
-    /// Makes what is missing and puts right what is there.
-    pub(crate) fn setup(&self, batch: &mut Batch) {
-        batch.add_table(TABLE);
-        batch.add_set(&self.host_ip()).add_set(&self.host_port());
-        for rules in self.chains() {
-            rules.setup(batch);
-        }
+    /// Whether it is the same, as far as the names of its objects tell.
+    pub(crate) fn is_named_like(&self, other: &Scope) -> bool {
+        self.suffix == other.suffix
     }
 }
 
-/// Whose packets to a container are masqueraded, by the container's address, the protocol and the host's port. The port is
-/// there so that it is only for connections that came by a mapping, not for those that kube-proxy, say, sends there.
-pub(crate) fn masquerade_map(v6: bool) -> Set {
-    use DataType::{InetProto, InetService, Ipv4Addr, Ipv6Addr, Verdict};
-    let key: &[_] =
-        if v6 { &[Ipv6Addr, InetProto, InetService] } else { &[Ipv4Addr, InetProto, InetService] };
-    Set { table: TABLE, name: if v6 { "masq6" } else { "masq4" }, key, data: &[Verdict] }
+/// Makes what containers share and is missing, and puts right what is there.
+pub(crate) fn setup(scopes: &[Scope], groups: &[Group], batch: &mut Batch) {
+    batch.add_table(TABLE).add_set(&owners());
+    for scope in scopes {
+        batch.add_set(&scope.host_ip()).add_set(&scope.host_port());
+        scope.chains().iter().for_each(|rules| rules.setup(batch));
+    }
+    for group in groups {
+        batch.add_set(&self_set(group.v6)).add_set(&group.set());
+        group.chains().iter().for_each(|rules| rules.setup(batch));
+    }
+}
+
+/// How many other elements a container has. By it DEL knows whether it has found all of them, without a look at those of
+/// all other containers.
+pub(crate) fn owners() -> Set {
+    Set { table: TABLE, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] }
+}
+
+/// The key of a container in [`owners`]: 15 hex digits, which is what fits, of the SHA-256 of its elements' comment.
+pub(crate) fn owner_key(comment: &str) -> Vec<Value> {
+    vec![Value::IfName(digits(comment, 15))]
+}
+
+fn digits(text: &str, digits: usize) -> String {
+    let mut hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.truncate(digits);
+    hex
+}
+
+/// Containers to which the same sources are masqueraded: those of a subnet, of a family with `masqAll`, or those that are
+/// their whole subnet. Each has a set and chains of its own. A verdict map for all of them would be one lookup less, but the
+/// kernel walks through all of it at each change to look for loops (net/netfilter/nf_tables_api.c, nf_tables_validate).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Group {
+    v6: bool,
+    /// `4_10_1_0_0_16`, `6_all`, `4_self`: what the names of its objects end in.
+    suffix: String,
+    sources: Vec<Vec<Statement>>,
+}
+
+impl Group {
+    /// That of a container's address; none when nobody is masqueraded.
+    pub(crate) fn new(pod: IpNet, masquerade: Masquerade) -> Option<Self> {
+        let v6 = matches!(pod, IpNet::V6(_));
+        let source = if v6 { Selector::Ip6Saddr } else { Selector::IpSaddr };
+        let (name, source) = match masquerade {
+            Masquerade::Nobody => return None,
+            Masquerade::Near if pod.prefix_len() == pod.max_prefix_len() => {
+                let dst = if v6 { Selector::Ip6Daddr } else { Selector::IpDaddr };
+                let set = self_set(v6).name.to_owned();
+                ("self".to_owned(), Some(Statement::InSet { key: vec![source, dst], op: Op::Eq, set }))
+            }
+            Masquerade::Near if pod.prefix_len() > 0 => {
+                let net = pod.trunc();
+                let name = net.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+                (name, Some(is(source, Value::Net(net))))
+            }
+            Masquerade::Near | Masquerade::All => ("all".to_owned(), None),
+        };
+        let mut sources = vec![Vec::from_iter(source)];
+        if !v6 && !sources[0].is_empty() {
+            sources.push(vec![is(Selector::IpSaddr, Value::Net(LOOPBACK.into()))]);
+        }
+        Some(Group { v6, suffix: format!("{}_{name}", if v6 { 6 } else { 4 }), sources })
+    }
+
+    /// The sets of all groups that the table has, by the names of its chains.
+    pub(crate) fn sets(chains: &[String]) -> Vec<Set> {
+        let of_chain = |chain: &String| {
+            let suffix = chain.strip_prefix("masq")?.to_owned();
+            Some(Group { v6: suffix.starts_with('6'), suffix, sources: Vec::new() }.set())
+        };
+        chains.iter().filter_map(of_chain).collect()
+    }
+
+    /// The containers, each by its address, the protocol and the host's port. The port is there so that it is only for
+    /// connections that came by a mapping, not for those that kube-proxy, say, sends there.
+    pub(crate) fn set(&self) -> Set {
+        use DataType::{InetProto, InetService, Ipv4Addr, Ipv6Addr};
+        let key: &[_] =
+            if self.v6 { &[Ipv6Addr, InetProto, InetService] } else { &[Ipv4Addr, InetProto, InetService] };
+        // As with `Scope::name`.
+        Set { table: TABLE, name: self.chain().leak(), key, data: &[] }
+    }
+
+    fn chain(&self) -> String {
+        format!("masq{}", self.suffix)
+    }
+
+    /// Its chains, in the order in which they can be made.
+    pub(crate) fn chains(&self) -> [Rules; 2] {
+        let masquerade = |source: &Vec<Statement>| [source.clone(), vec![Statement::Masquerade]].concat();
+        let masq =
+            Rules { chain: self.chain(), base: None, rules: self.sources.iter().map(masquerade).collect() };
+        let address = if self.v6 { Selector::Ip6Daddr } else { Selector::IpDaddr };
+        let rule = |protocol: Protocol| {
+            let key = vec![address, Selector::L4Proto, Selector::CtOriginalProtoDst];
+            vec![
+                // Only by the protocol before it does nft, printing the rule, know what type the port is of.
+                is(Selector::L4Proto, Value::Proto(protocol.number())),
+                is(Selector::CtStatus, Value::Bits(IPS_DST_NAT)),
+                Statement::InSet { key, op: Op::Eq, set: self.set().name.to_owned() },
+                Statement::Verdict(Verdict::Jump(self.chain())),
+            ]
+        };
+        let postrouting = Rules {
+            chain: format!("postrouting{}", self.suffix),
+            base: Some((Hook::NatPostrouting, SRCNAT, Policy::Accept)),
+            rules: Protocol::ALL.into_iter().map(rule).collect(),
+        };
+        [masq, postrouting]
+    }
 }
 
 /// Containers that are their whole subnet: address and address. A chain for each of these subnets would be one for each
@@ -202,69 +306,6 @@ pub(crate) fn self_set(v6: bool) -> Set {
     use DataType::{Ipv4Addr, Ipv6Addr};
     let key: &[_] = if v6 { &[Ipv6Addr, Ipv6Addr] } else { &[Ipv4Addr, Ipv4Addr] };
     Set { table: TABLE, name: if v6 { "self6" } else { "self4" }, key, data: &[] }
-}
-
-/// The chain that a container's element in [`masquerade_map`] leads to; none when nobody is masqueraded.
-pub(crate) fn masquerade_chain(pod: IpNet, masquerade: Masquerade) -> Option<Rules> {
-    let v6 = matches!(pod, IpNet::V6(_));
-    let (chain, from): (String, Vec<Vec<Statement>>) = match masquerade {
-        Masquerade::Nobody => return None,
-        Masquerade::All => ("masq_all".to_owned(), vec![Vec::new()]),
-        Masquerade::Near if pod.prefix_len() == 0 => ("masq_all".to_owned(), vec![Vec::new()]),
-        Masquerade::Near if pod.prefix_len() == pod.max_prefix_len() => {
-            let key = if v6 {
-                vec![Selector::Ip6Saddr, Selector::Ip6Daddr]
-            } else {
-                vec![Selector::IpSaddr, Selector::IpDaddr]
-            };
-            let in_set = Statement::InSet { key, op: Op::Eq, set: self_set(v6).name.to_owned() };
-            (format!("masq_self{}", if v6 { 6 } else { 4 }), vec![vec![in_set]])
-        }
-        Masquerade::Near => {
-            let net = pod.trunc();
-            let source = if v6 { Selector::Ip6Saddr } else { Selector::IpSaddr };
-            let name = net.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-            (format!("masq_{name}"), vec![vec![is(source, Value::Net(net))]])
-        }
-    };
-    let mut rules = from;
-    if !v6 && chain != "masq_all" {
-        rules.push(vec![is(Selector::IpSaddr, Value::Net(LOOPBACK.into()))]);
-    }
-    for rule in &mut rules {
-        rule.push(Statement::Masquerade);
-    }
-    Some(Rules { chain, base: None, rules })
-}
-
-/// The base chain that asks [`masquerade_map`].
-pub(crate) fn postrouting(v6: bool) -> Rules {
-    let address = if v6 { Selector::Ip6Daddr } else { Selector::IpDaddr };
-    let rule = |protocol: Protocol| {
-        vec![
-            // Only by the protocol before it does nft, printing the rule, know what type the port is of.
-            is(Selector::L4Proto, Value::Proto(protocol.number())),
-            is(Selector::CtStatus, Value::Bits(IPS_DST_NAT)),
-            Statement::VerdictMap {
-                key: vec![address, Selector::L4Proto, Selector::CtOriginalProtoDst],
-                map: masquerade_map(v6).name.to_owned(),
-            },
-        ]
-    };
-    Rules {
-        chain: if v6 { "postrouting6" } else { "postrouting4" }.to_owned(),
-        base: Some((Hook::NatPostrouting, SRCNAT, Policy::Accept)),
-        rules: Protocol::ALL.into_iter().map(rule).collect(),
-    }
-}
-
-/// All that masquerading for this container needs.
-pub(crate) fn setup_masquerade(batch: &mut Batch, pod: IpNet, masquerade: Masquerade) {
-    let Some(chain) = masquerade_chain(pod, masquerade) else { return };
-    let v6 = matches!(pod, IpNet::V6(_));
-    batch.add_table(TABLE).add_set(&self_set(v6)).add_set(&masquerade_map(v6));
-    chain.setup(batch);
-    postrouting(v6).setup(batch);
 }
 
 /// Drops what comes for or from 127.0.0.0/8 by any other interface than lo. Without `route_localnet` the kernel does that

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use cni_host::{NetNs, Owner, announce};
 use cni_interface::{open_inside, owner, valid_owners};
-use cni_netlink::{Link, MacAddr, Socket};
+use cni_netlink::Socket;
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, Interface, SpecVersion};
 
@@ -143,19 +143,15 @@ fn set_attributes(
     let index = link.index;
     undo.push("restore the interface", move || restore(&mut Socket::open()?, index, &present));
     log::step("change the interface", || socket.link_change(index, &missing.change()))?;
-    if let Some(mac) = missing.mac {
-        announce_all(&link, mac, addresses);
+    // The neighbours find out by themselves, later.
+    if missing.mac.is_some()
+        && link.up
+        && !addresses.is_empty()
+        && let Err(error) = announce(&mut socket, index, &owner.ifname)
+    {
+        log::debug(error);
     }
     Ok(())
-}
-
-/// Tells the neighbours that the interface's addresses have moved to another MAC address. They find out by themselves, later.
-fn announce_all(link: &Link, mac: MacAddr, addresses: &[IpAddr]) {
-    for address in addresses.iter().filter(|_| link.up) {
-        if let Err(error) = announce(&link.name, link.index, mac, *address) {
-            log::debug(error);
-        }
-    }
 }
 
 /// Gives the attributes back as far as there still is an interface to have them.

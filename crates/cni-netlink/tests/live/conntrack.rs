@@ -1,6 +1,7 @@
 //! Connection tracking, with flows that are made by hand: the kernel tracks none by itself in a namespace without rules.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use cni_netlink::Conntrack;
 use cni_netlink::raw::{Connection, Protocol, Writer};
@@ -53,7 +54,7 @@ fn write_tuple(tuple: &mut Writer, protocol: u8, src: SocketAddr, dst: SocketAdd
 
 /// Who answers the flows to `dst`, sorted.
 fn answerers(conntrack: &mut Conntrack, dst: &str) -> Vec<String> {
-    let flows = conntrack.udp_flows_to(dst.parse().unwrap()).unwrap();
+    let flows = conntrack.udp_flows_to(&[dst.parse().unwrap()]).unwrap();
     let mut found: Vec<_> = flows.iter().map(|flow| flow.answered_by.to_string()).collect();
     found.sort();
     found
@@ -77,6 +78,24 @@ fn flows_are_found_by_where_they_are_sent_to() {
 }
 
 #[test]
+fn flows_to_several_addresses_of_both_families_are_found_at_once() {
+    in_netns(|| {
+        track(UDP, "192.0.2.9:4000", "10.0.0.1:53", "10.1.0.5:53", None);
+        track(UDP, "192.0.2.9:4001", "10.0.0.2:53", "10.1.0.6:53", None);
+        track(UDP, "192.0.2.9:4000", "10.0.0.2:54", "10.1.0.7:54", None);
+        track(UDP, "192.0.2.9:4000", "10.0.0.2:55", "10.1.0.8:55", None);
+        track(UDP, "[2001:db8::9]:4000", "[2001:db8::1]:53", "[fd00::5]:53", None);
+        track(UDP, "[2001:db8::9]:4000", "[2001:db8::1]:54", "[fd00::6]:54", None);
+        let dsts = ["10.0.0.1:53", "0.0.0.0:54", "[::]:54"].map(|dst| dst.parse().unwrap());
+        let flows = Conntrack::open().unwrap().udp_flows_to(&dsts).unwrap();
+        let mut found: Vec<_> = flows.iter().map(|flow| flow.answered_by.to_string()).collect();
+        found.sort();
+        assert_eq!(found, ["10.1.0.5:53", "10.1.0.7:54", "[fd00::6]:54"]);
+        assert_eq!(Conntrack::open().unwrap().udp_flows_to(&[]).unwrap(), []);
+    });
+}
+
+#[test]
 fn one_flow_is_removed_and_no_other() {
     in_netns(|| {
         for zone in [None, Some(7)] {
@@ -87,7 +106,7 @@ fn one_flow_is_removed_and_no_other() {
             }
         }
         let mut conntrack = Conntrack::open().unwrap();
-        let flows = conntrack.udp_flows_to("10.0.0.1:53".parse().unwrap()).unwrap();
+        let flows = conntrack.udp_flows_to(&["10.0.0.1:53".parse().unwrap()]).unwrap();
         let old = |flow: &&cni_netlink::Flow| flow.answered_by.to_string() == "10.1.0.5:5353";
         assert_eq!(flows.iter().filter(old).count(), 2);
         for flow in flows.iter().filter(old) {
@@ -107,17 +126,26 @@ fn the_kernel_leaves_out_the_other_flows() {
             track(UDP, "192.0.2.9:4000", &format!("10.0.0.1:{port}"), &format!("10.1.0.5:{port}"), None);
         }
         let mut conntrack = Conntrack::open().unwrap();
-        let start = std::time::Instant::now();
-        assert_eq!(answerers(&mut conntrack, "0.0.0.0:2000"), ["10.1.0.5:2000"]);
-        let filtered = start.elapsed();
         // The same without CTA_FILTER, which counts what comes.
         let mut request = Writer::default();
         request.message(1 << 8 | 1, 0x301, 0, &[2, 0, 0, 0], |_| {});
+        let mut request = request.into_bytes();
         let mut connection = Connection::open(Protocol::Netfilter).unwrap();
-        let start = std::time::Instant::now();
-        let all =
-            connection.read(&mut request.into_bytes(), &|| "list all flows".into(), |_| Some(())).unwrap();
-        assert_eq!(all.len(), 2000);
-        assert!(filtered < start.elapsed(), "{filtered:?}");
+        let all = best_of(|| {
+            let all = connection.read(&mut request, &|| "list all flows".into(), |_| Some(())).unwrap();
+            assert_eq!(all.len(), 2000);
+        });
+        let filtered = best_of(|| assert_eq!(answerers(&mut conntrack, "0.0.0.0:2000"), ["10.1.0.5:2000"]));
+        assert!(filtered < all, "{filtered:?}, {all:?}");
     });
+}
+
+/// The shortest of several times, which is what it takes when nothing else runs.
+fn best_of(mut f: impl FnMut()) -> Duration {
+    let time = |_| {
+        let start = Instant::now();
+        f();
+        start.elapsed()
+    };
+    (0..20).map(time).min().unwrap()
 }

@@ -1,5 +1,6 @@
-//! The demo that `cargo xtask demo` runs: a conflist run through `libcni` connects two private containers over a bridge,
-//! every plugin's request and result is shown, packets are sent, and in the end nothing is left.
+//! The demo that `cargo xtask demo` runs: a conflist run through `libcni` connects two private containers over a bridge
+//! and publishes a port of one of them, every plugin's request and result is shown, packets are sent, pages are fetched,
+//! and in the end nothing is left.
 //!
 //! It needs the namespaces that xtask makes, and the executables in `CNI_TESTING_BIN`.
 
@@ -15,6 +16,7 @@ use cni_types::{ContainerId, IfName};
 use libcni::{Added, Attachment, Network, Runtime};
 use serde_json::json;
 
+mod http;
 mod show;
 mod watch;
 
@@ -43,10 +45,12 @@ fn main() -> ExitCode {
 
 fn demo() -> Result<()> {
     println!(
-        "A private host and two containers, blue and green: three network namespaces. This machine's own"
+        "A private host, two containers, blue and green, and a machine outside: four network namespaces."
     );
-    println!("network is none of them.");
+    println!("This machine's own network is none of them.");
     let host = Host::new();
+    let outside = host.container("outside");
+    host.connect(&outside, "uplink", http::HOST, http::OUTSIDE);
     let before = host.snapshot();
     let (blue, mut green) = (host.container("blue"), host.container("green"));
     let network = network(&host)?;
@@ -62,7 +66,9 @@ fn demo() -> Result<()> {
 
     show.step("What the host has now");
     print_lines(&host.snapshot(), &["link ", "address "]);
-    packets(&blue, &green, &addresses(&first), &addresses(&second), &mut show)?;
+    let (of_blue, of_green) = (addresses(&first), addresses(&second));
+    packets(&blue, &green, &of_blue, &of_green, &mut show)?;
+    http::fetch(&host, &outside, &blue, &green, &of_green, &mut show)?;
 
     for container in [&blue, &green] {
         show.step(&format!("CHECK {}: is everything still as ADD made it?", container.id()));
@@ -88,7 +94,8 @@ fn demo() -> Result<()> {
     blue_is_empty(&blue)
 }
 
-/// One bridge, addresses of both families, as a file that a node would have in /etc/cni/net.d.
+/// One bridge, addresses of both families, ports and a firewall, as a file that a node would have in /etc/cni/net.d. The
+/// backends are named, or where iptables is installed that would be taken, as the reference does.
 fn network(host: &Host) -> Result<Network> {
     let list = json!({
         "cniVersion": "1.1.0",
@@ -97,12 +104,21 @@ fn network(host: &Host) -> Result<Network> {
             "type": "bridge",
             "bridge": "demo0",
             "isGateway": true,
+            "ipMasq": true,
+            "ipMasqBackend": "nftables",
             "ipam": {
                 "type": "host-local",
                 "dataDir": host.dir().join("leases"),
                 "ranges": [[{ "subnet": "10.88.0.0/24" }], [{ "subnet": "fd00:88::/64" }]],
                 "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }],
             },
+        }, {
+            "type": "portmap",
+            "backend": "nftables",
+            "capabilities": { "portMappings": true },
+        }, {
+            "type": "firewall",
+            "backend": "nftables",
         }],
     });
     let file = host.dir().with_file_name("demo.conflist");
@@ -114,6 +130,9 @@ fn network(host: &Host) -> Result<Network> {
 fn attachment(container: &Container) -> Result<Attachment> {
     let mut attachment = Attachment::new(ContainerId::new(container.id())?, IfName::new("eth0")?);
     attachment.netns = Some(container.netns().to_owned());
+    if container.id() == "green" {
+        attachment.capability_args.insert("portMappings".to_owned(), http::mappings());
+    }
     Ok(attachment)
 }
 
@@ -163,23 +182,35 @@ fn packets(
     Ok(())
 }
 
-/// The bridge stays, as the reference has it, for the next container; so does which address was given out last.
+/// The bridge stays, as the reference has it, for the next container; so do tables of the packet filter with no
+/// container in them, and which address was given out last.
 fn nothing_left(host: &Host, before: &Snapshot, runtime: &Runtime) -> Result<()> {
     let after = host.snapshot();
-    let meant =
-        ["link demo0 ", "address demo0 ", "dev demo0", "last_reserved_ip", "/lock ", ".index/", "folder "];
+    let of_containers = ["10.88.0.2", "10.88.0.3", "fd00:88::2", "fd00:88::3", "blue", "green"];
+    let meant = ["link demo0 ", "address demo0 ", "dev demo0", "last_reserved_ip", "/lock ", ".index/"];
     let new = || after.0.iter().filter(|line| !before.0.contains(line));
-    let is_meant = |line: &&String| meant.iter().any(|part| line.contains(part));
+    let is_meant = |line: &&String| {
+        let of_a_container = of_containers.iter().any(|name| line.contains(name));
+        match line.split(' ').next() {
+            Some("nft") => !of_a_container && !http::is_of_a_mapping(line),
+            Some("folder") => true,
+            _ => meant.iter().any(|part| line.contains(part)),
+        }
+    };
     let left: Vec<&String> = new().filter(|line| !is_meant(line)).collect();
     let cached = runtime.cache().entries()?.len();
     if !left.is_empty() || cached > 0 {
         return Err(format!("left behind: {left:?} and {cached} cached results").into());
     }
     println!(
-        "  No link, no lease, no cached result of blue or green. For the next container, as the reference has it:"
+        "  No link, no lease, no mapping, no rule, no cached result of blue or green. For the next container:"
     );
-    let stays = new().filter(|line| !line.starts_with("folder ") && !line.contains(".index/"));
-    stays.for_each(|line| println!("  {line}"));
+    let is_shown = |line: &&String| {
+        let is_table = line.starts_with("nft table ");
+        is_table
+            || !["nft ", "folder "].iter().any(|kind| line.starts_with(kind)) && !line.contains(".index/")
+    };
+    new().filter(is_shown).for_each(|line| println!("  {}", line.trim_end_matches(" {")));
     Ok(())
 }
 

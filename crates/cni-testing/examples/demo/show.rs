@@ -40,7 +40,7 @@ impl Show {
                 if container.is_empty() { "" } else { " " }
             );
             println!("{indent}  request  {}", self.request(&seen.request));
-            println!("{indent}  answer   {}", answer(&seen.answer)?);
+            println!("{indent}  answer   {}", answer(&seen.request, &seen.answer)?);
         }
         Ok(())
     }
@@ -59,9 +59,12 @@ impl Show {
     }
 }
 
-fn answer(answer: &Value) -> Result<String> {
+fn answer(request: &Value, answer: &Value) -> Result<String> {
     if answer.is_null() {
         return Ok("nothing to say, so all is well".to_owned());
+    }
+    if request.get("prevResult") == Some(answer) {
+        return Ok("prevResult, passed on".to_owned());
     }
     if answer.get("code").is_some() {
         return Ok(answer.to_string());

@@ -1,8 +1,10 @@
 //! The bridge plugin: what its keys do, seen in the kernel and by packets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use cni_netlink::{LinkChange, Socket};
+use cni_testing::Container;
 use serde_json::{Value, json};
 
 use crate::bridge_net::{Net, addresses, link, link_in, make_bridge, port, set};
@@ -32,6 +34,38 @@ fn two_containers_the_gateway_and_the_host_reach_each_other_over_both_families()
         net.del(container).ok();
     }
     assert_eq!(net.leases(), [""; 0]);
+}
+
+/// https://github.com/containernetworking/cni/issues/84: a neighbour that was not told of the address's new owner goes on
+/// sending to the old one, for seconds.
+#[test]
+fn cni_84_a_reused_address_is_known_by_neighbours_at_once() {
+    let ranges = json!([
+        [{"subnet": "10.88.0.0/24", "rangeStart": "10.88.0.2", "rangeEnd": "10.88.0.3"}],
+        [{"subnet": "fd00:88::/64", "rangeStart": "fd00:88::2", "rangeEnd": "fd00:88::3"}],
+    ]);
+    let mut net = Net::new(json!({}));
+    net.conf["ipam"]["ranges"] = ranges;
+    let socket = |container: &Container, address: IpAddr| {
+        let bound = container.ns().run(|| UdpSocket::bind((address, 5000))).unwrap().unwrap();
+        bound.set_read_timeout(Some(Duration::from_millis(700))).unwrap();
+        bound
+    };
+    let neighbour = net.host.container("neighbour");
+    let neighbour_addresses = addresses(&net.add(&neighbour));
+    let clients: Vec<_> = neighbour_addresses.iter().map(|from| socket(&neighbour, *from)).collect();
+    for round in 0..5 {
+        let container = net.host.container(&format!("c{round}"));
+        let reused = addresses(&net.add(&container));
+        assert_eq!(reused, ["10.88.0.3", "fd00:88::3"].map(|address| address.parse::<IpAddr>().unwrap()));
+        for (client, address) in clients.iter().zip(reused) {
+            // Once only: what is lost is not sent again.
+            let server = socket(&container, address);
+            client.send_to(b"hello", (address, 5000)).unwrap();
+            server.recv_from(&mut [0; 16]).unwrap_or_else(|error| panic!("{round} {address}: {error}"));
+        }
+        net.del(&container).ok();
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn vlans_of(result: &Value) -> Vec<(u16, u16, bool, bool)> {
 }
 
 #[test]
-#[ignore = "needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: there, add -- --ignored bridge_vlan"]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
 fn containers_of_one_vlan_reach_each_other_and_no_others() {
     let mut net = Net::new(json!({"vlan": 100}));
     let (one, two, other) =
@@ -70,7 +70,7 @@ fn containers_of_one_vlan_reach_each_other_and_no_others() {
 }
 
 #[test]
-#[ignore = "needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: there, add -- --ignored bridge_vlan"]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
 fn a_trunk_passes_its_vlans_with_vlan_1_as_the_native_one() {
     for (keys, vlans) in [
         (
@@ -95,7 +95,7 @@ fn a_trunk_passes_its_vlans_with_vlan_1_as_the_native_one() {
 }
 
 #[test]
-#[ignore = "needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: there, add -- --ignored bridge_vlan"]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
 fn check_finds_a_port_that_left_its_vlan() {
     let net = Net::layer2(json!({"vlan": 100}));
     let container = net.host.container("one");
@@ -107,7 +107,7 @@ fn check_finds_a_port_that_left_its_vlan() {
 }
 
 #[test]
-#[ignore = "needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: there, add -- --ignored bridge_vlan"]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
 fn a_gateway_interface_that_was_left_half_done_is_completed() {
     let net = Net::new(json!({"vlan": 100}));
     net.add(&net.host.container("one"));
@@ -122,7 +122,7 @@ fn a_gateway_interface_that_was_left_half_done_is_completed() {
 }
 
 #[test]
-#[ignore = "needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: there, add -- --ignored bridge_vlan"]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
 fn a_failing_add_takes_its_gateway_interface_along() {
     let mut net = Net::new(json!({"vlan": 100, "isDefaultGateway": false, "isGateway": true}));
     make_bridge("br0");

@@ -60,7 +60,11 @@ fn what_cannot_be_is_refused_before_anything_is_done() {
     for (keys, code, text) in [
         (json!({"prevResult": null}), 7, "required prevResult is missing"),
         (json!({"ingressPolicy": "closed"}), 7, "ingressPolicy: unknown policy \"closed\""),
-        (json!({"ingressPolicy": "isolated"}), 7, "ingressPolicy isolated: prevResult names no bridge"),
+        (
+            json!({"ingressPolicy": "isolated"}),
+            7,
+            "ingressPolicy isolated is about no bridge: prevResult names no interface",
+        ),
         (json!({"iptablesAdminChainName": "two words"}), 7, "iptablesAdminChainName: cannot use"),
         (json!({"backend": 5}), 6, "backend: "),
     ] {

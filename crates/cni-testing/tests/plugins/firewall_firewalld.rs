@@ -13,6 +13,7 @@ use cni_testing::{Container, PluginRun};
 use serde_json::{Value, json};
 
 use crate::firewall_net::Site;
+use crate::firewall_reference::Plugin;
 
 /// A bus, ended when dropped.
 struct Bus {
@@ -244,6 +245,74 @@ fn a_late_del_and_gc_leave_others_addresses_alone() {
     without["prevResult"] = Value::Null;
     node.plugin().del(&other, "eth0", &without).ok();
     assert_eq!(node.sources(), []);
+}
+
+/// A node whose owner changed the zone while containers run.
+#[test]
+#[ignore = "needs dbus-daemon: add -- --ignored firewall_firewalld"]
+fn an_address_leaves_the_zone_that_it_was_put_into_whatever_is_configured_by_then() {
+    let node = Node::with_firewalld();
+    let (container, next) = (node.container("c1"), node.container("next"));
+    let (dmz, trusted) = (conf(5, json!({"firewalldZone": "dmz"})), conf(5, json!({})));
+    node.plugin().add(&container, "eth0", &dmz).ok();
+    node.plugin().del(&container, "eth0", &trusted).ok();
+    assert_eq!(node.sources(), []);
+
+    // Nobody ran a DEL, and somebody else has the address.
+    node.plugin().add(&container, "eth0", &dmz).ok();
+    node.plugin().add(&next, "eth0", &trusted).ok();
+    assert_eq!(node.sources(), in_zone(5, "trusted"));
+    node.plugin().del(&container, "eth0", &dmz).ok();
+    assert_eq!(node.sources(), in_zone(5, "trusted"));
+
+    // Where the owner moved it to since is the owner's business.
+    node.sources.lock().unwrap().insert("10.11.0.5/32".to_owned(), "drop".to_owned());
+    node.plugin().del(&next, "eth0", &trusted).ok();
+    assert_eq!(node.sources(), [("10.11.0.5/32".to_owned(), "drop".to_owned())]);
+}
+
+#[test]
+#[ignore = "needs dbus-daemon: add -- --ignored firewall_firewalld"]
+fn a_bus_that_hangs_holds_nothing_up_for_long() {
+    let node = Node::with_firewalld();
+    node.site.host.hide(&["/usr/sbin", "/usr/local/sbin"]);
+    let container = node.container("c1");
+    let bus = nix::unistd::Pid::from_raw(i32::try_from(node.bus.daemon.id()).unwrap());
+    nix::sys::signal::kill(bus, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let began = std::time::Instant::now();
+    let (_, msg) = node.plugin().add(&container, "eth0", &conf(5, json!({"backend": "firewalld"}))).err();
+    assert_eq!(msg, "cannot connect to the system bus: it has not answered for 5 seconds");
+    let outcome = node.plugin().add(&container, "eth0", &conf(5, json!({})));
+    outcome.ok();
+    assert!(
+        outcome.stderr.contains("taking firewalld for not running: cannot connect"),
+        "{}",
+        outcome.stderr
+    );
+    node.plugin().del(&container, "eth0", &conf(5, json!({}))).ok();
+    let took = began.elapsed();
+    assert!(took.as_secs() < 30, "{took:?}");
+}
+
+#[test]
+#[ignore = "needs dbus-daemon, and the reference's plugins 1.9.1 in $CNI_REFERENCE_DIR: add -- --ignored firewall_firewalld"]
+fn the_reference_chooses_firewalld_too_and_each_deletes_what_the_other_added() {
+    let node = Node::with_firewalld();
+    let (ours, reference) = (Plugin::ours(&node.site), Plugin::reference());
+    let rounds = [(&ours, &reference, "trusted"), (&reference, &ours, "trusted"), (&reference, &ours, "dmz")];
+    for (last, (adds, deletes, zone)) in (5..).zip(rounds) {
+        let container = node.container(&format!("c{last}"));
+        let conf = conf(last, json!({"cniVersion": "1.0.0", "firewalldZone": zone}));
+        let run = |plugin: &Plugin, command: &str| {
+            let bus = [("DBUS_SYSTEM_BUS_ADDRESS", node.bus.address.as_str())];
+            assert!(plugin.run_with(command, &container, &conf, &bus), "{command} c{last}");
+        };
+        run(adds, "ADD");
+        assert_eq!(node.sources(), in_zone(last, zone));
+        run(deletes, "CHECK");
+        run(deletes, "DEL");
+        assert_eq!(node.sources(), []);
+    }
 }
 
 /// The reference runs iptables for these, whatever the backend; where it is not installed nftables does it.

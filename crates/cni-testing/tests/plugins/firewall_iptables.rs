@@ -68,7 +68,7 @@ fn isolated_holds_within_a_bridge() {
 
 /// As docker and ufw leave it.
 #[test]
-#[ignore = "needs iptables: add -- --ignored firewall_iptables"]
+#[ignore = "needs iptables and br_netfilter: add -- --ignored firewall_iptables"]
 fn where_forward_drops_containers_are_let_through_and_the_outside_is_not() {
     let site = site();
     site.filter_bridged(true);

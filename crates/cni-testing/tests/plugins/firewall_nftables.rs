@@ -1,6 +1,8 @@
 //! The firewall plugin's nftables backend: packets, its table, whose is what in it.
 
-use cni_nftables::{Batch, Family, Nft, Op, Selector, Statement, Table, Value as NftValue, Verdict};
+use cni_nftables::{
+    Batch, Chain, Family, Hook, Nft, Op, Policy, Selector, Statement, Table, Value as NftValue, Verdict,
+};
 use serde_json::{Value, json};
 
 use crate::firewall_net::{Site, assert_reach};
@@ -44,6 +46,7 @@ fn same_bridge_keeps_bridges_apart() {
 }
 
 #[test]
+#[ignore = "needs br_netfilter: add -- --ignored firewall_nftables"]
 fn same_bridge_lets_bridged_packets_pass_the_filter_of_ip() {
     policy::same_bridge("nftables", true);
 }
@@ -55,6 +58,7 @@ fn isolated_holds_within_a_bridge_without_br_netfilter() {
 }
 
 #[test]
+#[ignore = "needs br_netfilter: add -- --ignored firewall_nftables"]
 fn isolated_holds_within_a_bridge_with_br_netfilter() {
     policy::isolated("nftables", true);
 }
@@ -76,6 +80,26 @@ fn the_admin_chain_is_honoured_and_never_touched() {
     net.add(&one).ok();
     assert_eq!(rules("admin"), 2);
     assert_reach(&[(&outside, &one, false)]);
+}
+
+/// The owner's way to have nothing forwarded but what containers begin.
+#[test]
+fn a_policy_that_the_owner_gave_the_chain_is_kept_and_containers_are_let_through() {
+    let site = site();
+    // Packets within a bridge pass this chain too, or not, as br_netfilter says.
+    site.filter_bridged(false);
+    let net = site.network("blue", 11, json!({}));
+    let stranger = site.network("out", 13, json!({})).join_bridge("stranger");
+    let one = net.join("one");
+    let base = Some((Hook::FilterForward, 0, Policy::Drop));
+    nft().commit(Batch::default().add_chain(TABLE, &Chain { name: "forward", base })).unwrap();
+    nft().commit(Batch::default().flush_chain(TABLE, "forward")).unwrap();
+    let two = net.join("two");
+    net.check(&one).ok();
+    let answers = one.flows_to(&stranger);
+    assert_reach(&[(&one, &stranger, true), (&two, &stranger, true), (&stranger, &one, false)]);
+    net.del(&one).ok();
+    assert!(answers.iter().all(|flow| !flow.passes()), "without its elements nothing of it passes");
 }
 
 #[test]
@@ -200,13 +224,6 @@ fn a_policy_follows_the_configuration_of_the_network_that_set_it() {
     assert_reach(&[(&one, &two, false)]);
 
     let same = net.with(json!({"ingressPolicy": "same-bridge"}));
-    // Another network on the bridge takes nothing back.
-    let guest = net.join_bridge("guest");
-    for policy in ["same-bridge", "open"] {
-        net.with(json!({"name": "guests", "ingressPolicy": policy})).add(&guest).ok();
-    }
-    net.check(&one).ok();
-    assert_reach(&[(&one, &two, false)]);
     for pod in [&one, &two] {
         same.add(pod).ok();
         same.check(pod).ok();
@@ -215,14 +232,56 @@ fn a_policy_follows_the_configuration_of_the_network_that_set_it() {
     let (_, msg) = net.check(&one).err();
     assert_eq!(msg, "bridge br-blue does not have ingressPolicy isolated in table inet cni_firewall");
 
-    let open = net.with(json!({"ingressPolicy": "open"}));
-    // An isolated network on the bridge isolates all of it, and no other one may change that.
-    let strict = net.with(json!({"name": "guests"}));
-    strict.add(&guest).ok();
-    open.add(&one).ok();
-    strict.check(&guest).ok();
-    strict.with(json!({"ingressPolicy": "open"})).add(&guest).ok();
+    net.with(json!({"ingressPolicy": "open"})).add(&one).ok();
     assert!(!site.rules().to_string().contains("br-blue"), "{}", site.rules());
+}
+
+#[test]
+fn where_several_networks_share_a_bridge_the_strictest_policy_stays() {
+    let site = site();
+    let blue = site.network("blue", 11, json!({"ingressPolicy": "isolated"}));
+    let (one, guest) = (blue.join("one"), blue.join_bridge("guest"));
+    let with = |net: &str, policy: &str| blue.with(json!({"name": net, "ingressPolicy": policy}));
+    // What asks for nothing takes nothing away.
+    with("guests", "open").add(&guest).ok();
+    blue.check(&one).ok();
+
+    for policy in ["same-bridge", "open", "isolated"] {
+        with("guests", policy).add(&guest).ok();
+        blue.check(&one).ok();
+        with("guests", policy).check(&guest).ok();
+    }
+    // The first that asked has no say over what the other has asked for since.
+    for policy in ["same-bridge", "open"] {
+        with("blue", policy).add(&one).ok();
+        with("blue", policy).check(&one).ok();
+    }
+    with("guests", "isolated").check(&guest).ok();
+    let (_, msg) = blue.check(&one).err();
+    assert_eq!(
+        msg, "bridge br-blue does not have ingressPolicy isolated in table inet cni_firewall",
+        "its port is free"
+    );
+}
+
+#[test]
+fn a_port_that_was_isolated_for_a_container_that_is_gone_is_not_for_the_next() {
+    let site = site();
+    let net = site.network("blue", 11, json!({"ingressPolicy": "isolated"}));
+    let (one, two) = (net.join("one"), net.join("two"));
+    let other = site.host.container("other");
+    let same = net.with(json!({"ingressPolicy": "same-bridge"}));
+    // Other plugins than ours give ports random names, which come again.
+    site.host.plugin("firewall").add(&other, "eth0", &same.conf(&one.result)).ok();
+    let ports = cni_nftables::Set {
+        table: Table { family: Family::Bridge, ..TABLE },
+        name: "ports",
+        key: &[cni_nftables::DataType::IfName],
+        data: &[],
+    };
+    let left: Vec<_> = nft().elements(&ports).unwrap().into_iter().map(|port| port.comment).collect();
+    assert_eq!(left, [Some("cni:blue:two:eth0".to_owned())]);
+    drop(two);
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(crate) struct Plugin(PathBuf);
 impl Plugin {
     /// The release of containernetworking/plugins that is compared with.
     #[allow(clippy::disallowed_methods, reason = "a setting of the tests themselves, not CNI's")]
-    fn reference() -> Self {
+    pub(crate) fn reference() -> Self {
         let folder = std::env::var_os("CNI_REFERENCE_DIR").expect("CNI_REFERENCE_DIR is set");
         Plugin(Path::new(&folder).join("firewall"))
     }
@@ -63,6 +63,17 @@ impl Plugin {
     }
 
     fn run(&self, command: &str, container: &Container, conf: &Value) -> bool {
+        self.run_with(command, container, conf, &[])
+    }
+
+    /// With more variables.
+    pub(crate) fn run_with(
+        &self,
+        command: &str,
+        container: &Container,
+        conf: &Value,
+        env: &[(&str, &str)],
+    ) -> bool {
         #[allow(clippy::disallowed_methods, reason = "the runtime's side")]
         let mut child = Command::new(&self.0)
             .env_clear()
@@ -72,6 +83,7 @@ impl Plugin {
                 ("CNI_NETNS", container.netns()),
             ])
             .envs([("CNI_IFNAME", "eth0"), ("CNI_PATH", "/nowhere"), ("PATH", PROGRAMS)])
+            .envs(env.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()

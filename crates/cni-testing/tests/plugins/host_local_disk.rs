@@ -183,7 +183,7 @@ fn a_mount_over_the_networks_folder_is_no_obstacle() {
 
 /// Both plugins on one network at once, each freeing what the other gave.
 #[test]
-#[ignore = "needs the reference's host-local, in /usr/lib/cni or in $CNI_REFERENCE_DIR: \
+#[ignore = "needs the reference's host-local in /usr/lib/cni or $CNI_REFERENCE_DIR: \
             `cargo test -p cni-testing --test plugins -- --ignored host_local`"]
 fn the_references_host_local_and_ours_serve_one_network() {
     #[allow(clippy::disallowed_methods, reason = "a setting of the tests themselves, not CNI's")]

@@ -127,6 +127,57 @@ fn cve_2025_67499_another_hosts_same_port_passes_through_untouched() {
     }
 }
 
+/// CVE-2019-9946: mappings came before the rules of services, and took packets that were for those.
+#[test]
+fn cve_2019_9946_a_service_that_is_there_for_the_same_port_comes_first() {
+    for backend in BACKENDS {
+        let site = Site::new(backend);
+        let (pod, behind) = (site.pod("c1", 5), site.pod("c2", 6));
+        let mut conf = site.conf(&pod, &["8080/tcp"], json!({}));
+        // Nobody listens there, so whoever is answered has come to the service.
+        conf["runtimeConfig"]["portMappings"][0]["containerPort"] = 81.into();
+        let service = |program: &str, to: &str| {
+            let save = if backend == "iptables-legacy" { "-legacy" } else { "" };
+            run(
+                &format!("{program}{save}"),
+                &["-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", "8080", "-j", "DNAT", "--to", to],
+            );
+        };
+        service("iptables", "10.88.0.6:80");
+        service("ip6tables", "[fd00:88::6]:80");
+        site.run("ADD", &pod, &conf).ok();
+        site.run("CHECK", &pod, &conf).ok();
+        for (host, outside) in HOST.into_iter().zip(OUTSIDE) {
+            assert_eq!(seen(From::Inside(&site.outside), "tcp", (host, 8080)), outside, "{backend}");
+        }
+        if backend == "nftables" {
+            // However late the service's own table comes.
+            run("iptables", &["-t", "nat", "-F", "PREROUTING"]);
+            assert_unanswered(From::Inside(&site.outside), "tcp", (HOST[0], 8080));
+            let late = "add table ip svc; add chain ip svc pre { type nat hook prerouting priority dstnat; }; \
+                        add rule ip svc pre tcp dport 8080 dnat to 10.88.0.6:80";
+            run("nft", &[late]);
+            assert_eq!(seen(From::Inside(&site.outside), "tcp", (HOST[0], 8080)), OUTSIDE[0]);
+        }
+        drop(behind);
+    }
+}
+
+/// The host solicits neighbours from its bridge's link-local address, for packets that it forwards. While the kernel looked for
+/// duplicates of that, the first of them took two seconds.
+#[test]
+fn a_young_bridge_brings_ipv6_to_its_first_container_at_once() {
+    let site = Site::new("nftables");
+    let pod = site.pod("c1", 5);
+    let mut socket = cni_netlink::Socket::open().unwrap();
+    let bridge = socket.link_by_name("br0").unwrap().index;
+    let addresses = socket.addr_dump(bridge).unwrap();
+    assert!(addresses.iter().any(|address| address.address.to_string().starts_with("fe80:")));
+    assert!(!addresses.iter().any(|address| address.tentative), "{addresses:?}");
+    site.map(&pod, &["8080/tcp"]);
+    assert_eq!(seen(From::Inside(&site.outside), "tcp", (HOST[1], 8080)), OUTSIDE[1]);
+}
+
 #[test]
 fn a_host_ip_opens_the_port_on_that_address_only() {
     for backend in BACKENDS {

@@ -169,7 +169,7 @@ fn the_latest_add_wins_and_the_displaced_container_takes_nothing_with_it() {
     let of_new = site.conf(&new, &["8080/tcp"], json!({}));
     let outcome = site.run("ADD", &new, &of_new);
     outcome.ok();
-    let warning = "tcp port 8080 was container old (eth0, network net)'s and is now cni:net:new:eth0's";
+    let warning = "tcp port 8080 was container old (eth0, network net)'s and is now container new (eth0, network net)'s";
     assert!(outcome.stderr.contains(warning), "{}", outcome.stderr);
 
     old.kill();
@@ -292,7 +292,12 @@ fn check_finds_what_is_missing() {
             "nftables",
             &[
                 ("flush map inet cni_portmap hostport4", "tcp port 8080 is not mapped"),
-                ("flush map inet cni_portmap masq6", "masq6 of table inet cni_portmap"),
+                (
+                    "flush set inet cni_portmap masq6_fd00_88___64",
+                    "masq6_fd00_88___64 of table inet cni_portmap",
+                ),
+                ("flush chain inet cni_portmap postrouting4_10_88_0_0_24", "chain postrouting4_10_88_0_0_24"),
+                ("flush map inet cni_portmap owners", "owners of table inet cni_portmap"),
                 ("flush chain inet cni_portmap hostports4", "chain hostports4"),
                 ("flush chain inet cni_portmap output6", "chain output6"),
                 ("flush chain inet cni_portmap martians", "chain martians"),
@@ -418,7 +423,7 @@ fn udp_flows_of_other_ports_and_to_elsewhere_stay() {
         assert!(passing.is_answered() && other.is_answered());
         let flows = || {
             let mut conntrack = cni_netlink::Conntrack::open().unwrap();
-            let mut to = |to: &str| conntrack.udp_flows_to(to.parse().unwrap()).unwrap();
+            let mut to = |to: &str| conntrack.udp_flows_to(&[to.parse().unwrap()]).unwrap();
             [to("198.51.100.9:8080"), to("192.0.2.1:8081")]
         };
         let before = flows();
@@ -446,4 +451,38 @@ fn more_ports_than_one_rule_takes_are_all_mapped() {
         site.run("DEL", &pod, &conf).ok();
         assert_gone(&site, &pod);
     }
+}
+
+#[test]
+fn the_conflist_of_the_documentation_works_when_pasted() {
+    let page = include_str!("../../../../docs/plugins/portmap.md");
+    let block = page.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let list: Value = serde_json::from_str(block).unwrap();
+    let site = Site::new("nftables");
+    let pod = site.pod("c1", 5);
+    // As a runtime makes the plugin's configuration.
+    let mut conf = list["plugins"][1].clone();
+    assert_eq!(conf["capabilities"]["portMappings"], true);
+    let mapping = json!({"hostPort": 8080, "containerPort": 80, "protocol": "tcp"});
+    for (key, value) in [
+        ("cniVersion", list["cniVersion"].clone()),
+        ("name", list["name"].clone()),
+        ("prevResult", pod.result.clone()),
+        ("runtimeConfig", json!({"portMappings": [mapping]})),
+    ] {
+        conf[key] = value;
+    }
+    conf["prevResult"]["cniVersion"] = list["cniVersion"].clone();
+    site.run("ADD", &pod, &conf).ok();
+    site.run("CHECK", &pod, &conf).ok();
+    for host in HOST {
+        seen(From::Inside(&site.outside), "tcp", (host, 8080));
+    }
+    // What the page asks at three in the morning.
+    let question = ["get element inet cni_portmap hostport4 { tcp . 8080 }"];
+    assert!(run("nft", &question).contains(r#"comment "cni:blue:c1:eth0" : 10.88.0.5 . 80"#));
+    let owners = run("nft", &["list map inet cni_portmap owners"]);
+    assert!(page.contains(owners.split('"').nth(1).unwrap()), "{owners}");
+    site.run("DEL", &pod, &conf).ok();
+    assert_gone(&site, &pod);
 }

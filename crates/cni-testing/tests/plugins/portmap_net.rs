@@ -3,14 +3,12 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use cni_host::{IfaceConfig, configure_iface, sysctl_write};
-use cni_netlink::{AddrFlags, LinkChange, MacAddr, NewVeth, NextHop, RouteSpec, Socket};
+use cni_host::sysctl_write;
 use cni_testing::{Container, EchoServer, Host, Outcome, Snapshot};
 use serde_json::{Value, json};
 
@@ -55,8 +53,8 @@ impl Site {
         // Locks of iptables.
         host.hide(&["/run"]);
         let (outside, beyond) = (host.container("outside"), host.container("beyond"));
-        connect(&outside, "up0", HOST, OUTSIDE);
-        connect(&beyond, "up1", ["198.51.100.1", "2001:db8:2::1"], BEYOND);
+        host.connect(&outside, "up0", HOST, OUTSIDE);
+        host.connect(&beyond, "up1", ["198.51.100.1", "2001:db8:2::1"], BEYOND);
         for key in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
             sysctl_write(key, "1").unwrap();
         }
@@ -179,53 +177,6 @@ impl Pod {
 /// The folder that comes first in `PATH`.
 fn programs(host: &Host) -> PathBuf {
     host.dir().parent().unwrap().join("programs")
-}
-
-/// A veth pair between the host and a machine, of which the host is the router.
-fn connect(machine: &Container, name: &str, host: [&str; 2], addresses: [&str; 2]) {
-    let mut socket = Socket::open().unwrap();
-    let veth = NewVeth {
-        name,
-        mac: MacAddr::random(),
-        master: None,
-        peer_name: "eth0",
-        peer_mac: MacAddr::random(),
-        peer_netns: Some(machine.ns().as_fd()),
-        mtu: None,
-    };
-    socket.link_add_veth(&veth).unwrap();
-    let index = socket.link_by_name(name).unwrap().index;
-    let [host4, host6] = host.map(|address| address.parse::<IpAddr>().unwrap());
-    let prefixed = |address: IpAddr| format!("{address}/{}", if address.is_ipv4() { 24 } else { 64 });
-    for address in [host4, host6] {
-        socket.addr_add(index, prefixed(address).parse().unwrap(), AddrFlags { nodad: true }).unwrap();
-    }
-    socket.link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
-
-    let mut inside = machine.ns().socket().unwrap();
-    let index = inside.link_by_name("eth0").unwrap().index;
-    let config = IfaceConfig {
-        addresses: addresses
-            .into_iter()
-            .zip([host4, host6])
-            .map(|(address, gateway)| (prefixed(address.parse().unwrap()).parse().unwrap(), Some(gateway)))
-            .collect(),
-        routes: ["0.0.0.0/0", "::/0"].map(default_route).into(),
-        ..IfaceConfig::default()
-    };
-    machine.ns().run(|| configure_iface(&mut inside, index, "eth0", &config)).unwrap().unwrap();
-}
-
-fn default_route(dst: &str) -> RouteSpec {
-    RouteSpec {
-        dst: dst.parse().unwrap(),
-        next_hops: vec![NextHop { index: 0, gateway: None }],
-        metric: None,
-        table: None,
-        scope: None,
-        mtu: None,
-        advmss: None,
-    }
 }
 
 /// Who asks: the host, or a container or machine.

@@ -42,7 +42,7 @@ const MAPPINGS: [&str; 22] = [
 ];
 
 #[test]
-#[ignore = "needs the reference's portmap 1.9, in /usr/lib/cni or in $CNI_REFERENCE_DIR: \
+#[ignore = "needs the reference's portmap 1.9 in $CNI_REFERENCE_DIR: \
             `cargo test -p cni-testing --test plugins -- --ignored portmap_reference`"]
 fn iptables_rules_are_the_references_to_the_letter() {
     let long = "n".repeat(120);
@@ -87,7 +87,7 @@ fn iptables_rules_are_the_references_to_the_letter() {
 }
 
 #[test]
-#[ignore = "needs the reference's portmap 1.9, in /usr/lib/cni or in $CNI_REFERENCE_DIR: \
+#[ignore = "needs the reference's portmap 1.9 in $CNI_REFERENCE_DIR: \
             `cargo test -p cni-testing --test plugins -- --ignored portmap_reference`"]
 fn what_the_reference_made_is_deleted_with_nothing_left() {
     for backend in ["iptables", "nftables"] {
@@ -114,7 +114,7 @@ fn what_the_reference_made_is_deleted_with_nothing_left() {
 }
 
 #[test]
-#[ignore = "needs the reference's portmap 1.9, in /usr/lib/cni or in $CNI_REFERENCE_DIR: \
+#[ignore = "needs the reference's portmap 1.9 in $CNI_REFERENCE_DIR: \
             `cargo test -p cni-testing --test plugins -- --ignored portmap_reference`"]
 fn what_we_made_with_iptables_the_reference_deletes() {
     let site = Site::new("iptables");
@@ -129,7 +129,7 @@ fn what_we_made_with_iptables_the_reference_deletes() {
 
 /// A pod that restarts during the upgrade, before its old sandbox is deleted.
 #[test]
-#[ignore = "needs the reference's portmap 1.9, in /usr/lib/cni or in $CNI_REFERENCE_DIR: \
+#[ignore = "needs the reference's portmap 1.9 in $CNI_REFERENCE_DIR: \
             `cargo test -p cni-testing --test plugins -- --ignored portmap_reference`"]
 fn a_mapping_of_the_reference_loses_to_ours_and_its_add_does_not_take_ours_away() {
     for made_by in ["iptables", "nftables"] {
@@ -160,7 +160,7 @@ fn a_mapping_of_the_reference_loses_to_ours_and_its_add_does_not_take_ours_away(
 
 /// Key by key: what one refuses the other does too.
 #[test]
-#[ignore = "needs the reference's portmap 1.9, in /usr/lib/cni or in $CNI_REFERENCE_DIR: \
+#[ignore = "needs the reference's portmap 1.9 in $CNI_REFERENCE_DIR: \
             `cargo test -p cni-testing --test plugins -- --ignored portmap_reference`"]
 fn the_reference_refuses_the_same_configurations() {
     let site = Site::new("iptables");
