@@ -79,7 +79,7 @@ fn a_failing_add_leaves_nothing() {
         (
             json!({"sysctl": {"net.core.somaxconn": "501", "net.ipv4.ip_forward": "x"}}),
             "ip_forward",
-            &nothing,
+            nothing,
         ),
     ];
     for (keys, named, prepare) in cases {
