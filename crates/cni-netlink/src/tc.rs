@@ -37,12 +37,8 @@ impl Socket {
     /// The token bucket on what the link sends; `None` when something else is there, or nothing.
     pub fn tbf_get(&mut self, link: u32) -> Result<Option<Tbf>> {
         let op = || on("read the queueing discipline", link);
-        match self.connection.read(&mut build::root_get(link), &op, |payload| Some(parse::tbf(payload))) {
-            Ok(found) => Ok(found.into_iter().next().flatten()),
-            // Where there is none but the kernel's own.
-            Err(error) if error.errno() == Some(libc::ENOENT) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let found = self.connection.read(&mut build::root_get(link), &op, parse::tbf)?;
+        Ok(found.into_iter().next())
     }
 
     /// Removes a token bucket with the handle `1:` and nothing else. Whether there was one.

@@ -26,6 +26,7 @@ use attributes::Attributes;
 use backup::{Backup, BackupFile};
 use config::Config;
 pub use config::Wire;
+use sysctl::Sysctl;
 
 /// The plugin's table of functions.
 pub const PLUGIN: Plugin<Wire> =
@@ -55,14 +56,11 @@ fn check(req: &Request<Wire>) -> Result<()> {
     }
     let (path, ifname) = (req.netns()?, req.attachment.ifname.as_str());
     NetNs::open(path)?.run(|| {
-        config.sysctls.iter().try_for_each(sysctl::Sysctl::check)?;
-        if config.attributes.is_empty() {
-            return Ok(());
+        if !config.attributes.is_empty() {
+            let found = Socket::open()?.link_by_name(ifname);
+            config.attributes.check(&found.with_context(|| format!("cannot find {ifname} in {path}"))?)?;
         }
-        let link = Socket::open()?
-            .link_by_name(ifname)
-            .with_context(|| format!("cannot find {ifname} in {path}"))?;
-        config.attributes.check(&link)
+        config.sysctls.iter().try_for_each(Sysctl::check)
     })?
 }
 

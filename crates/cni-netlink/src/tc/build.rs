@@ -75,9 +75,10 @@ pub(super) fn tbf_add(link: u32, tbf: &Tbf) -> Vec<u8> {
     })
 }
 
-/// `tc qdisc show dev LINK root`, for which tc lists those of all links.
+/// `tc qdisc show dev LINK root`, for which tc lists those of all links. The acknowledgement is all that comes where there is
+/// none but the kernel's own.
 pub(super) fn root_get(link: u32) -> Vec<u8> {
-    message(RTM_GETQDISC, NLM_F_REQUEST | NLM_F_ECHO, &header(link, 0, TC_H_ROOT, 0), |_| {})
+    message(RTM_GETQDISC, CHANGE | NLM_F_ECHO, &header(link, 0, TC_H_ROOT, 0), |_| {})
 }
 
 /// `tc qdisc del dev LINK root handle 1: tbf`
@@ -189,7 +190,7 @@ mod tests {
     fn root_of_one_link() {
         assert_bytes(
             &root_get(3),
-            "24000000 26000900 00000000 00000000 00000000 03000000 00000000 ffffffff 00000000",
+            "24000000 26000d00 00000000 00000000 00000000 03000000 00000000 ffffffff 00000000",
         );
     }
 

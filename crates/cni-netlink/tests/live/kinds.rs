@@ -54,7 +54,7 @@ fn what_is_no_namespace_has_no_id() {
     });
 }
 
-/// Before Linux 6.15 a link made from the parent's namespace into the container's could not have such a name.
+/// Before Linux 6.15 such a name takes a detour: the link is born beside its parent.
 #[test]
 fn macvlan_is_made_beside_its_parents_namespace_under_a_name_that_is_taken_there() {
     in_netns(|| {
@@ -77,6 +77,11 @@ fn macvlan_is_made_beside_its_parents_namespace_under_a_name_that_is_taken_there
 
         let error = container.socket.link_add(&new).unwrap_err();
         assert_eq!(error.to_string(), "cannot add macvlan eth0: File exists (os error 17)");
+        assert_eq!(
+            container.socket.link_dump(Some("macvlan")).unwrap().len(),
+            1,
+            "nothing under another name"
+        );
         container.socket.link_del(link.index).unwrap();
     });
 }
