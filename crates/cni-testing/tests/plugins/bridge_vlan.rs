@@ -139,7 +139,7 @@ fn has(name: &str) -> bool {
 }
 
 #[test]
-#[ignore = "needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: there, add -- --ignored bridge_vlan"]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
 fn the_gateways_interface_goes_with_the_last_port_of_its_vlan() {
     let mut net = Net::new(json!({"vlan": 100}));
     let mut two = net.host.container("two");
@@ -173,7 +173,7 @@ fn the_gateways_interface_goes_with_the_last_port_of_its_vlan() {
 }
 
 #[test]
-#[ignore = "needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: there, add -- --ignored bridge_vlan"]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
 fn a_gateway_interface_stays_for_trunks_and_when_somebody_else_made_it() {
     let net = Net::new(json!({"vlan": 100}));
     let (one, trunk) = (net.host.container("one"), net.host.container("trunk"));
@@ -199,7 +199,7 @@ fn a_gateway_interface_stays_for_trunks_and_when_somebody_else_made_it() {
 }
 
 #[test]
-#[ignore = "needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: there, add -- --ignored bridge_vlan"]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
 fn containers_that_come_while_others_go_have_their_gateway() {
     let net = Net::new(json!({"vlan": 100}));
     let containers: Vec<_> = (0..6).map(|i| net.host.container(&format!("c{i}"))).collect();

@@ -6,7 +6,7 @@ use crate::bridge_net::theirs;
 use crate::dummy_vm::net;
 
 #[test]
-#[ignore = "needs a kernel with dummy and the reference's plugins in $CNI_REFERENCE_DIR, 1.2 or later"]
+#[ignore = "needs a kernel with dummy and the reference's plugins: 1.2 or later"]
 fn both_answer_the_same_and_each_checks_and_deletes_the_others() {
     let mut net = net();
     net.conf["cniVersion"] = "1.0.0".into();

@@ -142,7 +142,7 @@ fn assert_home(card: &Card) {
 }
 
 #[test]
-#[ignore = "needs a virtual machine with two unused network cards: there, add -- --ignored host_device_vm"]
+#[ignore = "needs a kernel with two unused network cards: there, add -- --ignored host_device_vm"]
 fn cards_found_by_their_bus_talk_to_each_other_and_come_back() {
     let machine = Machine::new();
     let (one, two) = (machine.host.container("one"), machine.host.container("two"));
@@ -172,7 +172,7 @@ fn cards_found_by_their_bus_talk_to_each_other_and_come_back() {
 }
 
 #[test]
-#[ignore = "needs a virtual machine with two unused network cards: there, add -- --ignored host_device_vm"]
+#[ignore = "needs a kernel with two unused network cards: there, add -- --ignored host_device_vm"]
 fn a_card_whose_container_died_gets_its_name_again_by_a_late_del_gc_or_the_next_add() {
     let machine = Machine::new();
     let card = &machine.virtio;
@@ -224,7 +224,7 @@ fn a_card_whose_container_died_gets_its_name_again_by_a_late_del_gc_or_the_next_
 
 /// Its alias is all there is of one that the reference moved, and after the records have been lost.
 #[test]
-#[ignore = "needs a virtual machine with two unused network cards: there, add -- --ignored host_device_vm"]
+#[ignore = "needs a kernel with two unused network cards: there, add -- --ignored host_device_vm"]
 fn a_card_that_nobody_recorded_gets_its_configured_name_again() {
     let machine = Machine::new();
     let card = &machine.e1000;
@@ -239,7 +239,7 @@ fn a_card_that_nobody_recorded_gets_its_configured_name_again() {
 }
 
 #[test]
-#[ignore = "needs a virtual machine with two unused network cards: there, add -- --ignored host_device_vm"]
+#[ignore = "needs a kernel with two unused network cards: there, add -- --ignored host_device_vm"]
 fn a_card_that_belongs_to_a_program_is_left_alone() {
     let machine = Machine::new();
     let Card { address, link: before } = &machine.e1000;

@@ -68,7 +68,7 @@ fn life(net: &Net, ours: bool, conf: &Value) -> Value {
 }
 
 #[test]
-#[ignore = "needs the reference's plugins in $CNI_REFERENCE_DIR, 1.2 or later"]
+#[ignore = "needs the reference's plugins: 1.2 or later"]
 fn results_are_the_same_and_each_checks_and_deletes_what_the_other_made() {
     for version in ["0.4.0", "1.0.0", "1.1.0"] {
         for keys in configurations() {

@@ -11,7 +11,7 @@ use crate::tap_net::net;
 const LABEL: &str = "base_u:base_r:tap_t";
 
 #[test]
-#[ignore = "needs a kernel booted with security=selinux, and testdata/tap/selinux.conf loaded and enforced"]
+#[ignore = "needs SELinux with the policy of testdata/tap/selinux.conf: there, add -- --ignored tap_selinux_vm"]
 fn a_device_is_made_by_the_label_and_has_it() {
     let mut net = net(&json!({"owner": 1000, "mtu": 1400, "mac": "02:00:00:00:00:01"}));
     let container = net.host.container("one");
@@ -37,7 +37,7 @@ fn a_device_is_made_by_the_label_and_has_it() {
 }
 
 #[test]
-#[ignore = "needs a kernel booted with security=selinux, and testdata/tap/selinux.conf loaded and enforced"]
+#[ignore = "needs SELinux with the policy of testdata/tap/selinux.conf: there, add -- --ignored tap_selinux_vm"]
 fn a_label_that_the_policy_does_not_know_or_allow_leaves_nothing() {
     let mut net = net(&json!({"selinuxContext": "base_u:base_r:other_t"}));
     let (code, msg) = net.host.plugin("tap").command("STATUS", &net.conf).err();
