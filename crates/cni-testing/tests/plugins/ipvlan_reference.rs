@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::uplink;
+use crate::{uplink, uplink_reference};
 
 #[test]
 #[ignore = "needs a kernel with ipvlan, and the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR"]
@@ -19,12 +19,12 @@ fn the_same_configuration_gives_the_same_result() {
             "routes": [{"dst": "192.0.2.0/24"}],
         }}),
     ] {
-        uplink::the_reference_answers_the_same("ipvlan", &keys);
+        uplink_reference::the_reference_answers_the_same("ipvlan", &keys);
     }
 }
 
 #[test]
 #[ignore = "needs a kernel with ipvlan, and the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR"]
 fn what_either_made_the_other_checks_and_deletes() {
-    uplink::either_checks_and_deletes_the_others("ipvlan");
+    uplink_reference::either_checks_and_deletes_the_others("ipvlan");
 }

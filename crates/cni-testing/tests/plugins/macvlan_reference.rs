@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::uplink;
+use crate::uplink_reference;
 
 #[test]
 #[ignore = "needs the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR: \
@@ -15,7 +15,7 @@ fn the_same_configuration_gives_the_same_result() {
         json!({"mode": "passthru"}),
         json!({"ipam": null}),
     ] {
-        uplink::the_reference_answers_the_same("macvlan", &keys);
+        uplink_reference::the_reference_answers_the_same("macvlan", &keys);
     }
 }
 
@@ -23,5 +23,5 @@ fn the_same_configuration_gives_the_same_result() {
 #[ignore = "needs the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR: \
             `cargo test -p cni-testing --test plugins -- --ignored macvlan_reference`"]
 fn what_either_made_the_other_checks_and_deletes() {
-    uplink::either_checks_and_deletes_the_others("macvlan");
+    uplink_reference::either_checks_and_deletes_the_others("macvlan");
 }

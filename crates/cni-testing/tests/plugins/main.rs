@@ -65,5 +65,6 @@ mod tuning_life;
 mod tuning_net;
 mod tuning_reference;
 mod uplink;
+mod uplink_reference;
 mod vlan_reference;
 mod vlan_vm;

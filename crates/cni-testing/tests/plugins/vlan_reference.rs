@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::uplink;
+use crate::uplink_reference;
 
 #[test]
 #[ignore = "needs a kernel with vlan and the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR"]
@@ -13,12 +13,12 @@ fn the_same_configuration_gives_the_same_result() {
         json!({"vlanId": 4094, "mtu": 1400, "dns": {"nameservers": ["192.0.2.53"], "search": ["a.example"]}}),
         json!({"vlanId": 0}),
     ] {
-        uplink::the_reference_answers_the_same("vlan", &keys);
+        uplink_reference::the_reference_answers_the_same("vlan", &keys);
     }
 }
 
 #[test]
 #[ignore = "needs a kernel with vlan and the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR"]
 fn what_either_made_the_other_checks_and_deletes() {
-    uplink::either_checks_and_deletes_the_others("vlan");
+    uplink_reference::either_checks_and_deletes_the_others("vlan");
 }
