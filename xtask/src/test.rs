@@ -55,6 +55,7 @@ const IGNORED: &[(&str, Obstacle)] = &[
     }),
     ("host_local_disk::", needs_the_reference),
     ("bridge_reference::", needs_the_reference),
+    ("tuning_reference::", needs_the_reference),
     ("macvlan_reference::", needs_the_reference),
     ("ptp_reference::", needs_the_reference),
     ("host_device_reference::", needs_the_reference),

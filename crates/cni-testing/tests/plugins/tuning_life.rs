@@ -76,11 +76,7 @@ fn a_failing_add_leaves_nothing() {
         (json!({}), "/tuning", blocked),
         (json!({"mtu": 70000}), "mtu 70000", nothing),
         (json!({"sysctl": {"net.core.somaxconn": "501", "net.no.such": "1"}}), "net.no.such", nothing),
-        (
-            json!({"sysctl": {"net.core.somaxconn": "501", "net.ipv4.ip_forward": "x"}}),
-            "ip_forward",
-            nothing,
-        ),
+        (json!({"sysctl": {"net.core.somaxconn": "501", "net.ipv4.ip_forward": "x"}}), "ip_forward", nothing),
     ];
     for (keys, named, prepare) in cases {
         let mut net = Net::new(everything());
