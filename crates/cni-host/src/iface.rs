@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use cni_netlink::{Addr, AddrFlags, LinkChange, LinkMonitor, NextHop, RouteMonitor, RouteSpec, Socket};
+use cni_netlink::{
+    Addr, AddrFlags, LinkChange, LinkKind, LinkMonitor, NextHop, RouteMonitor, RouteSpec, Socket,
+};
 use ipnet::IpNet;
 
 use crate::{Error, Result, point_to_point, sysctl_write};
@@ -178,7 +180,8 @@ fn refuse_duplicates(addrs: &[Addr], ifname: &str, config: &IfaceConfig) -> Resu
 /// Call inside the container's namespace: every address and route of `config` is there.
 ///
 /// A route is compared by destination, table and, where given, gateway and metric. Its MTU and advmss are not: the
-/// reference makes routes without them, and its containers must pass too.
+/// reference makes routes without them, and its containers must pass too. Routes of the main table may have been moved since
+/// to where the interface's packets are routed instead, as the plugins `sbr` and `vrf` do.
 pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
     let failed = |source| Error::Iface { op: "check", ifname: ifname.to_owned(), source };
     let addrs = socket.addr_dump(index).map_err(failed)?;
@@ -191,12 +194,45 @@ pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &Iface
     let point_to_point = if config.point_to_point { &config.addresses[..] } else { &[] };
     let to_gateways = point_to_point::routes(point_to_point, index);
     for route in to_gateways.iter().map(|(route, _)| route).chain(&config.routes) {
-        let found = socket.route_dump(index, table_of(route)).map_err(failed)?;
-        if !found.iter().any(|found| fulfils(found, route)) {
+        if !has_route(socket, index, config, route).map_err(failed)? {
             return Err(Error::Mismatch(format!("{ifname} has no route {}", describe(route))));
         }
     }
     Ok(())
+}
+
+fn has_route(
+    socket: &mut Socket,
+    index: u32,
+    config: &IfaceConfig,
+    route: &RouteSpec,
+) -> cni_netlink::Result<bool> {
+    let wanted = table_of(route);
+    if socket.route_dump(index, wanted)?.iter().any(|found| fulfils(found, route)) {
+        return Ok(true);
+    }
+    let instead = if wanted.is_none() { tables_instead(socket, index, config)? } else { Vec::new() };
+    for table in instead {
+        if socket.route_dump(index, Some(table))?.iter().any(|found| fulfils(found, route)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The tables by which packets of the interface are routed before the main one, or in place of it: those that rules from one
+/// of its addresses lead to, and that of the vrf it is in.
+fn tables_instead(socket: &mut Socket, index: u32, config: &IfaceConfig) -> cni_netlink::Result<Vec<u32>> {
+    let hosts: Vec<IpNet> = config.addresses.iter().map(|(address, _)| IpNet::from(address.addr())).collect();
+    let rules = socket.rule_dump()?.into_iter().filter(|found| found.plain).map(|found| found.rule);
+    let mut tables: Vec<u32> =
+        rules.filter(|rule| hosts.contains(&rule.src)).map(|rule| rule.table).collect();
+    if let Some(master) = socket.link_by_index(index)?.master
+        && let Some(LinkKind::Vrf { table }) = socket.link_by_index(master)?.settings
+    {
+        tables.push(table);
+    }
+    Ok(tables)
 }
 
 /// Whether a route that was found is the one that is wanted.

@@ -70,6 +70,11 @@ impl Owner {
         self.alias() == alias || self.comment() == alias
     }
 
+    /// Whether an alias, in either form, tells of an owner at all.
+    pub fn is_alias(alias: &str) -> bool {
+        alias.starts_with(HASHED) || Owner::from_alias(alias).is_some()
+    }
+
     /// Whether an alias or comment, in either form, is of an attachment to this network. What cannot be told is not: GC keeps it.
     pub fn is_of_network(alias: &str, network: &str) -> bool {
         match alias.strip_prefix(HASHED) {
@@ -121,6 +126,7 @@ mod tests {
             ["", "cni:", "cni:blue", "cni:blue:c1", "cni:blue:c1:", "cni::c1:eth0", "cni:a:b:c:d", "uplink"]
         {
             assert_eq!(Owner::from_alias(alias), None, "{alias:?}");
+            assert!(!Owner::is_alias(alias), "{alias:?}");
             assert!(!Owner::is_of_network(alias, "blue"), "{alias:?}");
         }
     }
@@ -167,7 +173,7 @@ mod tests {
         #[test]
         fn every_alias_is_known_again(owner in key(), other in key()) {
             for alias in [owner.alias(), owner.comment()] {
-                prop_assert!(owner.owns(&alias));
+                prop_assert!(owner.owns(&alias) && Owner::is_alias(&alias));
                 prop_assert!(Owner::is_of_network(&alias, &owner.network));
                 prop_assert_eq!(other.owns(&alias), other == owner);
                 prop_assert_eq!(Owner::is_of_network(&alias, &other.network), other.network == owner.network);

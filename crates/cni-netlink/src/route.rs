@@ -108,6 +108,12 @@ impl Socket {
         self.route_new(route, NLM_F_CREATE | NLM_F_REPLACE, "add")
     }
 
+    /// The same with a preferred source address, as [`Socket::route_add_src`] has it.
+    pub fn route_replace_src(&mut self, route: &RouteSpec, src: IpAddr) -> Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(build::add(route, Some(src)));
+        self.change(message, NLM_F_CREATE | NLM_F_REPLACE, || format!("add {route} src {src}"))
+    }
+
     /// Adds a next hop to a route that may be there already: equal destinations become one multipath route (the
     /// reference's RouteAddEcmp). EEXIST when that way is there already.
     ///

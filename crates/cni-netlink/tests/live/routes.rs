@@ -101,6 +101,12 @@ fn preferred_source_is_the_address_that_packets_come_from() {
             socket.connect((dst.addr(), 9)).unwrap();
             assert_eq!(socket.local_addr().unwrap().ip(), other.addr());
         }
+        for (dst, src) in [("10.3.0.1/32", "10.1.0.5"), ("2001:db8:3::1/128", "2001:db8:1::5")] {
+            net.socket.route_replace_src(&route(dst, index, ""), src.parse().unwrap()).unwrap();
+            let found = net.socket.route_dump_found(index, None).unwrap();
+            let found: Vec<_> = found.iter().filter(|found| found.spec.dst == dst.parse().unwrap()).collect();
+            assert_eq!(found.iter().map(|found| found.src).collect::<Vec<_>>(), [Some(src.parse().unwrap())]);
+        }
         let foreign = "192.0.2.1".parse().unwrap();
         let error = net.socket.route_add_src(&route("10.4.0.1/32", index, ""), foreign).unwrap_err();
         assert!(error.to_string().contains("route 10.4.0.1/32 dev 2 src 192.0.2.1"), "{error}");

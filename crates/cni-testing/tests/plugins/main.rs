@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "what panics here is a test that fails")]
 
+mod bandwidth;
+mod bandwidth_life;
+mod bandwidth_net;
+mod bandwidth_reference;
 mod bridge;
 mod bridge_failure;
 mod bridge_life;
@@ -52,6 +56,10 @@ mod ptp_chain;
 mod ptp_failure;
 mod ptp_life;
 mod ptp_reference;
+mod sbr;
+mod sbr_life;
+mod sbr_net;
+mod sbr_reference;
 mod spoof_check;
 mod static_ipam;
 mod tap;
