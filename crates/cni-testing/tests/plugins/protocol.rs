@@ -3,8 +3,18 @@
 use cni_testing::{Host, Outcome};
 use serde_json::{Value, json};
 
-const PLUGINS: [&str; 10] =
-    ["bridge", "dummy", "host-device", "host-local", "ipvlan", "loopback", "macvlan", "static", "tap", "vlan"];
+const PLUGINS: [&str; 10] = [
+    "bridge",
+    "dummy",
+    "host-device",
+    "host-local",
+    "ipvlan",
+    "loopback",
+    "macvlan",
+    "static",
+    "tap",
+    "vlan",
+];
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const OWN_NETNS: &str = "/proc/self/ns/net";
 
