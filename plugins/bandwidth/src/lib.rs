@@ -75,7 +75,7 @@ fn release(req: &Request<Wire>, owner: &Owner, had_ifb: bool) -> Result<()> {
     match inside.link_by_name(&owner.ifname) {
         Err(error) if error.is_not_found() => ifb::remove(&mut inside, owner).map(drop),
         Err(error) => Err(error.into()),
-        Ok(_) => Place::find(&netns, &owner.ifname)?.release(owner, had_ifb),
+        Ok(link) => Place::of(&netns, inside, link)?.release(owner, had_ifb),
     }
 }
 

@@ -34,6 +34,11 @@ impl<'a> Place<'a> {
         let container = inside
             .link_by_name(ifname)
             .with_context(|| format!("cannot find {ifname} in {}", netns.path().display()))?;
+        Place::of(netns, inside, container)
+    }
+
+    /// The same for an interface that was found.
+    pub(crate) fn of(netns: &'a NetNs, inside: Socket, container: Link) -> Result<Self> {
         let mut host = Socket::open()?;
         Ok(match near_end(&mut host, netns, &container)? {
             Some(near) => Place { netns, in_container: false, socket: host, link: near },

@@ -43,8 +43,7 @@ fn seen(pod: &Pod, mut result: Value) -> Value {
 }
 
 #[test]
-#[ignore = "needs the reference's bandwidth 1.9, in /usr/lib/cni or in $CNI_REFERENCE_DIR: \
-            `cargo test -p cni-testing --test plugins -- --ignored bandwidth_reference`"]
+#[ignore = "needs the reference's bandwidth"]
 fn results_and_buckets_are_the_same_and_each_checks_and_deletes_what_the_other_made() {
     for version in ["0.4.0", "1.0.0"] {
         for keys in configurations() {
@@ -72,8 +71,7 @@ fn results_and_buckets_are_the_same_and_each_checks_and_deletes_what_the_other_m
 }
 
 #[test]
-#[ignore = "needs the reference's bandwidth 1.9, in /usr/lib/cni or in $CNI_REFERENCE_DIR: \
-            `cargo test -p cni-testing --test plugins -- --ignored bandwidth_reference`"]
+#[ignore = "needs the reference's bandwidth"]
 fn what_the_reference_made_with_numbers_cut_off_passes_check_and_is_deleted() {
     let mut site = Site::new(&overflowing());
     site.conf["cniVersion"] = "1.0.0".into();
@@ -88,8 +86,7 @@ fn what_the_reference_made_with_numbers_cut_off_passes_check_and_is_deleted() {
 
 /// Key by key: what one refuses the other does too.
 #[test]
-#[ignore = "needs the reference's bandwidth 1.9, in /usr/lib/cni or in $CNI_REFERENCE_DIR: \
-            `cargo test -p cni-testing --test plugins -- --ignored bandwidth_reference`"]
+#[ignore = "needs the reference's bandwidth"]
 fn the_reference_refuses_the_same_configurations() {
     let site = Site::new(&json!({"cniVersion": "1.0.0"}));
     let pod = site.pod("one");
