@@ -28,6 +28,9 @@ pub(crate) fn connect(machine: &Container, name: &str, host: [&str; 2], addresse
         let added = socket.addr_add(index, prefixed(router), AddrFlags { nodad: true });
         added.unwrap_or_else(|error| panic!("cannot give {name} the address {router}: {error}"));
     }
+    // The host solicits the machine from its link-local address for what it forwards, and would lose packets for seconds
+    // while that is tentative (net/ipv6/ndisc.c, ndisc_send_ns). Without IPv6 there is no such setting.
+    let _ = cni_host::sysctl_write(&format!("net/ipv6/conf/{name}/accept_dad"), "0");
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     socket.link_change(index, &up).unwrap_or_else(|error| panic!("cannot set {name} up: {error}"));
 
