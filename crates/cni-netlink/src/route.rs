@@ -10,7 +10,7 @@ pub use found::FoundRoute;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::libc;
 
@@ -102,16 +102,16 @@ impl Socket {
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add {route} src {src}"))
     }
 
+    /// The same behind others to that destination, by other links for one (`ip route append`).
+    pub fn route_append_src(&mut self, route: &RouteSpec, src: IpAddr) -> Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(build::add(route, Some(src)));
+        self.change(message, NLM_F_CREATE | NLM_F_APPEND, || format!("add {route} src {src}"))
+    }
+
     /// Adds a route in the place of one to the same destination, metric and table, if there is one, whatever way that leads
     /// (`ip route replace`).
     pub fn route_replace(&mut self, route: &RouteSpec) -> Result<()> {
         self.route_new(route, NLM_F_CREATE | NLM_F_REPLACE, "add")
-    }
-
-    /// The same with a preferred source address, as [`Socket::route_add_src`] has it.
-    pub fn route_replace_src(&mut self, route: &RouteSpec, src: IpAddr) -> Result<()> {
-        let message = RouteNetlinkMessage::NewRoute(build::add(route, Some(src)));
-        self.change(message, NLM_F_CREATE | NLM_F_REPLACE, || format!("add {route} src {src}"))
     }
 
     /// Adds a next hop to a route that may be there already: equal destinations become one multipath route (the

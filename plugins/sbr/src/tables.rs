@@ -52,9 +52,7 @@ pub(crate) fn add<'a>(
     undo: &mut Undo<'a>,
 ) -> Result<()> {
     let index = inside.link_by_name(ifname)?.index;
-    let mut routes = inside.route_dump_found(index, Some(MAIN))?;
-    // One that leaves by other interfaces too is theirs as well, and stays.
-    routes.retain(|route| route.spec.next_hops.iter().all(|hop| hop.index == index));
+    let mut routes = main_routes(inside, index)?;
     // Those on the link first: the others' gateways are reached by them.
     routes.sort_by_key(has_gateway);
     let tables: Vec<u32> = free_tables(inside)?.take(sources.len()).collect();
@@ -82,6 +80,13 @@ pub(crate) fn add<'a>(
     let before = routes.clone();
     undo.push("give the main table its routes back", move || restore(&mut netns.socket()?, index, &before));
     leave_main(inside, index, own, sources, &routes)
+}
+
+/// What of the main table's routes is the interface's own. IPv6's default routes of several interfaces are one route to the kernel,
+/// of which the reference sees nothing (multus-cni#706).
+fn main_routes(inside: &mut Socket, index: u32) -> Result<Vec<FoundRoute>> {
+    let found = inside.route_dump_found(index, Some(MAIN))?.into_iter();
+    Ok(found.filter_map(|route| route.only_by(index)).collect())
 }
 
 /// The tables that no rule leads to and no route is in, upwards.
@@ -130,29 +135,34 @@ fn leave_main(
     sources: &[Source],
     routes: &[FoundRoute],
 ) -> Result<()> {
-    if own.source_hints {
-        for source in sources {
-            let to_subnet = on_link(source.address.trunc(), NextHop { index, gateway: None });
-            let to_subnet = RouteSpec { scope: Some(SCOPE_LINK), ..to_subnet };
-            inside.route_replace_src(&to_subnet, source.address.addr())?;
-        }
-    }
+    let is_subnet = |dst: IpNet| sources.iter().any(|source| source.address.trunc() == dst);
     for route in routes {
-        // IPv6 has no scopes: there what was given a hint is a route of its own.
-        let stays = own.source_hints && route.spec.scope == Some(SCOPE_LINK);
+        // IPv6 has no scopes: of its routes only those that are made below are left.
+        let stays = own.source_hints && route.spec.scope == Some(SCOPE_LINK) && !is_subnet(route.spec.dst);
         if !stays {
             absent_is_fine(inside.route_take(route))?;
         }
+    }
+    let hinted = if own.source_hints { sources } else { &[] };
+    for (n, source) in hinted.iter().enumerate() {
+        // As with the reference the last of several addresses in one subnet is the one to send from.
+        if hinted[n + 1..].iter().any(|later| later.address.trunc() == source.address.trunc()) {
+            continue;
+        }
+        let to_subnet = on_link(source.address.trunc(), NextHop { index, gateway: None });
+        let to_subnet = RouteSpec { scope: Some(SCOPE_LINK), ..to_subnet };
+        inside.route_append_src(&to_subnet, source.address.addr())?;
     }
     Ok(())
 }
 
 /// Makes the main table's routes by the link those that it had.
 fn restore(inside: &mut Socket, index: u32, before: &[FoundRoute]) -> Result<()> {
-    let now = inside.route_dump_found(index, Some(MAIN))?;
+    let now = main_routes(inside, index)?;
     let hints = now.iter().filter(|route| !before.contains(route));
     let mut outcomes: Vec<Result<()>> = hints.map(|route| absent_is_fine(inside.route_take(route))).collect();
-    outcomes.extend(before.iter().map(|route| Ok(inside.route_put(route, MAIN)?)));
+    let lost = before.iter().filter(|route| !now.contains(route));
+    outcomes.extend(lost.map(|route| Ok(inside.route_put_beside(route, MAIN)?)));
     all(outcomes)
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cni_host::NetNs;
-use cni_netlink::{FoundAddr, FoundRoute, RouteMonitor, Socket};
+use cni_netlink::{FoundAddr, FoundRoute, RouteMonitor, RouteSpec, Socket};
 use cni_plugin::{Error, Result};
 
 use crate::MAIN;
@@ -27,10 +27,10 @@ pub(crate) struct Kept {
 impl Kept {
     /// What the link has now.
     pub(crate) fn of(inside: &mut Socket, index: u32) -> Result<Self> {
-        let mut routes = inside.route_dump_found(index, None)?;
-        // One that leaves by other interfaces too outlives this one's change.
-        let is_own = |route: &FoundRoute| route.spec.next_hops.iter().all(|hop| hop.index == index);
-        routes.retain(|route| route.spec.table != Some(LOCAL) && is_own(route));
+        let found = inside.route_dump_found(index, None)?.into_iter();
+        let found = found.filter(|route| route.spec.table != Some(LOCAL));
+        // Of one that leaves by other interfaces too the kernel takes this one's part, or with IPv4 none.
+        let mut routes: Vec<_> = found.filter_map(|route| route.only_by(index)).collect();
         // Those on the link first: the others' gateways are reached by them.
         routes.sort_by_key(|route| route.spec.next_hops.iter().any(|hop| hop.gateway.is_some()));
         Ok(Kept { index, addresses: inside.addr_dump_found(index)?, routes })
@@ -45,13 +45,15 @@ impl Kept {
                 (table, _) => table.unwrap_or(MAIN),
             };
             // The kernel's own come back with the addresses, if not at once.
-            let is_there = route.by_kernel
-                && inside
-                    .route_dump(self.index, Some(table))?
-                    .iter()
-                    .any(|found| (found.dst, found.metric) == (route.spec.dst, route.spec.metric));
-            if !is_there {
-                inside.route_put(route, table)?;
+            let there = inside.route_dump(self.index, Some(table))?;
+            let same = |found: &RouteSpec| (found.dst, found.metric) == (route.spec.dst, route.spec.metric);
+            if route.by_kernel && there.iter().any(same) {
+                continue;
+            }
+            // Beside what other interfaces of the VRF have.
+            match inside.route_put_beside(route, table) {
+                Err(error) if error.is_exists() => {}
+                done => done?,
             }
         }
         match vrf {

@@ -63,11 +63,22 @@ impl Socket {
         Ok(tables)
     }
 
-    /// Puts a route that was found into a table, in the place of one to the same destination with the same metric.
+    /// Puts a route that was found into a table, in the place of one to the same destination with the same metric, by whatever
+    /// link.
     pub fn route_put(&mut self, route: &FoundRoute, table: u32) -> Result<()> {
+        self.put(route, table, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// The same beside others to that destination: IPv4's before them, IPv6's as one more next hop of one with gateways. EEXIST
+    /// when it is there already.
+    pub fn route_put_beside(&mut self, route: &FoundRoute, table: u32) -> Result<()> {
+        self.put(route, table, NLM_F_CREATE)
+    }
+
+    fn put(&mut self, route: &FoundRoute, table: u32, flags: u16) -> Result<()> {
         let op = || format!("add {}", RouteSpec { table: Some(table), ..route.spec.clone() });
-        let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-        self.connection.change(&mut route.message(RTM_NEWROUTE, flags, table), &op)
+        let mut message = route.message(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_ACK | flags, table);
+        self.connection.change(&mut message, &op)
     }
 
     /// Removes a route that was found, and no other that is like it.
@@ -79,6 +90,29 @@ impl Socket {
 }
 
 impl FoundRoute {
+    /// What of it is one link's own. Of IPv6 routes to one destination by gateways the kernel makes one multipath route, whatever links
+    /// they leave by, and each next hop can come and go alone. `None` for an IPv4 one that leaves by other links too: somebody
+    /// wanted it so.
+    pub fn only_by(mut self, index: u32) -> Option<Self> {
+        if self.spec.next_hops.iter().all(|hop| hop.index == index) {
+            return Some(self);
+        }
+        if self.spec.dst.addr().is_ipv4() {
+            return None;
+        }
+        self.spec.next_hops.retain(|hop| hop.index == index);
+        for (kind, value) in &mut self.attributes {
+            if *kind == RTA_MULTIPATH {
+                *value = hops(value)
+                    .filter(|hop| attr::u32_at(hop, 4) == Some(index))
+                    .flatten()
+                    .copied()
+                    .collect();
+            }
+        }
+        Some(self)
+    }
+
     fn read(payload: &[u8]) -> Option<Self> {
         let spec = parse::route(payload)?.route;
         let mut header: [u8; RTMSG] = *payload.first_chunk()?;
@@ -116,17 +150,21 @@ impl FoundRoute {
     }
 }
 
-/// Next hops of RTA_MULTIPATH whose flags say nothing but what can be asked for: those of a dead one the kernel refuses.
+/// The next hops of RTA_MULTIPATH, up to one that is cut short: `struct rtnexthop` with attributes, padded.
+fn hops(mut value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let length = usize::from(attr::u16_at(value, 0)?);
+        let hop = value.get(..attr::align(length)).filter(|_| length >= RTNEXTHOP)?;
+        value = &value[hop.len()..];
+        Some(hop)
+    })
+}
+
+/// Next hops whose flags say nothing but what can be asked for: those of a dead one the kernel refuses.
 fn without_state(value: &[u8]) -> Vec<u8> {
-    let mut hops = value.to_vec();
-    let mut at = 0;
-    while let Some(length) = attr::u16_at(&hops, at).map(usize::from).filter(|length| *length >= RTNEXTHOP) {
-        if let Some(flags) = hops.get_mut(at + 2) {
-            *flags &= RTNH_F_ONLINK;
-        }
-        at += attr::align(length);
-    }
-    hops
+    let mut hops: Vec<Vec<u8>> = hops(value).map(<[u8]>::to_vec).collect();
+    hops.iter_mut().for_each(|hop| hop[2] &= RTNH_F_ONLINK);
+    hops.concat()
 }
 
 #[cfg(test)]
@@ -195,6 +233,26 @@ mod tests {
     fn an_on_link_gateway_is_asked_for() {
         let found = read(&CONNECTED.replace("fd01 10000000", "0001 14000000"));
         assert_eq!(found.header[8..], [4, 0, 0, 0]);
+    }
+
+    /// ip -6 route add default nexthop via fe80::1 dev 2 nexthop via fe80::2 dev 3
+    #[test]
+    fn of_an_ipv6_multipath_route_each_link_has_its_own_hop() {
+        let hop = |index: u8, gateway: u8| {
+            format!("1c000000 0{index}000000 14000500 fe800000 00000000 00000000 0000000{gateway}")
+        };
+        let dump = format!(
+            "60000000 18002200 01000000 46030000 0a000000 fe030001 00000000
+             08000600 00040000 3c000900 {} {}",
+            hop(2, 1),
+            hop(3, 2)
+        );
+        let own = read(&dump).only_by(3).unwrap();
+        assert_eq!(own.spec.to_string(), "route ::/0 via fe80::2 dev 3 metric 1024 table 254");
+        assert_eq!(own.attributes[1], (RTA_MULTIPATH, golden::bytes(&hop(3, 2))));
+        assert_eq!(own.clone().only_by(3), Some(own));
+        assert_eq!(read(CONNECTED).only_by(2), Some(read(CONNECTED)));
+        assert_eq!(read(CONNECTED).only_by(3), None, "IPv4's is whole or not at all");
     }
 
     proptest! {

@@ -101,11 +101,16 @@ fn preferred_source_is_the_address_that_packets_come_from() {
             socket.connect((dst.addr(), 9)).unwrap();
             assert_eq!(socket.local_addr().unwrap().ip(), other.addr());
         }
-        for (dst, src) in [("10.3.0.1/32", "10.1.0.5"), ("2001:db8:3::1/128", "2001:db8:1::5")] {
-            net.socket.route_replace_src(&route(dst, index, ""), src.parse().unwrap()).unwrap();
-            let found = net.socket.route_dump_found(index, None).unwrap();
+        // Behind what is there already, by another link.
+        let second = net.second;
+        for (dst, src) in [("10.3.0.1/32", "10.2.0.5"), ("2001:db8:3::1/128", "2001:db8:2::5")] {
+            let src = src.parse().unwrap();
+            net.socket.route_append_src(&route(dst, second, ""), src).unwrap();
+            let found = net.socket.route_dump_found(second, None).unwrap();
             let found: Vec<_> = found.iter().filter(|found| found.spec.dst == dst.parse().unwrap()).collect();
-            assert_eq!(found.iter().map(|found| found.src).collect::<Vec<_>>(), [Some(src.parse().unwrap())]);
+            assert_eq!(found.iter().map(|found| found.src).collect::<Vec<_>>(), [Some(src)]);
+            let dst: ipnet::IpNet = dst.parse().unwrap();
+            assert_eq!(net.socket.route_get(dst.addr()).unwrap().unwrap().index, index);
         }
         let foreign = "192.0.2.1".parse().unwrap();
         let error = net.socket.route_add_src(&route("10.4.0.1/32", index, ""), foreign).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use cni_netlink::{AddrFlags, FoundRoute, LinkChange, NextHop, RouteSpec, Rule, Socket};
+use cni_netlink::{AddrFlags, FoundRoute, LinkChange, MacAddr, NewVeth, NextHop, RouteSpec, Rule, Socket};
 
 use crate::support::{bridge, in_netns};
 
@@ -139,6 +139,40 @@ fn a_route_that_is_taken_is_that_one_and_no_other_like_it() {
         let left = socket.route_dump(index, None).unwrap();
         let left: Vec<_> = left.into_iter().filter(|route| route.dst == other.dst).collect();
         assert_eq!(left.iter().map(|route| route.metric).collect::<Vec<_>>(), [Some(8)]);
+    });
+}
+
+/// Two links with a default route each, which IPv6 makes one of.
+#[test]
+fn a_links_own_next_hop_is_taken_and_comes_back_beside_the_others() {
+    in_netns(|| {
+        let mut socket = Socket::open().unwrap();
+        let index = net(&mut socket);
+        let other = spec("::/0", index, Some("fe80::2"));
+        let (mac, peer_mac) = (MacAddr::random(), MacAddr::random());
+        let veth =
+            NewVeth { name: "v0", mac, master: None, peer_name: "v1", peer_mac, peer_netns: None, mtu: None };
+        socket.link_add_veth(&veth).unwrap();
+        let second = socket.link_by_name("v0").unwrap().index;
+        socket.link_change(second, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
+        let of_second =
+            RouteSpec { next_hops: vec![NextHop { index: second, ..other.next_hops[0] }], ..other };
+        socket.route_add_ecmp(&of_second).unwrap();
+        let defaults = |socket: &mut Socket| {
+            let found = socket.route_dump_found(index, Some(254)).unwrap().into_iter();
+            found.filter(|found| found.spec.dst == of_second.dst).collect::<Vec<_>>()
+        };
+        let both = defaults(&mut socket);
+        assert!(both.len() == 1 && both[0].spec.next_hops.len() == 2, "{both:?}");
+        let own = both[0].clone().only_by(index).unwrap();
+        socket.route_take(&own).unwrap();
+        assert_eq!(defaults(&mut socket), []);
+        assert_eq!(socket.route_dump(second, None).unwrap()[0].next_hops, of_second.next_hops);
+        socket.route_put(&own, 100).unwrap();
+        assert_eq!(socket.route_dump(index, Some(100)).unwrap()[0].next_hops, own.spec.next_hops);
+        socket.route_put_beside(&own, 254).unwrap();
+        assert_eq!(defaults(&mut socket)[0].spec.next_hops.len(), 2);
+        assert!(socket.route_put_beside(&own, 254).unwrap_err().is_exists());
     });
 }
 

@@ -177,6 +177,7 @@ fn multus_706_a_default_route_by_a_link_local_gateway_is_kept() {
     site.sbr("ADD", &container, &conf(&result, &json!({}))).ok();
     assert_eq!(ways(&container, Some(address(1, false, 5)), FAR[1].parse().unwrap()), [1]);
     assert_eq!(ways(&container, Some(address(0, false, 5)), FAR[1].parse().unwrap()), [0]);
+    assert_eq!(ways(&container, None, FAR[1].parse().unwrap()), [0]);
 }
 
 #[test]

@@ -170,6 +170,32 @@ fn adds_at_one_time_get_tables_of_their_own() {
     }
 }
 
+/// The default routes of both interfaces are one route to the kernel.
+#[test]
+fn a_failing_add_gives_a_shared_default_route_its_part_back() {
+    let site = Site::new();
+    let container = site.host.container("one");
+    let mut result = Value::Null;
+    for n in 0..2 {
+        let mut bridge = network(n, 5);
+        bridge["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]);
+        result = site.attach(&container, n, &bridge);
+    }
+    let before = routing(&container);
+    assert!(before.iter().any(|line| line.contains("via fd00:88::254") && line.contains("via fd00:89::254")));
+    let mut foreign = result.clone();
+    foreign["ips"].as_array_mut().unwrap().push(json!({"address": "10.99.0.5/24"}));
+    let (_, msg) = site.sbr("ADD", &container, &conf(&foreign, &json!({"addSourceHints": true}))).err();
+    assert!(msg.contains("10.99.0.5"), "{msg}");
+    assert_eq!(routing(&container), before);
+    site.sbr("ADD", &container, &conf(&result, &json!({}))).ok();
+    assert!(
+        !routing(&container)
+            .iter()
+            .any(|line| line.contains("via fd00:89::254") && line.contains("254 scope"))
+    );
+}
+
 /// At each of its steps: nothing done yet; some tables filled; the main table's routes about to go.
 #[test]
 fn a_failing_add_leaves_nothing() {
