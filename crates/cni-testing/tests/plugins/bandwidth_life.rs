@@ -193,7 +193,7 @@ fn a_failing_add_leaves_what_was_there_and_nothing_else() {
     assert_eq!(fails(&site, &site.conf, "prevResult"), 7);
     site.conf["egressBurst"] = 0.into();
     assert_eq!(fails(&site, &site.conf(&pod), "egressRate: is set without egressBurst"), 7);
-    site.conf["egressBurst"] = 320_000.into();
+    site.conf["egressBurst"] = 3_200_000.into();
     for netns in ["/nonexistent/netns", "/dev/null"] {
         let run = site.host().plugin("bandwidth").env("CNI_NETNS", netns);
         assert!(run.add(&pod.container, "eth0", &site.conf(&pod)).err().1.contains(netns));
