@@ -42,7 +42,7 @@ fn add(req: &Request<()>) -> Result<CniResult> {
 
 fn check(req: &Request<()>) -> Result<()> {
     expect_ipam(&req.call)?;
-    check_link(req, KIND, None).map(drop)
+    check_link(req, KIND).map(drop)
 }
 
 fn del(req: &Request<()>) -> Result<()> {

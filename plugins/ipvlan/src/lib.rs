@@ -69,7 +69,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 
 fn check(req: &Request<Wire>) -> Result<()> {
     let config = Config::new(&req.config)?;
-    let (link, mut socket) = check_link(req, KIND, config.mtu)?;
+    let (link, mut socket) = check_link(req, KIND)?;
     check_mode(&link, config.mode)?;
     config.master.check(&link, &NetNs::open(req.netns()?)?, &mut socket)
 }

@@ -67,7 +67,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 
 fn check(req: &Request<Wire>) -> Result<()> {
     let config = Config::new(&req.config, &req.call)?;
-    let (link, mut socket) = check_link(req, KIND, config.mtu)?;
+    let (link, mut socket) = check_link(req, KIND)?;
     check_settings(&link, &config)?;
     config.master.check(&link, &NetNs::open(req.netns()?)?, &mut socket)
 }

@@ -73,9 +73,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 
 fn check(req: &Request<Wire>) -> Result<()> {
     let config = Config::new(&req.config, &req.call)?;
-    // The reference ignores the MTU of a device with owner and group.
-    let mtu = config.mtu.filter(|_| config.owner.is_none() || config.group.is_none());
-    let (link, mut socket) = check_link(req, KIND, mtu)?;
+    let (link, mut socket) = check_link(req, KIND)?;
     check_tap(&link, &config)?;
     match find_bridge(&mut socket, &config)? {
         Some(bridge) if link.master != Some(bridge.index) => {

@@ -64,7 +64,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 
 fn check(req: &Request<Wire>) -> Result<()> {
     let config = Config::new(&req.config, &req.call)?;
-    let (link, mut socket) = check_link(req, KIND, config.mtu)?;
+    let (link, mut socket) = check_link(req, KIND)?;
     match link.settings {
         Some(LinkKind::Vlan { id }) if id == config.id => {}
         Some(LinkKind::Vlan { id }) => {

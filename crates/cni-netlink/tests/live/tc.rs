@@ -12,7 +12,7 @@ fn ifb(socket: &mut Socket) -> Option<Link> {
     match socket.link_add(&new) {
         Ok(()) => Some(socket.link_by_name("ifb9").unwrap()),
         Err(error) => {
-            skipped(&format!("needs a kernel with ifb ({error})"));
+            skipped(&format!("needs a kernel with ifb: {error}"));
             None
         }
     }

@@ -16,6 +16,7 @@ const FEATURES: &[(&str, Probe)] = &[
     ("vlan", |socket| can_make(socket, LinkKind::Vlan { id: 5 })),
     ("ipvlan", |socket| can_make(socket, LinkKind::Ipvlan { mode: IpvlanMode::L2 })),
     ("vrf", |socket| can_make(socket, LinkKind::Vrf { table: 5 })),
+    ("ifb", |socket| can_make(socket, LinkKind::Ifb)),
     ("two unused network cards", |_| Ok(has_unused_cards())),
 ];
 
@@ -61,7 +62,7 @@ fn can_make(socket: &mut Socket, kind: LinkKind) -> Result<bool> {
             socket.link_by_name(master)?.index
         }
     };
-    let stands_alone = matches!(kind, LinkKind::Dummy | LinkKind::Vrf { .. });
+    let stands_alone = matches!(kind, LinkKind::Dummy | LinkKind::Ifb | LinkKind::Vrf { .. });
     let parent = (!stands_alone).then_some(Parent { index, netnsid: None });
     Ok(socket.link_add(&NewLink { name: kind.name(), kind, parent, mac: None, mtu: None }).is_ok())
 }
