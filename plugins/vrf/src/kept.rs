@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cni_host::NetNs;
 use cni_netlink::{FoundAddr, FoundRoute, RouteMonitor, RouteSpec, Socket};
-use cni_plugin::{Error, Result};
+use cni_plugin::{Error, Result, log};
 
 use crate::MAIN;
 
@@ -53,6 +53,9 @@ impl Kept {
             // Beside what other interfaces of the VRF have.
             match inside.route_put_beside(route, table) {
                 Err(error) if error.is_exists() => {}
+                // In a table that is not the VRF's the kernel takes no source address of the VRF's (net/ipv4/fib_semantics.c,
+                // fib_valid_prefsrc). Packets of the VRF are not routed by it anyway.
+                Err(error) if vrf.is_some_and(|(_, of_vrf)| of_vrf != table) => log::warn(error),
                 done => done?,
             }
         }

@@ -76,3 +76,4 @@ mod uplink;
 mod uplink_reference;
 mod vlan_reference;
 mod vlan_vm;
+mod vrf_vm;
