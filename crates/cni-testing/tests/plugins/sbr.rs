@@ -151,8 +151,8 @@ fn with_source_hints_the_subnet_is_reached_without_a_source_too() {
         let kept = kept.map(|(dst, src)| (dst.to_owned(), src));
         assert_eq!(main, if hints { kept.to_vec() } else { Vec::new() });
         site.sbr("CHECK", &container, &conf).ok();
-        for n in 0..2 {
-            site.host.plugin("bridge").del(&container, IFNAMES[n], &network(n, 5)).ok();
+        for (n, ifname) in IFNAMES.into_iter().enumerate() {
+            site.host.plugin("bridge").del(&container, ifname, &network(n, 5)).ok();
         }
     }
 }

@@ -92,8 +92,8 @@ fn what_either_made_the_other_checks_and_deletes() {
     site.sbr("CHECK", &one, &conf).ok();
     site.sbr("DEL", &one, &conf).ok();
     assert_eq!(rules(&one), []);
-    for n in 0..2 {
-        site.host.plugin("bridge").del(&one, IFNAMES[n], &network(n, 5)).ok();
+    for (n, ifname) in IFNAMES.into_iter().enumerate() {
+        site.host.plugin("bridge").del(&one, ifname, &network(n, 5)).ok();
     }
 
     let conf = of_version(&of_two, &json!({}));

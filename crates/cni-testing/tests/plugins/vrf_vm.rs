@@ -424,7 +424,7 @@ fn gc_leaves_containers_alone_and_status_finds_the_module() {
     host.snapshot().assert_same(&before.1);
 }
 
-/// sbr's tables are not the VRF's: what it moved there is put back there.
+/// What sbr moved to its tables is put back there.
 #[test]
 #[ignore = "needs a kernel with vrf"]
 fn tables_of_sbr_outlive_the_vrfs_grasp() {
