@@ -76,4 +76,5 @@ mod uplink;
 mod uplink_reference;
 mod vlan_reference;
 mod vlan_vm;
+mod vrf_reference;
 mod vrf_vm;

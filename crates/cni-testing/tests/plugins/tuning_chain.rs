@@ -127,6 +127,42 @@ fn after_macvlan() {
     chain_lives("macvlan", &json!({}), &[without_keys(), tuning()]);
 }
 
+/// Everything that can be chained, as a node's owner may have it.
+fn all_others() -> Vec<Value> {
+    let rate = 100_000_000;
+    vec![
+        json!({"type": "portmap", "backend": "nftables", "capabilities": {"portMappings": true}}),
+        json!({"type": "firewall", "backend": "nftables"}),
+        json!({"type": "bandwidth", "ingressRate": rate, "ingressBurst": rate, "egressRate": rate, "egressBurst": rate}),
+        tuning(),
+        json!({"type": "sbr"}),
+    ]
+}
+
+const CHAINS: [(&str, &str); 3] = [
+    ("bridge", r#"{"type": "bridge", "isDefaultGateway": true, "master": null}"#),
+    ("ptp", r#"{"master": null}"#),
+    ("macvlan", "{}"),
+];
+
+#[test]
+fn all_that_can_be_chained_lives_together() {
+    for (plugin, keys) in CHAINS {
+        chain_lives(plugin, &serde_json::from_str(keys).unwrap(), &all_others());
+    }
+}
+
+#[test]
+#[ignore = "needs a kernel with vrf"]
+fn all_that_can_be_chained_lives_together_in_a_vrf() {
+    let mut others = all_others();
+    others.pop();
+    others.push(json!({"type": "vrf", "vrfname": "blue"}));
+    for (plugin, keys) in CHAINS {
+        chain_lives(plugin, &serde_json::from_str(keys).unwrap(), &others);
+    }
+}
+
 #[test]
 fn a_container_can_be_added_again_after_its_namespace_outlived_a_del() {
     let net = tuning_net::Net::new(json!({"mtu": 1400, "mac": MAC}));
