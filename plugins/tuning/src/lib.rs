@@ -7,9 +7,7 @@
 //!
 //! podman and nerdctl put this plugin into every network without a key. Then it looks at nothing and changes nothing.
 
-use std::net::IpAddr;
-
-use cni_host::{NetNs, Owner, announce};
+use cni_host::{NetNs, Owner, sysctl_read, sysctl_write};
 use cni_interface::{open_inside, owner, valid_owners};
 use cni_netlink::Socket;
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
@@ -42,9 +40,8 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let owner = owner(req);
     let netns = NetNs::open(req.netns()?)?;
     let what = || format!("cannot tune {} in {}", owner.ifname, netns.path().display());
-    let addresses = addresses(prev, &owner.ifname);
     let file = BackupFile::of(&req.config.data_dir(), &owner);
-    netns.run(|| tune(&config, &owner, file, &addresses))?.with_context(what)?;
+    netns.run(|| tune(&config, &owner, file))?.with_context(what)?;
     Ok(tuned(prev, &owner.ifname, &config.attributes))
 }
 
@@ -103,10 +100,10 @@ fn config(req: &Request<Wire>) -> Result<Config> {
 }
 
 /// All of an ADD that is done inside the container's namespace, taking it back included.
-fn tune(config: &Config, owner: &Owner, file: BackupFile, addresses: &[IpAddr]) -> Result<()> {
+fn tune(config: &Config, owner: &Owner, file: BackupFile) -> Result<()> {
     let mut undo = Undo::default();
     if !config.attributes.is_empty() {
-        set_attributes(&config.attributes, owner, file, addresses, &mut undo)?;
+        set_attributes(&config.attributes, owner, file, &mut undo)?;
     }
     // After the MTU, which sets the interface's IPv6 settings anew (net/ipv6/addrconf.c, addrconf_notify).
     for sysctl in &config.sysctls {
@@ -117,13 +114,7 @@ fn tune(config: &Config, owner: &Owner, file: BackupFile, addresses: &[IpAddr]) 
 }
 
 /// Changes the interface in one message, after its present attributes have been written down.
-fn set_attributes(
-    wanted: &Attributes,
-    owner: &Owner,
-    file: BackupFile,
-    addresses: &[IpAddr],
-    undo: &mut Undo<'_>,
-) -> Result<()> {
+fn set_attributes(wanted: &Attributes, owner: &Owner, file: BackupFile, undo: &mut Undo<'_>) -> Result<()> {
     let mut socket = Socket::open()?;
     let link = socket.link_by_name(&owner.ifname)?;
     let present = wanted.of(&link);
@@ -140,16 +131,28 @@ fn set_attributes(
     }
     let index = link.index;
     undo.push("restore the interface", move || restore(&mut Socket::open()?, index, &present));
-    log::step("change the interface", || socket.link_change(index, &missing.change()))?;
-    // The neighbours find out by themselves, later.
-    if missing.mac.is_some()
-        && link.up
-        && !addresses.is_empty()
-        && let Err(error) = announce(&mut socket, index, &owner.ifname)
-    {
-        log::debug(error);
-    }
+    log::step("change the interface", || match missing.mac {
+        Some(_) => announcing(&owner.ifname, || socket.link_change(index, &missing.change())),
+        None => socket.link_change(index, &missing.change()),
+    })?;
     Ok(())
+}
+
+/// Has the kernel tell the neighbours of a new MAC address, in both families (net/ipv4/devinet.c, inetdev_event; net/ipv6/ndisc.c,
+/// ndisc_netdev_event), also where nobody has set that. Where it cannot be set they find out by themselves, later.
+fn announcing<T>(ifname: &str, change: impl FnOnce() -> T) -> T {
+    let keys = [format!("net/ipv4/conf/{ifname}/arp_notify"), format!("net/ipv6/conf/{ifname}/ndisc_notify")];
+    let before = keys.map(|key| {
+        let before = sysctl_read(&key).ok().filter(|before| before.trim() == "0");
+        before.map(|before| (sysctl_write(&key, "1"), key, before))
+    });
+    let changed = change();
+    for (_, key, before) in before.into_iter().flatten() {
+        if let Err(error) = sysctl_write(&key, before.trim()) {
+            log::debug(error);
+        }
+    }
+    changed
 }
 
 /// Gives the attributes back as far as there still is an interface to have them.
@@ -185,14 +188,6 @@ fn tuned(prev: &CniResult, ifname: &str, attributes: &Attributes) -> CniResult {
         }
     }
     result
-}
-
-/// The addresses that the result says are on the container's interface, or on none in particular.
-fn addresses(prev: &CniResult, ifname: &str) -> Vec<IpAddr> {
-    let is_on =
-        |index: usize| prev.interfaces.get(index).is_some_and(|interface| is_containers(interface, ifname));
-    let own = prev.ips.iter().filter(|ip| ip.interface.is_none_or(is_on));
-    own.map(|ip| ip.address.addr()).collect()
 }
 
 fn is_containers(interface: &Interface, ifname: &str) -> bool {
@@ -247,11 +242,5 @@ mod tests {
         let (old, new) = ("02:00:00:00:00:01", "02:00:00:00:00:02");
         assert_eq!(told, [(old, Some(1500)), (new, Some(1400)), (old, Some(1500)), (new, None)]);
         assert_eq!(tuned(&result(), "eth0", &Attributes::default()), result());
-    }
-
-    #[test]
-    fn addresses_of_other_interfaces_are_not_announced() {
-        let expected: Vec<IpAddr> = ["10.0.0.2", "fd00::4"].map(|address| address.parse().unwrap()).into();
-        assert_eq!(addresses(&result(), "eth0"), expected);
     }
 }

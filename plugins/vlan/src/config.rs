@@ -74,6 +74,9 @@ mod tests {
         let ipam = json!({"type": "static"});
         let mut conf =
             json!({"cniVersion": "1.1.0", "name": "net", "type": "vlan", "master": "eth1", "ipam": ipam});
+        if keys.get("Master").is_some() {
+            conf.as_object_mut().unwrap().remove("master");
+        }
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         let stdin = conf.to_string().into_bytes();
         let conf = PluginConf::from_slice(&stdin)?;
