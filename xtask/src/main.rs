@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod binaries;
 mod cargo;
 mod ci;
@@ -49,6 +50,14 @@ enum Task {
     },
     /// Connect two private containers over a private bridge and show every step
     Demo,
+    /// Measure these plugins against the reference's and the kernel's floor
+    Bench {
+        /// How often each chain is run; 50 unless given
+        #[arg(long)]
+        rounds: Option<usize>,
+        /// What to measure; everything when nothing is named
+        scenarios: Vec<String>,
+    },
     /// Run all tests, in namespaces of their own
     Test,
     /// Say which features that tests need the running kernel has
@@ -64,6 +73,7 @@ fn main() -> ExitCode {
         Task::Build => binaries::build().map(|_| ExitCode::SUCCESS),
         Task::Install { dir, names } => binaries::install(&dir, &names).map(|()| ExitCode::SUCCESS),
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
+        Task::Bench { rounds, scenarios } => bench::run(rounds, &scenarios).map(|()| ExitCode::SUCCESS),
         Task::Test => test::run(),
         Task::Kernel => kernel::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),

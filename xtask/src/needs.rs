@@ -19,6 +19,8 @@ enum Need {
     LegacyTables,
     /// Packets that a bridge switches pass the hooks of IP.
     BridgeNetfilter,
+    /// The policy that some tests are written for, enforced.
+    SelinuxPolicy,
 }
 
 /// By the word that an item of the list begins with.
@@ -34,6 +36,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("the reference's", Need::Reference),
     ("root", Need::Root),
     ("br_netfilter", Need::BridgeNetfilter),
+    ("SELinux with the policy of ", Need::SelinuxPolicy),
 ];
 
 /// What an item begins with that names a feature of the kernel.
@@ -122,6 +125,10 @@ impl Machine {
             Need::BridgeNetfilter if Path::new("/proc/sys/net/bridge").exists() => None,
             Need::BridgeNetfilter => {
                 Some("modprobe br_netfilter (the machine's own bridges change with it), then cargo xtask test".to_owned())
+            }
+            // Whether it is that policy cannot be asked, and enforcing it takes a machine that is for nothing else.
+            Need::SelinuxPolicy => {
+                Some("boot a virtual machine with security=selinux, load the policy as its file says, then run them there by hand".to_owned())
             }
         }
     }

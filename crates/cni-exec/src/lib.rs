@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -67,9 +68,27 @@ pub fn find(plugin: &PluginType, paths: &[PathBuf]) -> Result<PathBuf, ExecError
 /// Runs a plugin with `env` set above the caller's own environment, and returns its standard output. Its standard
 /// error passes through to the caller's. "Text file busy" is tried again, five times a second apart, as libcni does:
 /// an installer may just be writing the file.
+#[allow(clippy::disallowed_methods, reason = "plugins are started here and nowhere else")]
 pub fn run(path: &Path, env: &[(&str, &str)], stdin: &[u8]) -> Result<Vec<u8>, ExecError> {
+    run_command(path, &mut Command::new(path), env, stdin)
+}
+
+/// Runs the calling process's own executable once more as the plugin `name`, which it sees as the name that it is called by,
+/// else as [`run`] does.
+#[allow(clippy::disallowed_methods, reason = "plugins are started here and nowhere else")]
+pub fn run_self(name: &str, env: &[(&str, &str)], stdin: &[u8]) -> Result<Vec<u8>, ExecError> {
+    let path = Path::new("/proc/self/exe");
+    run_command(path, Command::new(path).arg0(name), env, stdin)
+}
+
+fn run_command(
+    path: &Path,
+    command: &mut Command,
+    env: &[(&str, &str)],
+    stdin: &[u8],
+) -> Result<Vec<u8>, ExecError> {
     let failed = |source| ExecError::Spawn { path: path.to_owned(), source };
-    let mut child = spawn(path, env).map_err(failed)?;
+    let mut child = spawn(command, env).map_err(failed)?;
     let stdout = match converse(&mut child, stdin) {
         Ok(stdout) => stdout,
         Err(source) => {
@@ -89,12 +108,7 @@ pub fn run(path: &Path, env: &[(&str, &str)], stdin: &[u8]) -> Result<Vec<u8>, E
     })
 }
 
-fn spawn(path: &Path, env: &[(&str, &str)]) -> io::Result<Child> {
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "this is the one place that starts programs, and only plugins"
-    )]
-    let mut command = Command::new(path);
+fn spawn(command: &mut Command, env: &[(&str, &str)]) -> io::Result<Child> {
     command.envs(env.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
     for _ in 0..BUSY_RETRIES {
         match command.spawn() {

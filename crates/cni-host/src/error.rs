@@ -45,6 +45,9 @@ pub enum Error {
     /// The container has an interface of that name already; it was not touched.
     #[error("cannot make interface {ifname} in {}: there is one already", netns.display())]
     LinkExists { ifname: String, netns: PathBuf },
+    /// An ioctl on a tap device failed.
+    #[error("cannot {op} tap {ifname}: {source}")]
+    Tap { op: &'static str, ifname: String, source: io::Error },
     /// An IPv6 address is wanted, but the kernel runs without IPv6 (`ipv6.disable=1`, or no module).
     #[error("cannot add address {address} to {ifname}: IPv6 is off in this kernel")]
     NoIpv6 { address: IpAddr, ifname: String },

@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use cni_netlink::{Addr, AddrFlags, LinkChange, LinkMonitor, NextHop, RouteMonitor, RouteSpec, Socket};
+use cni_netlink::{
+    Addr, AddrFlags, LinkChange, LinkKind, LinkMonitor, NextHop, RouteMonitor, RouteSpec, Socket,
+};
 use ipnet::IpNet;
 
-use crate::{Error, Result, sysctl_write};
+use crate::{Error, Result, point_to_point, sysctl_write};
 
 /// Duplicate address detection takes one to two seconds (RFC 4862: a random delay of up to one, then one of waiting).
 const DAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,7 +18,7 @@ const DAD_TIMEOUT: Duration = Duration::from_secs(10);
 const RECEPTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// RT_SCOPE_LINK of rtnetlink(7). Routes of this scope and narrower ones go to hosts on the link: they have no gateway.
-const SCOPE_LINK: u8 = 253;
+pub(crate) const SCOPE_LINK: u8 = 253;
 
 /// What an interface gets. Plain values, so that this crate need not know the specification's types.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,9 @@ pub struct IfaceConfig {
     /// Do duplicate address detection for IPv6 and wait for its end, at most ten seconds; without it addresses are usable
     /// at once.
     pub dad: bool,
+    /// The gateway is the only neighbour: the way to an address's subnet is through its gateway, and the gateway is on the
+    /// link, by routes in place of the kernel's own. Every address needs its gateway then.
+    pub point_to_point: bool,
 }
 
 impl IfaceConfig {
@@ -84,13 +89,24 @@ pub fn configure_iface(socket: &mut Socket, index: u32, ifname: &str, config: &I
     let monitor = (config.dad && config.ipv6().next().is_some()).then(LinkMonitor::open);
     let monitor = monitor.transpose().map_err(failed)?;
     for (address, _) in &config.addresses {
-        socket.addr_add(index, *address, AddrFlags { nodad: !config.dad }).map_err(failed)?;
+        let flags = AddrFlags { nodad: !config.dad };
+        match config.point_to_point {
+            true => socket.addr_add_noprefixroute(index, *address, flags),
+            false => socket.addr_add(index, *address, flags),
+        }
+        .map_err(failed)?;
     }
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     socket.link_change(index, &up).map_err(failed)?;
     if let Some(mut monitor) = monitor {
         let addrs = wait_for_dad(&mut monitor, socket, index, config).map_err(failed)?;
         refuse_duplicates(&addrs, ifname, config)?;
+    }
+    if config.point_to_point {
+        // First: they are what the other routes' gateways are reached by.
+        for (route, src) in point_to_point::routes(&config.addresses, index) {
+            socket.route_add_src(&route, src).map_err(failed)?;
+        }
     }
     for route in &config.routes {
         socket.route_add_ecmp(&config.complete(route, index)).map_err(failed)?;
@@ -164,7 +180,8 @@ fn refuse_duplicates(addrs: &[Addr], ifname: &str, config: &IfaceConfig) -> Resu
 /// Call inside the container's namespace: every address and route of `config` is there.
 ///
 /// A route is compared by destination, table and, where given, gateway and metric. Its MTU and advmss are not: the
-/// reference makes routes without them, and its containers must pass too.
+/// reference makes routes without them, and its containers must pass too. Routes of the main table may have been moved since
+/// to where the interface's packets are routed instead, as the plugins `sbr` and `vrf` do.
 pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &IfaceConfig) -> Result<()> {
     let failed = |source| Error::Iface { op: "check", ifname: ifname.to_owned(), source };
     let addrs = socket.addr_dump(index).map_err(failed)?;
@@ -174,13 +191,48 @@ pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &Iface
         }
     }
     refuse_duplicates(&addrs, ifname, config)?;
-    for route in &config.routes {
-        let found = socket.route_dump(index, table_of(route)).map_err(failed)?;
-        if !found.iter().any(|found| fulfils(found, route)) {
+    let point_to_point = if config.point_to_point { &config.addresses[..] } else { &[] };
+    let to_gateways = point_to_point::routes(point_to_point, index);
+    for route in to_gateways.iter().map(|(route, _)| route).chain(&config.routes) {
+        if !has_route(socket, index, config, route).map_err(failed)? {
             return Err(Error::Mismatch(format!("{ifname} has no route {}", describe(route))));
         }
     }
     Ok(())
+}
+
+fn has_route(
+    socket: &mut Socket,
+    index: u32,
+    config: &IfaceConfig,
+    route: &RouteSpec,
+) -> cni_netlink::Result<bool> {
+    let wanted = table_of(route);
+    if socket.route_dump(index, wanted)?.iter().any(|found| fulfils(found, route)) {
+        return Ok(true);
+    }
+    let instead = if wanted.is_none() { tables_instead(socket, index, config)? } else { Vec::new() };
+    for table in instead {
+        if socket.route_dump(index, Some(table))?.iter().any(|found| fulfils(found, route)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The tables by which packets of the interface are routed before the main one, or in place of it: those that rules from one
+/// of its addresses lead to, and that of the vrf it is in.
+fn tables_instead(socket: &mut Socket, index: u32, config: &IfaceConfig) -> cni_netlink::Result<Vec<u32>> {
+    let hosts: Vec<IpNet> = config.addresses.iter().map(|(address, _)| IpNet::from(address.addr())).collect();
+    let rules = socket.rule_dump()?.into_iter().filter(|found| found.plain).map(|found| found.rule);
+    let mut tables: Vec<u32> =
+        rules.filter(|rule| hosts.contains(&rule.src)).map(|rule| rule.table).collect();
+    if let Some(master) = socket.link_by_index(index)?.master
+        && let Some(LinkKind::Vrf { table }) = socket.link_by_index(master)?.settings
+    {
+        tables.push(table);
+    }
+    Ok(tables)
 }
 
 /// Whether a route that was found is the one that is wanted.

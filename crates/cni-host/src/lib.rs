@@ -8,9 +8,11 @@ mod lock;
 mod masquerade;
 mod netns;
 mod owner;
+mod point_to_point;
 mod spoof_check;
 mod sys;
 mod sysctl;
+mod tap;
 mod veth;
 
 pub use announce::announce;
@@ -26,4 +28,5 @@ pub use spoof_check::{
     spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc, spoof_check_status,
 };
 pub use sysctl::{sysctl_read, sysctl_write};
+pub use tap::{NewTap, tap_add, tap_attach, tap_status};
 pub use veth::{NewVethPair, VethPair, veth_add, veth_del};

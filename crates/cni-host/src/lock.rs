@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use fs2::FileExt;
 
-use crate::{Error, Result};
+use crate::{Error, NetNs, Result};
 
 /// The stack of the thread that waits: it calls flock(2) and no more.
 const STACK: usize = 64 * 1024;
@@ -36,6 +37,16 @@ impl LockFile {
         match OpenOptions::new().read(true).custom_flags(nix::libc::O_CREAT).mode(0o600).open(path) {
             Ok(file) => Ok(LockFile { path: path.to_owned(), file }),
             Err(source) => Err(Error::Io { op: "open lock file", path: path.to_owned(), source }),
+        }
+    }
+
+    /// A network namespace itself, which plugins lock that change what several of them share in one. It is the same lock by
+    /// whatever path it is opened, and the one that the reference takes on CNI_NETNS.
+    pub fn of(netns: &NetNs) -> Result<Self> {
+        let path = netns.path().to_owned();
+        match netns.as_fd().try_clone_to_owned() {
+            Ok(fd) => Ok(LockFile { path, file: fd.into() }),
+            Err(source) => Err(Error::Io { op: "open lock file", path, source }),
         }
     }
 
@@ -130,6 +141,19 @@ mod tests {
             assert!(taken >= released);
             assert!(taken - released < Duration::from_secs(5), "waited {:?}", taken - released);
         });
+    }
+
+    /// By another path, as a file: what the reference opens.
+    #[test]
+    fn a_namespace_is_locked_by_whatever_path() {
+        let netns = NetNs::current().unwrap();
+        let mine = LockFile::of(&netns).unwrap();
+        let yours = LockFile::open("/proc/self/ns/net").unwrap();
+        let held = mine.lock(SHORT).unwrap();
+        assert!(matches!(yours.lock(SHORT).unwrap_err(), Error::LockTimeout { .. }));
+        drop(held);
+        drop(yours.lock(SHORT).unwrap());
+        drop(mine.lock(SHORT).unwrap());
     }
 
     /// What Go's filemutex does (github.com/alexflint/go-filemutex, filemutex_flock.go): a blocking flock of the whole file.

@@ -25,9 +25,13 @@ impl Owner {
     /// The host end's name of this attachment's veth pair, the same each time: `veth` and 11 hex digits of the SHA-512 of
     /// the key. DEL finds the pair by it when the container's namespace is gone.
     pub fn veth_name(&self) -> String {
+        format!("veth{}", self.digest(11))
+    }
+
+    /// The first `digits` hex digits, 128 at most, of the SHA-512 of the key, for names of links and files.
+    pub fn digest(&self, digits: usize) -> String {
         // NUL can be in none of the parts, so no two keys give the same text.
-        let key = format!("{}\0{}\0{}", self.network, self.container_id, self.ifname);
-        format!("veth{}", hex_digest(&key, 11))
+        hex_digest(&format!("{}\0{}\0{}", self.network, self.container_id, self.ifname), digits)
     }
 
     /// The link alias (IFLA_IFALIAS, at most 255 bytes) that tells whose a link is: `cni:<network>:<container ID>:<ifname>`.
@@ -64,6 +68,11 @@ impl Owner {
     /// Whether an alias or comment, in either form, is this owner's.
     pub fn owns(&self, alias: &str) -> bool {
         self.alias() == alias || self.comment() == alias
+    }
+
+    /// Whether an alias, in either form, tells of an owner at all.
+    pub fn is_alias(alias: &str) -> bool {
+        alias.starts_with(HASHED) || Owner::from_alias(alias).is_some()
     }
 
     /// Whether an alias or comment, in either form, is of an attachment to this network. What cannot be told is not: GC keeps it.
@@ -117,6 +126,7 @@ mod tests {
             ["", "cni:", "cni:blue", "cni:blue:c1", "cni:blue:c1:", "cni::c1:eth0", "cni:a:b:c:d", "uplink"]
         {
             assert_eq!(Owner::from_alias(alias), None, "{alias:?}");
+            assert!(!Owner::is_alias(alias), "{alias:?}");
             assert!(!Owner::is_of_network(alias, "blue"), "{alias:?}");
         }
     }
@@ -163,7 +173,7 @@ mod tests {
         #[test]
         fn every_alias_is_known_again(owner in key(), other in key()) {
             for alias in [owner.alias(), owner.comment()] {
-                prop_assert!(owner.owns(&alias));
+                prop_assert!(owner.owns(&alias) && Owner::is_alias(&alias));
                 prop_assert!(Owner::is_of_network(&alias, &owner.network));
                 prop_assert_eq!(other.owns(&alias), other == owner);
                 prop_assert_eq!(Owner::is_of_network(&alias, &other.network), other.network == owner.network);

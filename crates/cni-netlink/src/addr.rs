@@ -1,8 +1,12 @@
 //! Addresses: `ip address`.
 
+mod found;
+
+pub use found::FoundAddr;
+
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::attr::{self, Attrs};
@@ -31,6 +35,15 @@ impl Socket {
     /// Adds an address; IPv4 gets the broadcast address that iproute2's `brd +` gives, as the reference does.
     pub fn addr_add(&mut self, index: u32, address: IpNet, flags: AddrFlags) -> Result<()> {
         let message = RouteNetlinkMessage::NewAddress(add_message(index, address, flags));
+        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || {
+            format!("add address {address} to the link with index {index}")
+        })
+    }
+
+    /// The same without the route to the address's subnet that the kernel makes otherwise (IFA_F_NOPREFIXROUTE): for who
+    /// reaches its subnet by other ways than this link.
+    pub fn addr_add_noprefixroute(&mut self, index: u32, address: IpNet, flags: AddrFlags) -> Result<()> {
+        let message = RouteNetlinkMessage::NewAddress(noprefixroute(add_message(index, address, flags)));
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, || {
             format!("add address {address} to the link with index {index}")
         })
@@ -67,6 +80,15 @@ fn add_message(index: u32, address: IpNet, flags: AddrFlags) -> AddressMessage {
         IpNet::V6(_) if flags.nodad => message.header.flags |= AddressHeaderFlags::Nodad,
         IpNet::V6(_) => {}
     }
+    message
+}
+
+/// `noprefixroute` of `ip address add`. The flag does not fit into the header's byte, and the attribute replaces that
+/// whole (net/ipv4/devinet.c, rtm_to_ifaddr).
+fn noprefixroute(mut message: AddressMessage) -> AddressMessage {
+    let header = std::mem::replace(&mut message.header.flags, AddressHeaderFlags::empty());
+    let flags = AddressFlags::from_bits_retain(header.bits().into()) | AddressFlags::Noprefixroute;
+    message.attributes.insert(1, AddressAttribute::Flags(flags));
     message
 }
 
@@ -162,6 +184,32 @@ mod tests {
             "40000000 14000506 00000000 00000000
              0a400200 02000000
              14000200 20010db8 00000000 00000000 00000005
+             14000100 20010db8 00000000 00000000 00000005",
+        );
+    }
+
+    /// ip address add 10.1.2.3/16 brd + dev br0 noprefixroute
+    #[test]
+    fn ipv4_without_the_route_to_its_subnet() {
+        assert_request(
+            NewAddress(noprefixroute(add_message(2, net("10.1.2.3/16"), AddrFlags::default()))),
+            CREATE_EXCL,
+            "38000000 14000506 00000000 00000000
+             02100000 02000000
+             08000200 0a010203 08000800 00020000 08000100 0a010203 08000400 0a01ffff",
+        );
+    }
+
+    /// ip address add 2001:db8::5/64 dev br0 nodad noprefixroute
+    #[test]
+    fn ipv6_without_the_route_to_its_subnet() {
+        assert_request(
+            NewAddress(noprefixroute(add_message(2, net("2001:db8::5/64"), AddrFlags { nodad: true }))),
+            CREATE_EXCL,
+            "48000000 14000506 00000000 00000000
+             0a400000 02000000
+             14000200 20010db8 00000000 00000000 00000005
+             08000800 02020000
              14000100 20010db8 00000000 00000000 00000005",
         );
     }

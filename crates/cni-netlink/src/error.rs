@@ -40,6 +40,10 @@ impl Error {
     pub fn is_exists(&self) -> bool {
         self.errno() == Some(libc::EEXIST)
     }
+    /// EOPNOTSUPP: the kernel does not know what is asked for, a kind of link for one.
+    pub fn is_unsupported(&self) -> bool {
+        self.errno() == Some(libc::EOPNOTSUPP)
+    }
     /// ENODEV, ENOENT, ESRCH, EADDRNOTAVAIL: what should be changed or deleted is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self.errno(), Some(libc::ENODEV | libc::ENOENT | libc::ESRCH | libc::EADDRNOTAVAIL))

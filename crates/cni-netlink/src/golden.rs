@@ -29,7 +29,13 @@ pub(crate) fn message(datagram: &[u8]) -> Message<'_> {
 /// Fails with both byte strings in words of four when the message is encoded otherwise.
 #[track_caller]
 pub(crate) fn assert_request(message: RouteNetlinkMessage, flags: u16, expected: &str) {
-    assert_eq!(words(&encode(message, flags)), words(&bytes(expected)));
+    assert_bytes(&encode(message, flags), expected);
+}
+
+/// The same for a message that is encoded already.
+#[track_caller]
+pub(crate) fn assert_bytes(message: &[u8], expected: &str) {
+    assert_eq!(words(message), words(&bytes(expected)));
 }
 
 fn words(bytes: &[u8]) -> String {

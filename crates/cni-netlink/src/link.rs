@@ -1,9 +1,14 @@
 //! Links: `ip link`.
 
+mod add;
 mod build;
+mod kind;
 mod parse;
+mod tun;
 
+pub use kind::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent};
 pub(crate) use parse::{IFINFOMSG, index as message_index};
+pub use tun::Tun;
 
 use std::os::fd::BorrowedFd;
 
@@ -42,19 +47,29 @@ pub struct Link {
     pub name: String,
     /// Its hardware address, when it has one of six bytes.
     pub mac: Option<MacAddr>,
+    /// Its hardware address whatever the length: 20 bytes for IP over InfiniBand; empty when it has none.
+    pub address: Vec<u8>,
     /// MTU in bytes.
     pub mtu: u32,
+    /// Length of its transmit queue in packets (IFLA_TXQLEN).
+    pub txqlen: u32,
     /// Administratively up (IFF_UP).
     pub up: bool,
+    /// Set to promiscuous mode by an administrator (IFF_PROMISC); what others ask for beside shows in `promiscuity` only.
+    pub promisc: bool,
+    /// Set to receive every multicast group by an administrator (IFF_ALLMULTI).
+    pub allmulti: bool,
     /// How many ask for promiscuous mode (IFLA_PROMISCUITY).
     pub promiscuity: u32,
     /// Operational state.
     pub operstate: OperState,
     /// IFLA_INFO_KIND: "veth", "bridge" ...; empty for devices without one.
     pub kind: String,
+    /// The settings of a kind that has some.
+    pub settings: Option<LinkKind>,
     /// The bridge or other device it is enslaved to (IFLA_MASTER).
     pub master: Option<u32>,
-    /// IFLA_LINK: for a veth its peer's index, valid in the peer's namespace.
+    /// IFLA_LINK: for a veth its peer's index, for a link that stands on another that one's; valid in that one's namespace.
     pub peer: Option<u32>,
     /// IFLA_LINK_NETNSID: the namespace `peer` is in; `None` when it is this one.
     pub peer_netnsid: Option<i32>,
@@ -64,6 +79,8 @@ pub struct Link {
     pub port: Option<BridgePort>,
     /// When it is a bridge: whether VLAN filtering is on.
     pub vlan_filtering: Option<bool>,
+    /// When it is a tun or tap device.
+    pub tun: Option<Tun>,
 }
 
 /// A veth pair to be made in one message.
@@ -102,14 +119,18 @@ pub struct NewBridge<'a> {
 pub struct LinkChange<'a> {
     pub up: Option<bool>,
     pub promisc: Option<bool>,
+    pub allmulti: Option<bool>,
     pub mac: Option<MacAddr>,
     pub mtu: Option<u32>,
+    pub txqlen: Option<u32>,
     pub name: Option<&'a str>,
     pub alias: Option<&'a str>,
     /// `Some(None)` frees it from its master.
     pub master: Option<Option<u32>>,
     pub port: Option<BridgePort>,
     pub vlan_filtering: Option<bool>,
+    /// The namespace that it is moved to, down and without its addresses; then `index` is no longer good for it.
+    pub netns: Option<BorrowedFd<'a>>,
 }
 
 impl Socket {
@@ -157,6 +178,10 @@ impl Socket {
     ///
     /// Renaming an interface that is up fails with EBUSY before Linux 6.2, also together with `up: Some(false)`.
     /// An alias has at most 255 bytes; an empty one removes it.
+    ///
+    /// With `netns` the kernel moves it first and makes all other changes in the new namespace (net/core/rtnetlink.c,
+    /// do_setlink). One that fails then leaves it there, what comes after it not done: a `name` that is taken leaves it under
+    /// its old name, without the alias. Where the old name is taken too nothing is moved.
     pub fn link_change(&mut self, index: u32, change: &LinkChange<'_>) -> Result<()> {
         let mut change = *change;
         if let (Some(Some(_)), Some(_)) = (change.master, change.port) {
@@ -173,10 +198,26 @@ impl Socket {
         self.change(message, 0, || format!("change the link with index {index}: {}", change.summary()))
     }
 
+    /// Takes an alternative name from a link: nothing can be renamed to what is one, not even the link that has it.
+    pub fn link_altname_del(&mut self, index: u32, altname: &str) -> Result<()> {
+        let message = RouteNetlinkMessage::DelLinkProp(build::altname(index, altname));
+        self.change(message, 0, || {
+            format!("take the alternative name {altname} from the link with index {index}")
+        })
+    }
+
     /// Deletes a link; a veth's peer goes with it.
     pub fn link_del(&mut self, index: u32) -> Result<()> {
         let message = RouteNetlinkMessage::DelLink(build::by_index(index));
         self.change(message, 0, || format!("delete the link with index {index}"))
+    }
+}
+
+impl Link {
+    /// [`Link::address`] as text, `02:42:ac:11:00:02`; `None` when it has none.
+    pub fn address_text(&self) -> Option<String> {
+        let octets: Vec<String> = self.address.iter().map(|octet| format!("{octet:02x}")).collect();
+        (!octets.is_empty()).then(|| octets.join(":"))
     }
 }
 
@@ -185,14 +226,17 @@ impl LinkChange<'_> {
     fn summary(&self) -> String {
         let on = |on: bool| if on { "on" } else { "off" };
         let words = [
+            self.netns.map(|_| "netns".into()),
             self.name.map(|name| format!("name {name}")),
             self.mac.map(|mac| format!("address {mac}")),
             self.mtu.map(|mtu| format!("mtu {mtu}")),
+            self.txqlen.map(|length| format!("txqueuelen {length}")),
             self.alias.map(|alias| format!("alias {alias:?}")),
             self.master.map(|master| master.map_or("nomaster".into(), |index| format!("master {index}"))),
             self.port.map(|port| format!("hairpin {} isolated {}", on(port.hairpin), on(port.isolated))),
             self.vlan_filtering.map(|filtering| format!("vlan_filtering {}", on(filtering))),
             self.promisc.map(|promisc| format!("promisc {}", on(promisc))),
+            self.allmulti.map(|allmulti| format!("allmulticast {}", on(allmulti))),
             self.up.map(|up| if up { "up".into() } else { "down".into() }),
         ];
         words.into_iter().flatten().collect::<Vec<_>>().join(" ")

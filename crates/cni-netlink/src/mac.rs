@@ -30,11 +30,16 @@ impl fmt::Display for MacAddr {
     }
 }
 
-/// `02:42:ac:11:00:02`, also with `-`.
+/// `02:42:ac:11:00:02`, also with `-`, and `0242.ac11.0002`: the forms that Go's net.ParseMAC takes.
 impl FromStr for MacAddr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if let [a, b, c] = text.split('.').collect::<Vec<_>>()[..] {
+            let pairs = |group: &str| group.split_at_checked(2).map(|(high, low)| format!("{high}:{low}"));
+            let colons: Option<Vec<String>> = [a, b, c].into_iter().map(pairs).collect();
+            return colons.ok_or_else(|| invalid(text))?.join(":").parse().map_err(|_| invalid(text));
+        }
         let separator = if text.contains('-') { '-' } else { ':' };
         let mut octets = [0; 6];
         let mut parts = text.split(separator);
@@ -65,6 +70,7 @@ mod tests {
         assert_eq!(mac, MacAddr([2, 0x42, 0xac, 0x11, 0, 0xfe]));
         assert_eq!(mac.to_string(), "02:42:ac:11:00:fe");
         assert_eq!("02-42-ac-11-00-fe".parse(), Ok(mac));
+        assert_eq!("0242.Ac11.00fe".parse(), Ok(mac));
     }
 
     #[test]
@@ -78,6 +84,12 @@ mod tests {
             "02:42:ac:11:00:+2",
             "02:42:ac-11:00:02",
             "0242ac110002",
+            "0242.ac11",
+            "0242.ac11.0002.0003",
+            "0242.ac11.002",
+            "02:4.ac11.0002",
+            "0242.ac11.\u{e9}02",
+            "..",
             "02:42:ac:11:00:zz",
         ] {
             let error = text.parse::<MacAddr>().unwrap_err();

@@ -89,6 +89,22 @@ impl RouteMonitor {
         }
         Ok(())
     }
+
+    /// The same for an address that other links may have too: until it is received as this link's.
+    pub fn wait_local_on(
+        &mut self,
+        socket: &mut Socket,
+        index: u32,
+        address: Ipv6Addr,
+        timeout: Duration,
+    ) -> Result<()> {
+        let wait =
+            Wait::new(format!("wait until packets to {address} are received on link {index}"), timeout);
+        while !socket.route_get_oif(address.into(), index)?.is_some_and(|way| way.local) {
+            self.0.wait(&wait, |_| true)?;
+        }
+        Ok(())
+    }
 }
 
 /// A socket that gets events.

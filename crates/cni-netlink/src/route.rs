@@ -1,12 +1,16 @@
 //! Routes: `ip route`.
 
 mod build;
+mod default;
+mod found;
 mod parse;
+
+pub use found::FoundRoute;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::libc;
 
@@ -56,8 +60,18 @@ pub struct Way {
 impl Socket {
     /// The way to an address, by all rules and tables (`ip route get`); `None` when there is none, or one that refuses.
     pub fn route_get(&mut self, dst: IpAddr) -> Result<Option<Way>> {
+        self.way(dst, None)
+    }
+
+    /// The same by one link only (`ip route get ADDRESS oif NAME`). Of an IPv6 address that several links have it tells
+    /// whether this one's is among the host's own.
+    pub fn route_get_oif(&mut self, dst: IpAddr, index: u32) -> Result<Option<Way>> {
+        self.way(dst, Some(index))
+    }
+
+    fn way(&mut self, dst: IpAddr, index: Option<u32>) -> Result<Option<Way>> {
         let way = self.get(
-            RouteNetlinkMessage::GetRoute(build::get(dst)),
+            RouteNetlinkMessage::GetRoute(build::get(dst, index)),
             || format!("find the route to {dst}"),
             parse::way,
         );
@@ -79,6 +93,25 @@ impl Socket {
     /// Adds a route, failing with EEXIST when there is one to the same destination, metric and table.
     pub fn route_add(&mut self, route: &RouteSpec) -> Result<()> {
         self.route_new(route, NLM_F_CREATE | NLM_F_EXCL, "add")
+    }
+
+    /// The same with a preferred source address (RTA_PREFSRC): whoever has not chosen one sends from it. It must be an
+    /// address of the host's; an IPv6 one must not be tentative (net/ipv6/route.c, ip6_route_info_create).
+    pub fn route_add_src(&mut self, route: &RouteSpec, src: IpAddr) -> Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(build::add(route, Some(src)));
+        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add {route} src {src}"))
+    }
+
+    /// The same behind others to that destination, by other links for one (`ip route append`).
+    pub fn route_append_src(&mut self, route: &RouteSpec, src: IpAddr) -> Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(build::add(route, Some(src)));
+        self.change(message, NLM_F_CREATE | NLM_F_APPEND, || format!("add {route} src {src}"))
+    }
+
+    /// Adds a route in the place of one to the same destination, metric and table, if there is one, whatever way that leads
+    /// (`ip route replace`).
+    pub fn route_replace(&mut self, route: &RouteSpec) -> Result<()> {
+        self.route_new(route, NLM_F_CREATE | NLM_F_REPLACE, "add")
     }
 
     /// Adds a next hop to a route that may be there already: equal destinations become one multipath route (the
@@ -130,7 +163,7 @@ impl Socket {
     }
 
     fn route_new(&mut self, route: &RouteSpec, flags: u16, verb: &str) -> Result<()> {
-        let message = RouteNetlinkMessage::NewRoute(build::add(route));
+        let message = RouteNetlinkMessage::NewRoute(build::add(route, None));
         self.change(message, flags, || format!("{verb} {route}"))
     }
 

@@ -75,7 +75,8 @@ impl Writer {
         self.bytes
     }
 
-    fn enclose(&mut self, kind: u16, value: impl FnOnce(&mut Self)) {
+    /// The same as [`Writer::nest`] without the bit that says so: tc does not set it.
+    pub(crate) fn enclose(&mut self, kind: u16, value: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
         self.bytes.extend([0; 2]);
         self.bytes.extend(kind.to_ne_bytes());

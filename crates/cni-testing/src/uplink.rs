@@ -40,7 +40,7 @@ pub(crate) fn connect(machine: &Container, name: &str, host: [&str; 2], addresse
     let config = IfaceConfig {
         addresses: addresses.map(|(address, router)| (prefixed(address), Some(router))).collect(),
         routes: ["0.0.0.0/0", "::/0"].map(default_route).into(),
-        dad: false,
+        ..IfaceConfig::default()
     };
     let configured = machine.ns().run(|| configure_iface(&mut inside, index, "eth0", &config));
     configured.expect("cannot enter the machine").expect("cannot configure the machine's eth0");

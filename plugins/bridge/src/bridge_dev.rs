@@ -5,12 +5,12 @@
 //! port. Another ADD may have found the bridge in between: it sees it vanish before its own port is made, and makes a new one.
 
 use cni_host::sysctl_write;
+use cni_interface::absent_is_fine;
 use cni_netlink::{Link, LinkChange, MacAddr, NewBridge, Socket};
 use cni_plugin::{Context as _, Error, Result};
 use cni_types::ErrorCode;
 
 use crate::config::Config;
-use crate::leftovers::absent_is_fine;
 
 /// errno(3)
 const EOPNOTSUPP: i32 = 95;

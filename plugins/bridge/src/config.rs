@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-use cni_host::MasqueradeBackend;
+use cni_interface::Masquerade;
 use cni_netlink::{BridgePort, MacAddr};
 use cni_plugin::{Call, Error, Result};
 use cni_types::{Dns, IfName, json};
@@ -71,6 +71,12 @@ impl Wire {
     pub(crate) fn read(call: &Call) -> Result<Self> {
         Ok(json::from_value(&Value::Object(call.conf.raw.clone()))?)
     }
+
+    /// `bridge` and `vlan` where both can be, for DEL and GC.
+    pub(crate) fn bridge_and_vlan(&self) -> Option<(IfName, u16)> {
+        let vlan = u16::try_from(self.vlan).ok().filter(|vlan| *vlan != 0)?;
+        Some((IfName::new(self.bridge.as_deref().unwrap_or(DEFAULT_BRIDGE)).ok()?, vlan))
+    }
 }
 
 /// How much of the container's interface is set up.
@@ -82,13 +88,6 @@ pub(crate) enum Layer {
     Two,
     /// `disableContainerInterface`: it stays down, for whoever is in the container to take it from there.
     Untouched,
-}
-
-/// How the container's addresses are masqueraded.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Masquerade {
-    /// `None` for the host's own.
-    pub(crate) backend: Option<MasqueradeBackend>,
 }
 
 /// A configuration that ADD can carry out.
@@ -144,38 +143,20 @@ impl Config {
             gateway,
             default_route: wire.is_default_gateway,
             force_address: wire.force_address,
-            mtu: mtu(wire.mtu)?,
+            mtu: cni_interface::mtu(wire.mtu)?,
             promisc: wire.promisc_mode,
             port: BridgePort { hairpin: wire.hairpin_mode, isolated: wire.port_isolation },
             vlans,
             dad: wire.enable_dad,
             mac: mac(wire, call)?,
-            masquerade: masquerade(wire, layer)?,
+            masquerade: Masquerade::new(
+                wire.ip_masq && layer == Layer::Three,
+                wire.ip_masq_backend.as_deref(),
+            )?,
             spoof_check: wire.mac_spoof_check,
-            dns: dns(call),
+            dns: cni_interface::dns(call),
         })
     }
-}
-
-/// `ipMasq` with `ipMasqBackend`, which says nothing without it. Nor does `ipMasq` say anything without addresses.
-fn masquerade(wire: &Wire, layer: Layer) -> Result<Option<Masquerade>> {
-    if !wire.ip_masq || layer != Layer::Three {
-        return Ok(None);
-    }
-    let backend = match wire.ip_masq_backend.as_deref() {
-        None => None,
-        Some("iptables") => Some(MasqueradeBackend::Iptables),
-        Some("nftables") => Some(MasqueradeBackend::Nftables),
-        Some(other) => {
-            let known = "is neither \"iptables\" nor \"nftables\"";
-            return Err(Error::config(format!("ipMasqBackend: {other:?} {known}")));
-        }
-    };
-    Ok(Some(Masquerade { backend }))
-}
-
-fn mtu(mtu: i64) -> Result<Option<NonZeroU32>> {
-    u32::try_from(mtu).map(NonZeroU32::new).map_err(|_| Error::config(format!("mtu: {mtu} is not an MTU")))
 }
 
 /// `CNI_ARGS`, then `args.cni.mac`, then `runtimeConfig.mac`: the last that is set wins.
@@ -186,23 +167,7 @@ fn mac(wire: &Wire, call: &Call) -> Result<Option<MacAddr>> {
         ("args.cni.mac", wire.args.cni.mac.as_deref()),
         ("MAC in CNI_ARGS", call.args.get("MAC")),
     ];
-    let given = sources.into_iter().find_map(|(key, mac)| Some((key, mac.filter(|mac| !mac.is_empty())?)));
-    let Some((key, mac)) = given else { return Ok(None) };
-    let mac: MacAddr = mac.parse().map_err(|reason: String| Error::config(format!("{key}: {reason}")))?;
-    // What eth_validate_addr and eth_prepare_mac_addr_change refuse (is_valid_ether_addr, linux/etherdevice.h).
-    if mac.0[0] & 1 != 0 || mac.0 == [0; 6] {
-        return Err(Error::config(format!("{key}: {mac} is not the address of a single interface")));
-    }
-    Ok(Some(mac))
-}
-
-/// Set as the reference understands it: an empty list counts, an empty domain or object does not.
-fn dns(call: &Call) -> Option<Dns> {
-    let dns = json::get(&call.conf.raw, "dns")?.as_object()?;
-    let list = |key| json::get(dns, key).is_some_and(Value::is_array);
-    let domain = json::get(dns, "domain").and_then(Value::as_str).is_some_and(|domain| !domain.is_empty());
-    let set = domain || list("nameservers") || list("search") || list("options");
-    set.then(|| call.conf.dns.clone())
+    cni_interface::mac(&sources)
 }
 
 fn vlans(wire: &Wire) -> Result<Option<Vlans>> {

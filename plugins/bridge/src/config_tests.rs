@@ -1,3 +1,4 @@
+use cni_host::MasqueradeBackend;
 use cni_types::{CniArgs, ErrorCode, PluginConf};
 use serde_json::json;
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cni_host::sysctl_write;
+use cni_interface::absent_is_fine;
 use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, Socket};
 use cni_plugin::{Context as _, Error, Result, Undo};
 use cni_types::{CniResult, Route};
@@ -12,7 +13,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::bridge_dev::has_other_ports;
 use crate::config::Config;
-use crate::leftovers::absent_is_fine;
 
 /// Where the container's interface stands in `interfaces`: after the bridge and the host's end.
 const CONTAINER: usize = 2;
@@ -183,18 +183,6 @@ fn remove_unused(bridge: u32, ports: [u32; 2], index: u32, gateway: IpNet) -> Re
         return Ok(());
     }
     absent_is_fine(host.addr_del(index, gateway))
-}
-
-/// Lets the host pass packets on, for each family that has a gateway here. Host-wide, so nothing takes it back.
-pub(crate) fn enable_forwarding(gateways: &[IpNet]) -> Result<()> {
-    let is_v6 = |gateway: &IpNet| gateway.addr().is_ipv6();
-    if gateways.iter().any(|gateway| !is_v6(gateway)) {
-        sysctl_write("net/ipv4/ip_forward", "1").context("cannot enable forwarding")?;
-    }
-    if gateways.iter().any(is_v6) {
-        sysctl_write("net/ipv6/conf/all/forwarding", "1").context("cannot enable forwarding")?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

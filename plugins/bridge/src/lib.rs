@@ -4,23 +4,23 @@
 //!
 //! What belongs to one attachment is the veth pair, its part of the packet filter and the lease. The near end's name and
 //! alias are derived from (network, container ID, interface), so that DEL and GC find it without the container's
-//! namespace. What is shared stays: the bridge, its addresses, the gateway's interface in a VLAN, forwarding.
+//! namespace. What is shared stays: the bridge, its addresses, forwarding; the gateway's interface in a VLAN goes with the
+//! VLAN's last port.
 
 use std::time::Duration;
 
-use cni_host::{
-    IfaceConfig, NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, veth_add, veth_del,
-};
-use cni_netlink::{Link, LinkChange, LinkMonitor, NextHop, OperState, RouteSpec, Socket};
+use cni_host::{NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, veth_add};
+use cni_interface::{all, expect_free, iface_config, ipam_add, on_host, owner, valid_owners};
+use cni_interface::{collect_pairs, delete_foreign_pair, delete_pair, enable_forwarding};
+use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
-use cni_types::{CniResult, ErrorCode, Interface, IpConfig, Route, SpecVersion, ValidAttachments};
+use cni_types::{CniResult, ErrorCode, Interface, SpecVersion};
 
 mod bridge_dev;
 mod check;
 mod config;
 mod filter;
 mod gateway;
-mod leftovers;
 mod vlan;
 
 use bridge_dev::Bridge;
@@ -52,17 +52,12 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let netns = NetNs::open(req.netns()?)?;
     let mut inside = netns.socket()?;
     let mut host = Socket::open()?;
-    // Before IPAM: an address given out for nothing would have to be taken back.
     expect_free(&mut inside, &netns, &owner.ifname)?;
 
     let mut undo = Undo::default();
     let mut result = CniResult::default();
     if config.layer == Layer::Three {
-        result = req.ipam_add()?;
-        undo.push("release the IPAM lease", || req.ipam_del());
-        if result.ips.is_empty() {
-            return Err(Error::failed("the IPAM plugin's result has no address"));
-        }
+        result = ipam_add(req, &mut undo)?;
     }
     let gateways = gateway::plan(&mut result, &config)?;
 
@@ -79,7 +74,9 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         announce_addresses(&mut inside, &pair, &owner.ifname);
     }
     let vlan_gateway = set_up_gateways(&mut host, &bridge, &pair, &gateways, &config, &mut undo)?;
-    filter::add_masquerade(&owner, &result, &config, &mut undo)?;
+    if let Some(masquerade) = &config.masquerade {
+        masquerade.add(&owner, &result, &mut undo)?;
+    }
 
     let bridge = host.link_by_index(bridge.index)?;
     let container = Interface {
@@ -103,25 +100,27 @@ fn del(req: &Request<Wire>) -> Result<()> {
     let (links, filter) = std::thread::scope(|scope| {
         // Both wait in the kernel until no packet can still see what was deleted, so they wait at the same time.
         let filter = scope.spawn(|| filter::delete(req, &owner));
-        let on_host =
-            log::step("delete the veth pair", || Ok(veth_del(&mut Socket::open()?, &owner).map(drop)?));
-        let inside = log::step("delete the interface in the container", || leftovers::delete_inside(req));
+        let on_host = log::step("delete the veth pair", || delete_pair(&owner));
+        let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
         let filter = filter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (leftovers::all([on_host, inside]), filter)
+        // After the port has gone.
+        let gateway =
+            log::step("delete an unused gateway's interface", || vlan::remove_left_over(&req.config));
+        (all([on_host, inside, gateway]), filter)
     });
     // Last, when nothing uses the address any more.
     let lease = req.ipam_del();
-    leftovers::all([links, filter, lease])
+    all([links, filter, lease])
 }
 
-fn gc(call: &Call, _: &Wire) -> Result<()> {
-    let ValidAttachments::Known(valid) = &call.conf.valid_attachments else { return Ok(()) };
+fn gc(call: &Call, wire: &Wire) -> Result<()> {
+    let Some(valid) = valid_owners(call) else { return Ok(()) };
     let network = call.conf.name.as_str();
-    let valid: Vec<Owner> = valid.iter().map(|attachment| of_network(network, attachment)).collect();
-    let links = log::step("delete the veth pairs of no attachment", || leftovers::collect(network, &valid));
+    let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
+    let gateway = log::step("delete an unused gateway's interface", || vlan::remove_left_over(wire));
     let filter =
         log::step("delete the packet filter's rules of no attachment", || filter::collect(network, &valid));
-    leftovers::all([links, filter, call.ipam_gc()])
+    all([links, gateway, filter, call.ipam_gc()])
 }
 
 fn status(call: &Call, wire: &Wire) -> Result<()> {
@@ -135,44 +134,6 @@ fn status(call: &Call, wire: &Wire) -> Result<()> {
     }
     filter::status(&config)?;
     call.ipam_status()
-}
-
-fn owner(req: &Request<Wire>) -> Owner {
-    Owner {
-        network: req.network().to_owned(),
-        container_id: req.attachment.container_id.as_str().to_owned(),
-        ifname: req.attachment.ifname.as_str().to_owned(),
-    }
-}
-
-fn of_network(network: &str, attachment: &cni_types::GcAttachment) -> Owner {
-    Owner {
-        network: network.to_owned(),
-        container_id: attachment.container_id.clone(),
-        ifname: attachment.ifname.clone(),
-    }
-}
-
-fn on_host(link: &Link) -> Interface {
-    Interface {
-        name: link.name.clone(),
-        mac: link.mac.map(|mac| mac.to_string()),
-        mtu: Some(link.mtu),
-        ..Interface::default()
-    }
-}
-
-fn expect_free(inside: &mut Socket, netns: &NetNs, ifname: &str) -> Result<()> {
-    match inside.link_by_name(ifname) {
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(_) => {
-            let netns = netns.path().display();
-            Err(Error::failed(format!(
-                "cannot add {ifname} to {netns}: an interface of that name already exists"
-            )))
-        }
-    }
 }
 
 /// The bridge and a port of it for this attachment. Between finding the bridge and making the port, a failing ADD that
@@ -203,9 +164,7 @@ fn connect(
         match log::step("make the veth pair", || veth_add(host, &new)) {
             Ok(pair) => {
                 let owner = owner.clone();
-                undo.push("delete the veth pair", move || {
-                    Ok(veth_del(&mut Socket::open()?, &owner).map(drop)?)
-                });
+                undo.push("delete the veth pair", move || delete_pair(&owner));
                 return Ok((bridge, pair));
             }
             Err(error) if tries == BRIDGE_TRIES || !is_gone(host, &bridge) => return Err(error.into()),
@@ -240,24 +199,6 @@ fn set_up_inside(
             .link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() })
             .with_context(what),
         Layer::Untouched => Ok(()),
-    }
-}
-
-/// What IPAM's result, or the previous one, asks for on the container's interface.
-fn iface_config<'a>(ips: impl IntoIterator<Item = &'a IpConfig>, routes: &[Route], dad: bool) -> IfaceConfig {
-    let route = |route: &Route| RouteSpec {
-        dst: route.dst.trunc(),
-        next_hops: vec![NextHop { index: 0, gateway: route.gw }],
-        metric: route.priority,
-        table: route.table,
-        scope: route.scope,
-        mtu: route.mtu,
-        advmss: route.advmss,
-    };
-    IfaceConfig {
-        addresses: ips.into_iter().map(|ip| (ip.address, ip.gateway)).collect(),
-        routes: routes.iter().map(route).collect(),
-        dad,
     }
 }
 
@@ -308,12 +249,20 @@ fn set_up_gateways(
     if gateways.is_empty() {
         return Ok(None);
     }
-    gateway::enable_forwarding(gateways)?;
+    enable_forwarding(gateways.iter().map(ipnet::IpNet::addr))?;
     let port = pair.host.index;
-    let in_vlan = vlan::ensure_gateway_link(host, bridge, port, config, undo)?;
-    let link = in_vlan.as_ref().unwrap_or(bridge);
-    let own_ports = [port, in_vlan.as_ref().and_then(|link| link.peer).unwrap_or(port)];
-    let carrier = Carrier { link, bridge: bridge.index, ports: own_ports };
-    log::step("set the gateway's addresses", || gateway::ensure(host, &carrier, gateways, config, undo))?;
-    Ok(in_vlan)
+    let mut work = || {
+        let in_vlan = vlan::ensure_gateway_link(host, bridge, port, config, undo)?;
+        let link = in_vlan.as_ref().unwrap_or(bridge);
+        let own_ports = [port, in_vlan.as_ref().and_then(|link| link.peer).unwrap_or(port)];
+        let carrier = Carrier { link, bridge: bridge.index, ports: own_ports };
+        log::step("set the gateway's addresses", || gateway::ensure(host, &carrier, gateways, config, undo))?;
+        Ok(in_vlan)
+    };
+    // Only a gateway in a VLAN can be removed by a DEL at the same time.
+    if config.vlans.as_ref().is_some_and(|vlans| vlans.vlan.is_some()) {
+        vlan::in_turn(&bridge.name, work)
+    } else {
+        work()
+    }
 }

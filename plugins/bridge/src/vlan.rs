@@ -2,18 +2,32 @@
 //!
 //! The gateway cannot sit on the bridge itself when containers are in a VLAN, so it gets a veth pair: one end is a port in
 //! that VLAN as any container's is, the other, `<bridge>.<vlan>`, carries the addresses. It is shared by all
-//! attachments of that VLAN and, like the bridge, stays.
+//! attachments of that VLAN, and goes with the last port of the VLAN if this plugin has made it, which its alias tells.
+//! ADDs and DELs of one bridge take turns at it, so that none loses the gateway it has just found.
 
 use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
 
-use cni_host::sysctl_write;
+use cni_host::{LockFile, sysctl_write};
+use cni_interface::absent_is_fine;
 use cni_netlink::{BridgeVlan, Link, LinkChange, MacAddr, NewVeth, Socket};
 use cni_plugin::{Context as _, Error, Result, Undo};
 use cni_types::IfName;
 
-use crate::bridge_dev::{has_other_ports, link_local_at_once};
-use crate::config::Config;
-use crate::leftovers::absent_is_fine;
+use crate::bridge_dev::link_local_at_once;
+use crate::config::{Config, Wire};
+
+/// Where turns are taken, one file a bridge.
+const LOCKS: &str = "/run/cni-plugins-rs/bridge";
+
+/// How long others may hold it: each for some messages to the kernel, and with `enabledad` for the ten seconds of that.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The alias of a gateway's interface that this plugin has made.
+const ALIAS: &str = "cni-gateway";
 
 /// The native VLAN of a trunk that says none, as the reference has it.
 const DEFAULT_NATIVE: u16 = 1;
@@ -102,8 +116,22 @@ impl Vlans {
     }
 }
 
+/// Runs `work` while no other process looks for the gateways in VLANs of this bridge, or removes one.
+pub(crate) fn in_turn<T>(bridge: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let folder = Path::new(LOCKS);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(folder)
+        .with_context(|| format!("cannot make {}", folder.display()))?;
+    let file = LockFile::open(folder.join(format!("{bridge}.lock")))?;
+    let _turn = file.lock(PATIENCE)?;
+    work()
+}
+
 /// Finds or makes the gateway's interface in the containers' VLAN; `None` when the gateway is on the bridge itself. It is
-/// set up last, so that one which is down was left half done and is done again. `port` is the container's.
+/// set up last, so that one which is down was left half done and is done again. `port` is the container's, which is in its
+/// VLAN already. Call [`in_turn`].
 pub(crate) fn ensure_gateway_link(
     host: &mut Socket,
     bridge: &Link,
@@ -113,13 +141,15 @@ pub(crate) fn ensure_gateway_link(
 ) -> Result<Option<Link>> {
     let Some(vlans) = &config.vlans else { return Ok(None) };
     let Some((vlan, name)) = vlans.gateway_name(&config.bridge)? else { return Ok(None) };
+    let mut made = false;
     match host.link_by_name(&name) {
         Ok(link) if link.up && is_veth_here(&link) => return Ok(Some(link)),
         Ok(_) => {}
         Err(error) if error.is_not_found() => {
             if create_gateway_link(host, bridge, &name)? {
-                let (bridge, name) = (bridge.index, name.clone());
-                undo.push("remove the gateway's interface", move || remove_unused(bridge, port, &name));
+                made = true;
+                let bridge = bridge.name.clone();
+                undo.push("remove the gateway's interface", move || remove_unused(&bridge, vlan, Some(port)));
             }
         }
         Err(error) => return Err(error.into()),
@@ -134,7 +164,7 @@ pub(crate) fn ensure_gateway_link(
     vlans.of_gateway(vlan).assign(host, &port)?;
     let up = LinkChange { up: Some(true), ..LinkChange::default() };
     host.link_change(port.index, &up)?;
-    host.link_change(link.index, &up)?;
+    host.link_change(link.index, &LinkChange { alias: made.then_some(ALIAS), ..up })?;
     Ok(Some(link))
 }
 
@@ -177,19 +207,64 @@ fn create_gateway_link(host: &mut Socket, bridge: &Link, name: &str) -> Result<b
     }
 }
 
-/// Takes back a gateway's interface that this ADD made, unless another container has come to the bridge and relies on it.
-fn remove_unused(bridge: u32, port: u32, name: &str) -> Result<()> {
+/// Removes the gateway's interface of the configured VLAN, if this plugin has made it, once no port but its own is in the VLAN.
+/// For DEL and GC: what cannot be the name of one is passed over.
+pub(crate) fn remove_left_over(wire: &Wire) -> Result<()> {
+    match wire.bridge_and_vlan() {
+        Some((bridge, vlan)) => remove_unused(bridge.as_str(), vlan, None),
+        None => Ok(()),
+    }
+}
+
+/// `except` is a port that is no sign of another container. A failing ADD has no alias to go by, and has made the interface.
+fn remove_unused(bridge: &str, vlan: u16, except: Option<u32>) -> Result<()> {
     let mut host = Socket::open()?;
-    let link = match host.link_by_name(name) {
-        Ok(link) => link,
-        Err(error) if error.is_not_found() => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let ours = [Some(port), link.peer].map(Option::unwrap_or_default);
-    if has_other_ports(&mut host, bridge, &ours)? {
+    let name = format!("{bridge}.{vlan}");
+    // Most often there is none: nobody need wait then.
+    if find(&mut host, &name)?.is_none() {
         return Ok(());
     }
-    absent_is_fine(host.link_del(link.index))
+    in_turn(bridge, || {
+        let (Some(link), Some(bridge)) = (find(&mut host, &name)?, find(&mut host, bridge)?) else {
+            return Ok(());
+        };
+        let ours = except.is_some() || link.alias.as_deref() == Some(ALIAS);
+        if !ours || !is_veth_here(&link) {
+            return Ok(());
+        }
+        let except = [except, link.peer].map(Option::unwrap_or_default);
+        if is_used(&mut host, bridge.index, vlan, &except)? {
+            return Ok(());
+        }
+        absent_is_fine(host.link_del(link.index))
+    })
+}
+
+fn find(host: &mut Socket, name: &str) -> Result<Option<Link>> {
+    match host.link_by_name(name) {
+        Ok(link) => Ok(Some(link)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a port of the bridge is in the VLAN, natively or with tags: a container's, or one that leads elsewhere.
+fn is_used(host: &mut Socket, bridge: u32, vlan: u16, except: &[u32]) -> Result<bool> {
+    for port in host.link_dump(None)? {
+        if port.master != Some(bridge) || except.contains(&port.index) {
+            continue;
+        }
+        match host.bridge_vlan_dump(port.index) {
+            Ok(vlans) if vlans.iter().any(|range| (range.first..=range.last).contains(&vlan)) => {
+                return Ok(true);
+            }
+            Ok(_) => {}
+            // Gone since it was listed.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use cni_host::sysctl_write;
+use cni_host::{sysctl_read, sysctl_write};
 use cni_netlink::Socket;
 use cni_nftables::{Batch, Nft};
 use cni_plugin::{Context as _, Error, Result, log};
@@ -23,12 +23,10 @@ fn concerned(forwards: &[Forward]) -> Option<IpAddr> {
 /// Sets `route_localnet` on the interface towards the container, after making sure that martians are dropped.
 pub(crate) fn enable(forwards: &[Forward], backend: Backend) -> Result<()> {
     let Some(pod) = concerned(forwards) else { return Ok(()) };
-    let mut socket = Socket::open()?;
-    let Some(way) = socket.route_get(pod)?.filter(|way| !way.local) else {
+    let Some(interface) = towards(pod)? else {
         log::debug(format_args!("no route to {pod}: 127.0.0.1 will not reach it"));
         return Ok(());
     };
-    let interface = socket.link_by_index(way.index)?.name;
     match drop_martians() {
         // Only ip_tables is there. The reference does not drop them either.
         Err(error) if error.is_unsupported() && backend == Backend::Iptables => {
@@ -38,8 +36,22 @@ pub(crate) fn enable(forwards: &[Forward], backend: Backend) -> Result<()> {
         }
         done => done?,
     }
-    sysctl_write(&format!("net/ipv4/conf/{interface}/route_localnet"), "1")
+    sysctl_write(&route_localnet(&interface), "1")
         .with_context(|| format!("cannot let 127.0.0.0/8 reach {pod}"))
+}
+
+/// The interface by which the host reaches the container; it may not reach one that has an interface on the host's own
+/// (macvlan).
+fn towards(pod: IpAddr) -> Result<Option<String>> {
+    let mut socket = Socket::open()?;
+    match socket.route_get(pod)?.filter(|way| !way.local) {
+        Some(way) => Ok(Some(socket.link_by_index(way.index)?.name)),
+        None => Ok(None),
+    }
+}
+
+fn route_localnet(interface: &str) -> String {
+    format!("net/ipv4/conf/{interface}/route_localnet")
 }
 
 fn drop_martians() -> cni_nftables::Result<()> {
@@ -52,9 +64,11 @@ fn drop_martians() -> cni_nftables::Result<()> {
     nft.commit(&batch)
 }
 
-/// Whether martians are dropped still.
+/// Where 127.0.0.0/8 reaches the container, martians are dropped still.
 pub(crate) fn check(forwards: &[Forward]) -> Result<()> {
-    if concerned(forwards).is_none() {
+    let Some(pod) = concerned(forwards) else { return Ok(()) };
+    let Some(interface) = towards(pod)? else { return Ok(()) };
+    if sysctl_read(&route_localnet(&interface))?.trim() != "1" {
         return Ok(());
     }
     match Nft::open().and_then(|mut nft| ruleset::martians().are_there(&mut nft)) {

@@ -21,7 +21,7 @@ fn ip(address: &str) -> IpAddr {
 fn config(addresses: &[(&str, Option<&str>)], routes: Vec<RouteSpec>) -> IfaceConfig {
     let addresses =
         addresses.iter().map(|(address, gateway)| (address.parse().unwrap(), gateway.map(ip))).collect();
-    IfaceConfig { addresses, routes, dad: false }
+    IfaceConfig { addresses, routes, ..IfaceConfig::default() }
 }
 
 fn route(dst: &str, gateway: Option<&str>) -> RouteSpec {

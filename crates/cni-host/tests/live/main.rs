@@ -12,6 +12,7 @@ mod netns;
 mod nft;
 mod spoof_check;
 mod sysctl;
+mod tap;
 mod veth;
 
 use std::fs::File;

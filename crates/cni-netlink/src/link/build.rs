@@ -6,7 +6,7 @@ use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
     InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind,
 };
-use netlink_packet_route::link::{InfoVeth, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoVeth, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage, Prop};
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::{LinkChange, NewBridge, NewVeth};
@@ -63,6 +63,12 @@ pub(super) fn change(index: u32, change: &LinkChange<'_>) -> LinkMessage {
         None => LinkMessageBuilder::<LinkUnspec>::new(),
     };
     builder = with_mac_and_mtu(builder.index(index), change.mac, change.mtu);
+    if let Some(length) = change.txqlen {
+        builder = builder.txqueuelen(length);
+    }
+    if let Some(netns) = change.netns {
+        builder = builder.setns_by_fd(netns.as_raw_fd());
+    }
     if let Some(name) = change.name {
         builder = builder.name(name);
     }
@@ -83,6 +89,9 @@ pub(super) fn change(index: u32, change: &LinkChange<'_>) -> LinkMessage {
     if let Some(promisc) = change.promisc {
         builder = builder.promiscuous(promisc);
     }
+    if let Some(allmulti) = change.allmulti {
+        builder = builder.allmulticast(allmulti);
+    }
     match change.up {
         Some(true) => builder.up().build(),
         Some(false) => builder.down().build(),
@@ -90,7 +99,7 @@ pub(super) fn change(index: u32, change: &LinkChange<'_>) -> LinkMessage {
     }
 }
 
-fn with_mac_and_mtu<T>(
+pub(super) fn with_mac_and_mtu<T>(
     mut builder: LinkMessageBuilder<T>,
     mac: Option<MacAddr>,
     mtu: Option<u32>,
@@ -107,6 +116,15 @@ fn with_mac_and_mtu<T>(
 /// A message with nothing but the index: enough to delete.
 pub(super) fn by_index(index: u32) -> LinkMessage {
     LinkMessageBuilder::<LinkUnspec>::new().index(index).build()
+}
+
+/// `ip link property del dev NAME altname ALTNAME`
+pub(super) fn altname(index: u32, altname: &str) -> LinkMessage {
+    let properties = vec![Prop::AltIfName(altname.to_string())];
+    LinkMessageBuilder::<LinkUnspec>::new()
+        .index(index)
+        .append_extra_attribute(LinkAttribute::PropList(properties))
+        .build()
 }
 
 /// `ip link show dev NAME`. A short name is looked up among alternative names too (net/core/dev.c,
@@ -146,7 +164,7 @@ fn without_statistics() -> LinkMessageBuilder<LinkUnspec> {
 mod tests {
     use std::os::fd::AsFd;
 
-    use netlink_packet_route::RouteNetlinkMessage::{DelLink, GetLink, NewLink};
+    use netlink_packet_route::RouteNetlinkMessage::{DelLink, DelLinkProp, GetLink, NewLink};
 
     use super::super::BridgePort;
     use super::*;
@@ -257,6 +275,24 @@ mod tests {
         assert_change(&both, &expect("01000000 01010000"));
     }
 
+    /// ip link set dev veth1234 address 02:00:00:00:00:05 mtu 1300 txqueuelen 500 promisc on allmulticast off
+    #[test]
+    fn tuning_of_a_link() {
+        assert_change(
+            &LinkChange {
+                mac: Some(MacAddr([2, 0, 0, 0, 0, 5])),
+                mtu: Some(1300),
+                txqlen: Some(500),
+                promisc: Some(true),
+                allmulti: Some(false),
+                ..Default::default()
+            },
+            "3c000000 10000500 00000000 00000000
+             00000000 03000000 00010000 00030000
+             0a000100 02000000 00050000 08000400 14050000 08000d00 f4010000",
+        );
+    }
+
     /// ip link set dev veth1234 address 02:00:00:00:00:05 mtu 1300 name veth99 alias host-name master br0
     #[test]
     fn attributes_of_a_change() {
@@ -273,6 +309,31 @@ mod tests {
              00000000 03000000 00000000 00000000
              0a000100 02000000 00050000 08000400 14050000 0b000300 76657468 39390000
              0d001400 686f7374 2d6e616d 65000000 08000a00 02000000",
+        );
+    }
+
+    /// ip link set dev veth1234 netns blue name eth0
+    #[test]
+    fn a_move_brings_the_new_name_along() {
+        // In place of a namespace, since its number is always 0.
+        let stdin = std::io::stdin();
+        assert_change(
+            &LinkChange { netns: Some(stdin.as_fd()), name: Some("eth0"), ..Default::default() },
+            "34000000 10000500 00000000 00000000
+             00000000 03000000 00000000 00000000
+             08001c00 00000000 09000300 65746830 00000000",
+        );
+    }
+
+    /// ip link property del dev veth1234 altname enp0s9
+    #[test]
+    fn an_alternative_name_is_taken_away_by_itself() {
+        assert_request(
+            DelLinkProp(altname(3, "enp0s9")),
+            CHANGE,
+            "30000000 6d000500 00000000 00000000
+             00000000 03000000 00000000 00000000
+             10003480 0b003500 656e7030 73390000",
         );
     }
 

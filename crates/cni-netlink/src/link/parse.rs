@@ -1,6 +1,6 @@
 //! Reading RTM_NEWLINK: only what `Link` holds.
 
-use super::{BridgePort, Link, OperState};
+use super::{BridgePort, Link, LinkKind, OperState, tun};
 use crate::MacAddr;
 use crate::attr::{self, Attrs};
 
@@ -9,6 +9,8 @@ pub(crate) const IFINFOMSG: usize = 16;
 
 /// linux/if.h
 const IFF_UP: u32 = 1;
+const IFF_PROMISC: u32 = 0x100;
+const IFF_ALLMULTI: u32 = 0x200;
 
 /// linux/if_link.h
 const IFLA_ADDRESS: u16 = 1;
@@ -16,6 +18,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -43,23 +46,33 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
         index: index(payload)?,
         name: String::new(),
         mac: None,
+        address: Vec::new(),
         mtu: 0,
+        txqlen: 0,
         up: flags & IFF_UP != 0,
+        promisc: flags & IFF_PROMISC != 0,
+        allmulti: flags & IFF_ALLMULTI != 0,
         promiscuity: 0,
         operstate: OperState::Unknown,
         kind: String::new(),
+        settings: None,
         master: None,
         peer: None,
         peer_netnsid: None,
         alias: None,
         port: None,
         vlan_filtering: None,
+        tun: None,
     };
     for (kind, value) in Attrs::after(payload, IFINFOMSG) {
         match kind {
-            IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddr),
+            IFLA_ADDRESS => {
+                link.mac = value.try_into().ok().map(MacAddr);
+                link.address = value.to_vec();
+            }
             IFLA_IFNAME => link.name = attr::string(value),
             IFLA_MTU => link.mtu = attr::u32(value).unwrap_or(0),
+            IFLA_TXQLEN => link.txqlen = attr::u32(value).unwrap_or(0),
             IFLA_LINK => link.peer = attr::u32(value),
             IFLA_MASTER => link.master = attr::u32(value),
             IFLA_OPERSTATE => link.operstate = operstate(value),
@@ -76,6 +89,10 @@ pub(super) fn link(payload: &[u8]) -> Option<Link> {
 /// IFLA_LINKINFO: what kind of link it is and what its master says of it.
 fn info(value: &[u8], link: &mut Link) {
     link.kind = Attrs(value).find(IFLA_INFO_KIND).map(attr::string).unwrap_or_default();
+    link.settings = LinkKind::read(&link.kind, value);
+    if link.kind == "tun" {
+        link.tun = tun::read(value);
+    }
     if link.kind == "bridge" {
         link.vlan_filtering = nested_bool(value, IFLA_INFO_DATA, IFLA_BR_VLAN_FILTERING);
     }
@@ -111,6 +128,7 @@ fn operstate(value: &[u8]) -> OperState {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::Tun;
     use super::*;
     use crate::golden;
 
@@ -125,6 +143,8 @@ mod tests {
         assert_eq!((link.index, link.name.as_str(), link.kind.as_str()), (3, "veth1234", "veth"));
         assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 2])));
         assert_eq!((link.mtu, link.up, link.promiscuity), (1450, true, 1));
+        // A port of a bridge is promiscuous without any administrator's doing.
+        assert_eq!((link.promisc, link.allmulti, link.txqlen), (false, false, 1000));
         assert_eq!(link.operstate, OperState::Up);
         assert_eq!((link.master, link.peer, link.peer_netnsid), (Some(2), Some(2), Some(0)));
         assert_eq!(link.alias.as_deref(), Some("hello"));
@@ -137,17 +157,29 @@ mod tests {
         let link = read(include_str!("../../testdata/link-bridge.hex"));
         assert_eq!((link.index, link.name.as_str(), link.kind.as_str()), (2, "br0", "bridge"));
         assert_eq!(link.mac, Some(MacAddr([2, 0, 0, 0, 0, 1])));
+        assert_eq!(link.address_text().as_deref(), Some("02:00:00:00:00:01"));
         assert_eq!((link.mtu, link.up, link.promiscuity), (1450, true, 0));
         assert_eq!((link.master, link.peer, link.peer_netnsid), (None, None, None));
         assert_eq!((link.alias, link.port, link.vlan_filtering), (None, None, Some(false)));
     }
 
     #[test]
-    fn address_of_another_length_is_none() {
+    fn tap_device_is_read_whole() {
+        let link = read(include_str!("../../testdata/link-tap.hex"));
+        assert_eq!((link.name.as_str(), link.kind.as_str(), link.mtu), ("t0", "tun", 1400));
+        let expected =
+            Tun { tap: true, multi_queue: true, persist: true, owner: Some(1000), group: Some(1001) };
+        assert_eq!((link.tun, link.settings), (Some(expected), None));
+        assert_eq!(read(include_str!("../../testdata/link-bridge.hex")).tun, None);
+    }
+
+    #[test]
+    fn address_of_another_length_is_no_mac_address() {
         // Header, IFLA_IFNAME "t", and a tunnel's IFLA_ADDRESS of four bytes.
         let payload =
             golden::bytes("00000000 05000000 00000000 00000000 06000300 74000000 08000100 0a000001");
-        assert_eq!(link(&payload).unwrap().mac, None);
+        let link = link(&payload).unwrap();
+        assert_eq!((link.mac, link.address_text().as_deref()), (None, Some("0a:00:00:01")));
     }
 
     #[test]

@@ -9,10 +9,10 @@ use netlink_packet_route::route::{RouteScope, RouteType, RouteVia};
 
 use super::{NextHop, RouteSpec, table_id};
 
-/// `ip route add DST ...`
-pub(super) fn add(route: &RouteSpec) -> RouteMessage {
+/// `ip route add DST ... [src SRC]`
+pub(super) fn add(route: &RouteSpec, src: Option<IpAddr>) -> RouteMessage {
     let metrics = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)];
-    let mut message = message(route, metrics.into_iter().flatten().collect());
+    let mut message = message(route, src, metrics.into_iter().flatten().collect());
     message.header.protocol = RouteProtocol::Boot;
     message.header.scope = scope(route).into();
     message
@@ -20,7 +20,7 @@ pub(super) fn add(route: &RouteSpec) -> RouteMessage {
 
 /// `ip route del DST ...`: any protocol, and any scope unless one is named.
 pub(super) fn delete(route: &RouteSpec) -> RouteMessage {
-    let mut message = message(route, Vec::new());
+    let mut message = message(route, None, Vec::new());
     message.header.scope = route.scope.map_or(RouteScope::NoWhere, Into::into);
     message
 }
@@ -35,17 +35,18 @@ pub(super) fn dump(of: Option<IpNet>, index: Option<u32>, table: u32) -> RouteMe
     message
 }
 
-/// `ip route get DST`
-pub(super) fn get(dst: IpAddr) -> RouteMessage {
+/// `ip route get DST [oif INDEX]`
+pub(super) fn get(dst: IpAddr, index: Option<u32>) -> RouteMessage {
     let mut message = RouteMessage::default();
     let host = IpNet::from(dst);
     message.header.address_family = family(host);
     message.header.destination_prefix_length = host.prefix_len();
     message.attributes.push(RouteAttribute::Destination(dst.into()));
+    message.attributes.extend(index.map(RouteAttribute::Oif));
     message
 }
 
-fn message(route: &RouteSpec, metrics: Vec<RouteMetric>) -> RouteMessage {
+fn message(route: &RouteSpec, src: Option<IpAddr>, metrics: Vec<RouteMetric>) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(route.dst);
     message.header.destination_prefix_length = route.dst.prefix_len();
@@ -55,6 +56,7 @@ fn message(route: &RouteSpec, metrics: Vec<RouteMetric>) -> RouteMessage {
     }
     let single = if let [hop] = route.next_hops.as_slice() { Some(hop) } else { None };
     message.attributes.extend(single.and_then(|hop| gateway(route.dst, hop)));
+    message.attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
     set_table(&mut message, table_id(route.table));
     message.attributes.extend(route.metric.map(RouteAttribute::Priority));
     message.attributes.extend(single.map(|hop| RouteAttribute::Oif(hop.index)));
@@ -130,7 +132,7 @@ mod tests {
     }
 
     fn assert_add(route: &RouteSpec, expected: &str) {
-        assert_request(NewRoute(add(route)), CREATE_EXCL, expected);
+        assert_request(NewRoute(add(route, None)), CREATE_EXCL, expected);
     }
 
     /// ip route add 10.3.0.0/16 via 10.1.0.1 dev br0 mtu 1400 advmss 1300 metric 5
@@ -203,6 +205,30 @@ mod tests {
         );
     }
 
+    /// ip route add 10.1.0.1/32 dev br0 scope link src 10.1.2.3
+    /// ip -6 route add 2001:db8::/64 via 2001:db8::1 dev br0 src 2001:db8::5
+    #[test]
+    fn preferred_source() {
+        let next_hops = vec![NextHop { index: 2, gateway: None }];
+        let on_link = RouteSpec { next_hops, ..route("10.1.0.1/32", &[]) };
+        assert_request(
+            NewRoute(add(&on_link, Some("10.1.2.3".parse().unwrap()))),
+            CREATE_EXCL,
+            "34000000 18000506 00000000 00000000
+             02200000 fe03fd01 00000000
+             08000100 0a010001 08000700 0a010203 08000400 02000000",
+        );
+        assert_request(
+            NewRoute(add(&route("2001:db8::/64", &["2001:db8::1"]), Some("2001:db8::5".parse().unwrap()))),
+            CREATE_EXCL,
+            "60000000 18000506 00000000 00000000
+             0a400000 fe030001 00000000
+             14000100 20010db8 00000000 00000000 00000000
+             14000500 20010db8 00000000 00000000 00000001
+             14000700 20010db8 00000000 00000000 00000005 08000400 02000000",
+        );
+    }
+
     /// ip route del 10.3.0.0/16 via 10.1.0.1 dev br0 metric 5, with the type that iproute2 leaves open
     #[test]
     fn removal_goes_by_destination_way_and_metric() {
@@ -216,13 +242,18 @@ mod tests {
         );
     }
 
-    /// ip route get 10.1.0.5, without RTM_F_LOOKUP_TABLE, since the table does not matter
+    /// ip route get 10.1.0.5 [oif br0], without RTM_F_LOOKUP_TABLE, since the table does not matter
     #[test]
     fn way_to_an_address() {
         assert_request(
-            GetRoute(get("10.1.0.5".parse().unwrap())),
+            GetRoute(get("10.1.0.5".parse().unwrap(), None)),
             0x1,
             "24000000 1a000100 00000000 00000000 02200000 00000000 00000000 08000100 0a010005",
+        );
+        assert_request(
+            GetRoute(get("10.1.0.5".parse().unwrap(), Some(2))),
+            0x1,
+            "2c000000 1a000100 00000000 00000000 02200000 00000000 00000000 08000100 0a010005 08000400 02000000",
         );
     }
 

@@ -8,8 +8,8 @@ use super::{NextHop, RouteSpec, Way};
 use crate::attr::{self, Attrs};
 
 /// Length of `struct rtmsg`, and of `struct rtnexthop`.
-const RTMSG: usize = 12;
-const RTNEXTHOP: usize = 8;
+pub(super) const RTMSG: usize = 12;
+pub(super) const RTNEXTHOP: usize = 8;
 
 /// linux/rtnetlink.h
 const AF_INET: u8 = 2;
@@ -18,16 +18,16 @@ const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
 const RTN_LOCAL: u8 = 2;
 const RTM_F_CLONED: u32 = 0x200;
-const RTNH_F_ONLINK: u8 = 4;
+pub(super) const RTNH_F_ONLINK: u8 = 4;
 
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PRIORITY: u16 = 6;
-const RTA_PREFSRC: u16 = 7;
+pub(super) const RTA_PREFSRC: u16 = 7;
 const RTA_METRICS: u16 = 8;
-const RTA_MULTIPATH: u16 = 9;
-const RTA_TABLE: u16 = 15;
+pub(super) const RTA_MULTIPATH: u16 = 9;
+pub(super) const RTA_TABLE: u16 = 15;
 const RTA_VIA: u16 = 18;
 
 const RTAX_MTU: u16 = 2;

@@ -31,6 +31,23 @@ fn addresses_of_both_families_are_added_listed_and_removed() {
 }
 
 #[test]
+fn an_address_can_be_added_without_the_route_to_its_subnet() {
+    in_netns(|| {
+        let mut host = Socket::open().unwrap();
+        let br0 = bridge(&mut host).index;
+        host.link_change(br0, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
+        let (v4, v6) = (net("10.1.2.3/16"), net("2001:db8::5/64"));
+        host.addr_add_noprefixroute(br0, v4, NODAD).unwrap();
+        host.addr_add_noprefixroute(br0, v6, NODAD).unwrap();
+        let addr = |address| Addr { index: br0, address, tentative: false, dadfailed: false };
+        let addrs = host.addr_dump(br0).unwrap();
+        assert!(addrs.contains(&addr(v4)) && addrs.contains(&addr(v6)), "{addrs:?}");
+        let routes = host.route_dump(br0, None).unwrap();
+        assert!(!routes.iter().any(|route| [v4.trunc(), v6.trunc()].contains(&route.dst)), "{routes:?}");
+    });
+}
+
+#[test]
 fn addresses_of_other_links_are_not_listed() {
     in_netns(|| {
         let mut host = Socket::open().unwrap();

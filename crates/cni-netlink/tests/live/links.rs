@@ -155,7 +155,7 @@ fn each_change_takes_effect_and_touches_nothing_else() {
             assert_eq!((link.port, link.up), (Some(port), true));
         }
         let link = change(LinkChange { promisc: Some(true), ..Default::default() });
-        assert_eq!(link.promiscuity, before.promiscuity + 1);
+        assert_eq!((link.promiscuity, link.promisc), (before.promiscuity + 1, true));
         assert!(link.up);
         let link = change(LinkChange { promisc: Some(false), ..Default::default() });
         assert_eq!(link.promiscuity, before.promiscuity);
@@ -179,23 +179,29 @@ fn all_changes_at_once_take_effect() {
         let change = LinkChange {
             up: Some(true),
             promisc: Some(true),
+            allmulti: Some(true),
             mac: Some(FAR),
             mtu: Some(1300),
+            txqlen: Some(77),
             name: Some("renamed"),
             alias: Some("of pod 5"),
             master: Some(Some(br0.index)),
             port: Some(port),
             vlan_filtering: None,
+            netns: None,
         };
         host.link_change(index, &change).unwrap();
         let link = host.link_by_index(index).unwrap();
         assert_eq!((link.up, link.mac, link.mtu, link.name.as_str()), (true, Some(FAR), 1300, "renamed"));
         assert_eq!((link.alias.as_deref(), link.master), (Some("of pod 5"), Some(br0.index)));
         assert_eq!((link.port, link.promiscuity), (Some(port), 2));
+        assert_eq!((link.promisc, link.allmulti, link.txqlen), (true, true, 77));
 
         let change = LinkChange {
             up: Some(false),
             promisc: Some(false),
+            allmulti: Some(false),
+            txqlen: Some(0),
             alias: Some(""),
             master: Some(None),
             ..Default::default()
@@ -203,6 +209,7 @@ fn all_changes_at_once_take_effect() {
         host.link_change(index, &change).unwrap();
         let link = host.link_by_index(index).unwrap();
         assert_eq!((link.up, link.alias, link.master, link.promiscuity), (false, None, None, 0));
+        assert_eq!((link.promisc, link.allmulti, link.txqlen), (false, false, 0));
     });
 }
 

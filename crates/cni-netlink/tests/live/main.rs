@@ -4,8 +4,13 @@
 
 mod addrs;
 mod conntrack;
+mod default_route;
+mod kinds;
 mod links;
 mod monitor;
+mod moves;
 mod routes;
+mod rules;
 mod support;
+mod tc;
 mod vlans;

@@ -11,13 +11,16 @@ const LONG: Duration = Duration::from_secs(20);
 const UP: LinkChange<'static> = LinkChange {
     up: Some(true),
     promisc: None,
+    allmulti: None,
     mac: None,
     mtu: None,
+    txqlen: None,
     name: None,
     alias: None,
     master: None,
     port: None,
     vlan_filtering: None,
+    netns: None,
 };
 
 /// A change that the kernel announces for links that are down too.

@@ -87,6 +87,71 @@ fn route_is_found_as_it_was_added() {
 }
 
 #[test]
+fn preferred_source_is_the_address_that_packets_come_from() {
+    in_netns(|| {
+        let mut net = net();
+        let index = net.first;
+        for (other, dst) in [("10.1.0.6/16", "10.3.0.1/32"), ("2001:db8:1::6/64", "2001:db8:3::1/128")] {
+            let other: ipnet::IpNet = other.parse().unwrap();
+            net.socket.addr_add(index, other, AddrFlags { nodad: true }).unwrap();
+            net.socket.route_add_src(&route(dst, index, ""), other.addr()).unwrap();
+            let dst: ipnet::IpNet = dst.parse().unwrap();
+            let any = if dst.addr().is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = std::net::UdpSocket::bind(any).unwrap();
+            socket.connect((dst.addr(), 9)).unwrap();
+            assert_eq!(socket.local_addr().unwrap().ip(), other.addr());
+        }
+        // Behind what is there already, by another link.
+        let second = net.second;
+        for (dst, src) in [("10.3.0.1/32", "10.2.0.5"), ("2001:db8:3::1/128", "2001:db8:2::5")] {
+            let src = src.parse().unwrap();
+            net.socket.route_append_src(&route(dst, second, ""), src).unwrap();
+            let found = net.socket.route_dump_found(second, None).unwrap();
+            let found: Vec<_> = found.iter().filter(|found| found.spec.dst == dst.parse().unwrap()).collect();
+            assert_eq!(found.iter().map(|found| found.src).collect::<Vec<_>>(), [Some(src)]);
+            let dst: ipnet::IpNet = dst.parse().unwrap();
+            assert_eq!(net.socket.route_get(dst.addr()).unwrap().unwrap().index, index);
+        }
+        let foreign = "192.0.2.1".parse().unwrap();
+        let error = net.socket.route_add_src(&route("10.4.0.1/32", index, ""), foreign).unwrap_err();
+        assert!(error.to_string().contains("route 10.4.0.1/32 dev 2 src 192.0.2.1"), "{error}");
+    });
+}
+
+/// The kernel makes the local route of an address on a worker, for each link that has it.
+#[test]
+fn an_address_of_two_links_is_received_on_each() {
+    in_netns(|| {
+        let mut net = net();
+        let shared: IpAddr = "2001:db8:9::1".parse().unwrap();
+        let IpAddr::V6(address) = shared else { unreachable!() };
+        let mut monitor = cni_netlink::RouteMonitor::open().unwrap();
+        for index in [net.first, net.second] {
+            assert!(net.socket.route_get_oif(shared, index).unwrap().is_none_or(|way| !way.local));
+            net.socket.addr_add(index, shared.into(), AddrFlags { nodad: true }).unwrap();
+            let within = std::time::Duration::from_secs(5);
+            monitor.wait_local_on(&mut net.socket, index, address, within).unwrap();
+            assert!(net.socket.route_get_oif(shared, index).unwrap().unwrap().local);
+        }
+    });
+}
+
+#[test]
+fn replacing_takes_the_place_of_a_route_by_another_link() {
+    in_netns(|| {
+        let mut net = net();
+        let (first, second) = (net.first, net.second);
+        for dst in ["10.3.0.1/32", "2001:db8:3::1/128"] {
+            for index in [first, second] {
+                net.socket.route_replace(&route(dst, index, "")).unwrap();
+                let other = if index == first { second } else { first };
+                assert_eq!((net.to(dst, index, None).len(), net.to(dst, other, None).len()), (1, 0), "{dst}");
+            }
+        }
+    });
+}
+
+#[test]
 fn default_routes_of_both_families() {
     in_netns(|| {
         let mut net = net();

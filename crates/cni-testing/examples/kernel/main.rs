@@ -6,11 +6,19 @@
 
 #![allow(clippy::print_stdout, reason = "it is read by xtask")]
 
-use cni_netlink::{NewBridge, Result, Socket};
+use cni_netlink::{IpvlanMode, LinkKind, NewBridge, NewLink, Parent, Result, Socket};
 
 type Probe = fn(&mut Socket) -> Result<bool>;
 
-const FEATURES: &[(&str, Probe)] = &[("bridge VLAN filtering", bridges_filter_vlans)];
+const FEATURES: &[(&str, Probe)] = &[
+    ("bridge VLAN filtering", bridges_filter_vlans),
+    ("dummy", |socket| can_make(socket, LinkKind::Dummy)),
+    ("vlan", |socket| can_make(socket, LinkKind::Vlan { id: 5 })),
+    ("ipvlan", |socket| can_make(socket, LinkKind::Ipvlan { mode: IpvlanMode::L2 })),
+    ("vrf", |socket| can_make(socket, LinkKind::Vrf { table: 5 })),
+    ("ifb", |socket| can_make(socket, LinkKind::Ifb)),
+    ("two unused network cards", |_| Ok(has_unused_cards())),
+];
 
 fn main() -> std::process::ExitCode {
     let host = cni_testing::Host::new();
@@ -37,4 +45,31 @@ fn bridges_filter_vlans(socket: &mut Socket) -> Result<bool> {
         Ok(()) => Ok(socket.link_by_name("probe")?.vlan_filtering == Some(true)),
         Err(_) => Ok(false),
     }
+}
+
+/// A link of that kind, on a bridge where it stands on another link.
+fn can_make(socket: &mut Socket, kind: LinkKind) -> Result<bool> {
+    let master = "master";
+    let index = match socket.link_by_name(master) {
+        Ok(link) => link.index,
+        Err(_) => {
+            socket.link_add_bridge(&NewBridge {
+                name: master,
+                mac: None,
+                mtu: None,
+                vlan_filtering: false,
+            })?;
+            socket.link_by_name(master)?.index
+        }
+    };
+    let stands_alone = matches!(kind, LinkKind::Dummy | LinkKind::Ifb | LinkKind::Vrf { .. });
+    let parent = (!stands_alone).then_some(Parent { index, netnsid: None });
+    Ok(socket.link_add(&NewLink { name: kind.name(), kind, parent, mac: None, mtu: None }).is_ok())
+}
+
+/// Those that xtask gives the virtual machine: no other machine's are taken for unused.
+fn has_unused_cards() -> bool {
+    let vendor = std::fs::read_to_string("/sys/class/dmi/id/sys_vendor").unwrap_or_default();
+    let has = |driver: &str| std::path::Path::new("/sys/bus/pci/drivers").join(driver).exists();
+    vendor.trim() == "QEMU" && has("e1000")
 }

@@ -42,7 +42,8 @@ fn calls(net: &Net) -> Vec<String> {
 
 fn add_with_fake(net: &Net, container: &Container) -> Outcome {
     let path = bin(net);
-    let run = net.host.plugin("bridge").env("CNI_PATH", path.to_str().unwrap()).env("PATH", "/usr/bin:/bin");
+    let run =
+        net.host.plugin(net.plugin()).env("CNI_PATH", path.to_str().unwrap()).env("PATH", "/usr/bin:/bin");
     run.add(container, "eth0", &net.conf)
 }
 
@@ -181,7 +182,8 @@ fn a_namespace_that_is_gone_or_none_leaves_nothing() {
     for netns in ["/nonexistent/netns", "/dev/null"] {
         let before = net.host.snapshot();
         let path = bin(&net);
-        let run = net.host.plugin("bridge").env("CNI_PATH", path.to_str().unwrap()).env("CNI_NETNS", netns);
+        let run =
+            net.host.plugin(net.plugin()).env("CNI_PATH", path.to_str().unwrap()).env("CNI_NETNS", netns);
         let (_, msg) = run.add(&container, "eth0", &net.conf).err();
         assert!(msg.contains(netns), "{msg}");
         net.host.snapshot().assert_same(&before);

@@ -171,10 +171,10 @@ fn an_add_killed_at_any_moment_is_cleaned_up_by_del() {
 }
 
 /// An ADD that is still running.
-fn spawn_add(net: &Net, container: &Container) -> std::process::Child {
+pub(crate) fn spawn_add(net: &Net, container: &Container) -> std::process::Child {
     use std::io::Write;
     #[allow(clippy::disallowed_methods, reason = "this is the runtime's side")]
-    let mut child = std::process::Command::new(net.host.bin_dir().join("bridge"))
+    let mut child = std::process::Command::new(net.host.bin_dir().join(net.plugin()))
         .env_clear()
         .envs([("CNI_COMMAND", "ADD"), ("CNI_CONTAINERID", container.id()), ("CNI_IFNAME", "eth0")])
         .envs([("CNI_NETNS", container.netns()), ("CNI_PATH", net.host.bin_dir().to_str().unwrap())])

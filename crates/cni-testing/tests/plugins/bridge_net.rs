@@ -1,10 +1,14 @@
-//! What the tests of the bridge plugin share: a network on a private host.
+//! What the tests of the bridge plugin, and of others that make interfaces, share: a network on a private host.
 
+use std::io::Write;
 use std::net::IpAddr;
+use std::process::{Command, Stdio};
 
 use cni_netlink::{Link, LinkChange, NewBridge, Socket};
 use cni_testing::{Container, Host, Outcome};
 use serde_json::{Value, json};
+
+use crate::portmap_net::reference;
 
 /// A private host and a network of bridge and host-local on it.
 pub(crate) struct Net {
@@ -41,20 +45,25 @@ impl Net {
         net
     }
 
+    /// The plugin that the configuration names.
+    pub(crate) fn plugin(&self) -> &str {
+        self.conf["type"].as_str().unwrap()
+    }
+
     pub(crate) fn add(&self, container: &Container) -> Value {
         self.try_add(container).ok()
     }
 
     pub(crate) fn try_add(&self, container: &Container) -> Outcome {
-        self.host.plugin("bridge").add(container, "eth0", &self.conf)
+        self.host.plugin(self.plugin()).add(container, "eth0", &self.conf)
     }
 
     pub(crate) fn check(&self, container: &Container, result: &Value) -> Outcome {
-        self.host.plugin("bridge").check(container, "eth0", &self.with_prev(result))
+        self.host.plugin(self.plugin()).check(container, "eth0", &self.with_prev(result))
     }
 
     pub(crate) fn del(&self, container: &Container) -> Outcome {
-        self.host.plugin("bridge").del(container, "eth0", &self.conf)
+        self.host.plugin(self.plugin()).del(container, "eth0", &self.conf)
     }
 
     /// ADD, and CHECK of what it made.
@@ -76,6 +85,26 @@ impl Net {
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.parse::<IpAddr>().is_ok()).collect()
     }
+}
+
+/// Runs a plugin of the reference's, with the reference's others in its path.
+pub(crate) fn theirs(plugin: &str, command: &str, container: &Container, conf: &Value) -> Outcome {
+    let program = reference(plugin);
+    #[allow(clippy::disallowed_methods, reason = "the plugin to be compared with")]
+    let mut child = Command::new(&program)
+        .env_clear()
+        .envs([("CNI_COMMAND", command), ("CNI_CONTAINERID", container.id()), ("CNI_IFNAME", "eth0")])
+        .envs([("CNI_NETNS", container.netns()), ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")])
+        .env("CNI_PATH", program.parent().unwrap())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// Replaces keys; `null` removes one.

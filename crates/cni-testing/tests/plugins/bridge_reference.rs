@@ -4,34 +4,16 @@
 //! With the reference's plugins in /usr/lib/cni (Debian's 1.1), or in `$CNI_REFERENCE_DIR`; releases before 1.7 know no
 //! `ipMasqBackend`, so that with them only iptables is tried.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use cni_testing::{Container, Outcome};
 use serde_json::{Value, json};
 
-use crate::bridge_net::set;
+use crate::bridge_net::{self, set};
 use crate::masquerade::Net;
-use crate::portmap_net::{reference, run};
+use crate::portmap_net::run;
 
 /// Runs the reference's bridge.
 fn theirs(command: &str, container: &Container, conf: &Value) -> Outcome {
-    let program = reference("bridge");
-    #[allow(clippy::disallowed_methods, reason = "the plugin to be compared with")]
-    let mut child = Command::new(&program)
-        .env_clear()
-        .envs([("CNI_COMMAND", command), ("CNI_CONTAINERID", container.id()), ("CNI_IFNAME", "eth0")])
-        .envs([("CNI_NETNS", container.netns()), ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")])
-        .env("CNI_PATH", program.parent().unwrap())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    bridge_net::theirs("bridge", command, container, conf)
 }
 
 /// Those that this release of the reference knows. Older ones do not read `ipMasqBackend`, and so take anything for it.

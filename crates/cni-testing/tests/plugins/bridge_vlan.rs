@@ -133,3 +133,87 @@ fn a_failing_add_takes_its_gateway_interface_along() {
     fake_ipam(&mut net, &json!({"cniVersion": "1.1.0", "ips": ips}), 0);
     fails_cleanly(&net, &net.host.container("one"), "ff02::1");
 }
+
+fn has(name: &str) -> bool {
+    Socket::open().unwrap().link_by_name(name).is_ok()
+}
+
+#[test]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
+fn the_gateways_interface_goes_with_the_last_port_of_its_vlan() {
+    let mut net = Net::new(json!({"vlan": 100}));
+    let mut two = net.host.container("two");
+    let (one, other) = (net.host.container("one"), net.host.container("other"));
+    net.add(&one);
+    net.add(&two);
+    assert_eq!(link("br0.100").alias.as_deref(), Some("cni-gateway"));
+    let conf = net.conf.clone();
+    net.conf["vlan"] = 200.into();
+    net.conf["isDefaultGateway"] = false.into();
+    net.add(&other);
+    net.conf = conf;
+
+    net.del(&one).ok();
+    assert!(has("br0.100") && two.ping("10.88.0.1".parse().unwrap()), "another container is in the VLAN");
+    // Its namespace and port may be gone before DEL comes.
+    two.kill();
+    for _ in 0..2 {
+        net.del(&two).ok();
+        assert!(!has("br0.100"), "a container of another VLAN has no use for it");
+    }
+    assert!(has("br0"));
+
+    // And is made again for the next.
+    let again = net.host.container("again");
+    net.add_and_check(&again);
+    assert!(again.ping("10.88.0.1".parse().unwrap()));
+    net.conf["cni.dev/valid-attachments"] = json!([{"containerID": "other", "ifname": "eth0"}]);
+    net.host.plugin("bridge").command("GC", &net.conf).ok();
+    assert!(!has("br0.100"));
+}
+
+#[test]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
+fn a_gateway_interface_stays_for_trunks_and_when_somebody_else_made_it() {
+    let net = Net::new(json!({"vlan": 100}));
+    let (one, trunk) = (net.host.container("one"), net.host.container("trunk"));
+    net.add(&one);
+    let mut conf = net.conf.clone();
+    crate::bridge_net::set(
+        &mut conf,
+        &json!({"vlan": null, "vlanTrunk": [{"minID": 90, "maxID": 110}], "isDefaultGateway": false, "ipam": null}),
+    );
+    net.host.plugin("bridge").add(&trunk, "eth0", &conf).ok();
+    net.del(&one).ok();
+    assert!(has("br0.100"), "a trunk passes the VLAN");
+    net.host.plugin("bridge").del(&trunk, "eth0", &conf).ok();
+    // Nobody's DEL was about this VLAN; the next one's is.
+    net.del(&one).ok();
+    assert!(!has("br0.100"));
+
+    net.add(&one);
+    let foreign = LinkChange { alias: Some(""), ..LinkChange::default() };
+    Socket::open().unwrap().link_change(link("br0.100").index, &foreign).unwrap();
+    net.del(&one).ok();
+    assert!(has("br0.100"));
+}
+
+#[test]
+#[ignore = "needs a kernel with bridge VLAN filtering: there, add -- --ignored bridge_vlan"]
+fn containers_that_come_while_others_go_have_their_gateway() {
+    let net = Net::new(json!({"vlan": 100}));
+    let containers: Vec<_> = (0..6).map(|i| net.host.container(&format!("c{i}"))).collect();
+    std::thread::scope(|scope| {
+        for container in &containers {
+            scope.spawn(|| {
+                for _ in 0..8 {
+                    net.add_and_check(container);
+                    assert!(container.ping("10.88.0.1".parse().unwrap()), "{}", container.id());
+                    net.del(container).ok();
+                }
+            });
+        }
+    });
+    assert!(!has("br0.100"));
+    assert_eq!(net.leases(), [""; 0]);
+}

@@ -3,7 +3,18 @@
 use cni_testing::{Host, Outcome};
 use serde_json::{Value, json};
 
-const PLUGINS: [&str; 4] = ["bridge", "host-local", "loopback", "static"];
+const PLUGINS: [&str; 10] = [
+    "bridge",
+    "dummy",
+    "host-device",
+    "host-local",
+    "ipvlan",
+    "loopback",
+    "macvlan",
+    "static",
+    "tap",
+    "vlan",
+];
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const OWN_NETNS: &str = "/proc/self/ns/net";
 
@@ -15,7 +26,7 @@ fn conf(host: &Host, plugin: &str) -> Value {
         }
         _ => json!({"type": "static", "addresses": [{"address": "10.1.0.5/24"}]}),
     };
-    json!({"cniVersion": "1.1.0", "name": "blue", "type": plugin, "bridge": "blue0", "ipam": ipam})
+    json!({"cniVersion": "1.1.0", "name": "blue", "type": plugin, "bridge": "blue0", "device": "blue1", "ipam": ipam})
 }
 
 /// A run with all variables of an ADD, each replaced by `env`.
@@ -173,7 +184,7 @@ fn a_del_in_the_hosts_own_namespace_still_releases_the_lease() {
     let host = Host::new();
     let leases = host.dir().join("ipam/blue");
     let leased = || std::fs::read_dir(&leases).unwrap().any(|file| file.unwrap().file_name() == "10.1.0.2");
-    for plugin in ["host-local", "bridge"] {
+    for plugin in ["host-local", "bridge", "macvlan", "ipvlan", "vlan", "dummy", "tap"] {
         let conf = json!({
             "cniVersion": "1.0.0", "name": "blue", "type": plugin, "bridge": "blue0",
             "ipam": {"type": "host-local", "subnet": "10.1.0.0/24", "rangeEnd": "10.1.0.2", "dataDir": host.dir().join("ipam")},

@@ -225,7 +225,11 @@ const TUNING: &[Key] = &[
 const BANDWIDTH: &[Key] =
     &[key("ingressRate", U64), key("ingressBurst", U64), key("egressRate", U64), key("egressBurst", U64)];
 
-const SBR: &[Key] = &[key("table", INT)];
+const SBR: &[Key] = &[
+    key("table", Kind::Int(1, u32::MAX as i128)),
+    key("gateways", Kind::List(&Kind::Ip)),
+    key("addSourceHints", Kind::Bool),
+];
 
 const VRF: &[Key] = &[key("vrfname", Kind::Text), key("table", U32)];
 

@@ -1,21 +1,36 @@
-//! Removing what attachments left: the container's side for DEL, what no attachment owns for GC.
+//! The veth pair of an attachment after it was made: both its ends for CHECK, what DEL has to look for in the container, and what
+//! no attachment owns for GC. What bridge and ptp share.
+//!
+//! GC goes by the network's name in the near end's alias, whichever of the two plugins made the pair: the valid attachments
+//! that a runtime names are those of the whole network.
 
-use cni_host::{NetNs, Owner};
-use cni_netlink::Socket;
+use cni_host::{Owner, veth_del};
+use cni_netlink::{Link, Socket};
 use cni_plugin::{Error, Request, Result};
 
-use crate::config::Wire;
+use crate::{absent_is_fine, all, expect_kind, open_inside};
+
+/// The near end of a pair whose far end is `container`, which in turn has to be its peer.
+pub fn near_end(host: &mut Socket, container: &Link) -> Result<Link> {
+    let no_pair = || Error::failed(format!("the other end of {} is not on the host", container.name));
+    let near = match host.link_by_index(container.peer.ok_or_else(no_pair)?) {
+        Ok(near) => near,
+        Err(error) if error.is_not_found() => return Err(no_pair()),
+        Err(error) => return Err(error.into()),
+    };
+    expect_kind(&near, "veth")?;
+    if near.peer != Some(container.index) { Err(no_pair()) } else { Ok(near) }
+}
+
+/// Deletes the owner's pair, if there is one; the container's namespace is not needed.
+pub fn delete_pair(owner: &Owner) -> Result<()> {
+    Ok(veth_del(&mut Socket::open()?, owner).map(drop)?)
+}
 
 /// Deletes the pair whose far end is the container's interface, when the reference made it: its near end has a random
 /// name, so only the container's namespace tells which it is. A namespace that is gone took its interfaces along.
-pub(crate) fn delete_inside(req: &Request<Wire>) -> Result<()> {
-    let Some(path) = &req.attachment.netns else { return Ok(()) };
-    let netns = match NetNs::open(path) {
-        Ok(netns) => netns,
-        Err(error) if error.is_netns_gone() => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut inside = netns.socket()?;
+pub fn delete_foreign_pair<C>(req: &Request<C>) -> Result<()> {
+    let Some((_, mut inside)) = open_inside(req)? else { return Ok(()) };
     let link = match inside.link_by_name(req.attachment.ifname.as_str()) {
         Ok(link) => link,
         Err(error) if error.is_not_found() => return Ok(()),
@@ -42,7 +57,7 @@ fn is_unowned_pair(host: &mut Socket, inside: u32, near: Option<u32>) -> Result<
 }
 
 /// Deletes the near ends whose alias says that they are of this network, and that no valid attachment owns.
-pub(crate) fn collect(network: &str, valid: &[Owner]) -> Result<()> {
+pub fn collect_pairs(network: &str, valid: &[Owner]) -> Result<()> {
     let mut host = Socket::open()?;
     let mut outcomes = Vec::new();
     for link in host.link_dump(Some("veth"))? {
@@ -52,24 +67,4 @@ pub(crate) fn collect(network: &str, valid: &[Owner]) -> Result<()> {
         }
     }
     all(outcomes)
-}
-
-/// Somebody else may have removed it in between.
-pub(crate) fn absent_is_fine(result: cni_netlink::Result<()>) -> Result<()> {
-    match result {
-        Err(error) if !error.is_not_found() => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// All errors as one, with the first one's code, so that no step keeps another from being tried.
-pub(crate) fn all(outcomes: impl IntoIterator<Item = Result<()>>) -> Result<()> {
-    let errors: Vec<Error> = outcomes.into_iter().filter_map(Result::err).collect();
-    match &errors[..] {
-        [] => Ok(()),
-        [first, ..] => {
-            let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            Err(Error::new(first.code(), text.join("; ")))
-        }
-    }
 }

@@ -1,0 +1,29 @@
+//! What plugins that make an interface in a container share: between the request ([`cni_plugin`]) and the host
+//! ([`cni_host`]), neither of which knows the other.
+//!
+//! The order of an ADD is the same for all of them: the interface's name is free, IPAM answers, the link is made, addresses
+//! and routes are set, the result is told. What kind of link it is stays the plugin's own affair.
+
+mod check;
+mod keys;
+mod link;
+mod masquerade;
+mod master;
+mod outcome;
+mod owner;
+mod pair;
+mod result;
+mod setup;
+mod single;
+
+pub use check::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind, reported_config};
+pub use keys::{dns, mac, mtu};
+pub use link::{link_add, link_del, link_own};
+pub use masquerade::Masquerade;
+pub use master::{Master, expect_mtu_fits};
+pub use outcome::{absent_is_fine, all};
+pub use owner::{owner, valid_owners};
+pub use pair::{collect_pairs, delete_foreign_pair, delete_pair, near_end};
+pub use result::{inside, on_host};
+pub use setup::{enable_forwarding, expect_free, iface_config, ipam_add, open_inside};
+pub use single::{check_link, configure, configure_on};

@@ -1,0 +1,75 @@
+//! `ipMasq` and `ipMasqBackend`, which bridge and ptp have.
+
+use cni_host::{
+    MasqueradeBackend, Owner, masquerade_add, masquerade_check, masquerade_del, masquerade_gc,
+    masquerade_status,
+};
+use cni_plugin::{Error, Request, Result, Undo, environment, log};
+use cni_types::{CniResult, ErrorCode};
+use ipnet::IpNet;
+
+/// How the container's addresses are masqueraded.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Masquerade {
+    /// `None` for the host's own.
+    pub backend: Option<MasqueradeBackend>,
+}
+
+impl Masquerade {
+    /// `ipMasq` with `ipMasqBackend`, which says nothing without it; `None` for packets that keep the container's address.
+    pub fn new(ip_masq: bool, backend: Option<&str>) -> Result<Option<Self>> {
+        if !ip_masq {
+            return Ok(None);
+        }
+        let backend = match backend {
+            None => None,
+            Some("iptables") => Some(MasqueradeBackend::Iptables),
+            Some("nftables") => Some(MasqueradeBackend::Nftables),
+            Some(other) => {
+                let known = "is neither \"iptables\" nor \"nftables\"";
+                return Err(Error::config(format!("ipMasqBackend: {other:?} {known}")));
+            }
+        };
+        Ok(Some(Masquerade { backend }))
+    }
+
+    /// Masquerades all addresses of the result.
+    pub fn add(&self, owner: &Owner, result: &CniResult, undo: &mut Undo<'_>) -> Result<()> {
+        let (addresses, path) = (addresses(result), environment("PATH"));
+        let undone = (owner.clone(), addresses.clone(), path.clone());
+        // Armed first: one family can be done before the other fails.
+        undo.push("stop masquerading", move || Ok(masquerade_del(&undone.0, &undone.1, &undone.2)?));
+        Ok(log::step("masquerade", || masquerade_add(owner, &addresses, self.backend, &path))?)
+    }
+
+    /// Compares with what ADD made.
+    pub fn check(&self, owner: &Owner, prev: &CniResult) -> Result<()> {
+        Ok(masquerade_check(owner, &addresses(prev), self.backend, &environment("PATH"))?)
+    }
+
+    /// Stops masquerading for the request's attachment, whatever the configuration says now: it may have been another one
+    /// then. Looking where nothing is costs next to nothing.
+    pub fn del<C>(req: &Request<C>, owner: &Owner) -> Result<()> {
+        // Without IPAM there never were addresses.
+        if !req.call.has_ipam() {
+            return Ok(());
+        }
+        let addresses = req.call.conf.prev_result().ok().flatten().map(addresses).unwrap_or_default();
+        log::step("stop masquerading", || Ok(masquerade_del(owner, &addresses, &environment("PATH"))?))
+    }
+
+    /// Stops masquerading for what is of this network and of no valid attachment.
+    pub fn gc(network: &str, valid: &[Owner]) -> Result<()> {
+        Ok(masquerade_gc(network, valid, &environment("PATH"))?)
+    }
+
+    /// Whether an ADD could do it; code 50 when not.
+    pub fn status(&self) -> Result<()> {
+        masquerade_status(self.backend, &environment("PATH"))
+            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
+    }
+}
+
+fn addresses(result: &CniResult) -> Vec<IpNet> {
+    result.ips.iter().map(|ip| ip.address).collect()
+}

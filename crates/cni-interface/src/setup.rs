@@ -1,0 +1,87 @@
+//! The steps of ADD and DEL that are the same whatever the link is.
+
+use std::net::IpAddr;
+
+use cni_host::{IfaceConfig, NetNs, sysctl_write};
+use cni_netlink::{NextHop, RouteSpec, Socket};
+use cni_plugin::{Context as _, Error, Request, Result, Undo};
+use cni_types::{CniResult, IpConfig, Route};
+
+/// Fails when the container has an interface of that name. Before IPAM: an address given out for nothing would have to be
+/// taken back.
+pub fn expect_free(inside: &mut Socket, netns: &NetNs, ifname: &str) -> Result<()> {
+    match inside.link_by_name(ifname) {
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => {
+            let netns = netns.path().display();
+            Err(Error::failed(format!(
+                "cannot add {ifname} to {netns}: an interface of that name already exists"
+            )))
+        }
+    }
+}
+
+/// Runs the IPAM plugin's ADD and arms its release. An answer without an address is an error.
+pub fn ipam_add<'a, C>(req: &'a Request<C>, undo: &mut Undo<'a>) -> Result<CniResult> {
+    let result = req.ipam_add()?;
+    undo.push("release the IPAM lease", || req.ipam_del());
+    if result.ips.is_empty() {
+        return Err(Error::failed("the IPAM plugin's result has no address"));
+    }
+    Ok(result)
+}
+
+/// What IPAM's result, or the previous one, asks for on the container's interface.
+pub fn iface_config<'a>(
+    ips: impl IntoIterator<Item = &'a IpConfig>,
+    routes: &[Route],
+    dad: bool,
+) -> IfaceConfig {
+    let route = |route: &Route| RouteSpec {
+        dst: route.dst.trunc(),
+        next_hops: vec![NextHop { index: 0, gateway: route.gw }],
+        metric: route.priority,
+        table: route.table,
+        scope: route.scope,
+        mtu: route.mtu,
+        advmss: route.advmss,
+    };
+    IfaceConfig {
+        addresses: ips.into_iter().map(|ip| (ip.address, ip.gateway)).collect(),
+        routes: routes.iter().map(route).collect(),
+        dad,
+        ..IfaceConfig::default()
+    }
+}
+
+/// Lets the host pass packets on, for each family that one of these addresses is of. Host-wide, so nothing takes it back.
+pub fn enable_forwarding(addresses: impl IntoIterator<Item = IpAddr>) -> Result<()> {
+    let (mut v4, mut v6) = (false, false);
+    for address in addresses {
+        match address {
+            IpAddr::V4(_) => v4 = true,
+            IpAddr::V6(_) => v6 = true,
+        }
+    }
+    if v4 {
+        sysctl_write("net/ipv4/ip_forward", "1").context("cannot enable forwarding")?;
+    }
+    if v6 {
+        sysctl_write("net/ipv6/conf/all/forwarding", "1").context("cannot enable forwarding")?;
+    }
+    Ok(())
+}
+
+/// The container's namespace and a socket in it, for a DEL; `None` when it is gone or was not told.
+pub fn open_inside<C>(req: &Request<C>) -> Result<Option<(NetNs, Socket)>> {
+    let Some(path) = &req.attachment.netns else { return Ok(None) };
+    match NetNs::open(path) {
+        Ok(netns) => {
+            let socket = netns.socket()?;
+            Ok(Some((netns, socket)))
+        }
+        Err(error) if error.is_netns_gone() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,96 @@
+//! The floor: what the kernel takes for the same changes when nobody does anything else. Processes that do nothing stand for
+//! the plugins, and one process with open sockets sends the fewest messages that there can be.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cni_netlink::{AddrFlags, LinkChange, MacAddr, NewBridge, NewVeth, NextHop, RouteSpec, Socket};
+use cni_testing::Container;
+
+use crate::Result;
+use crate::samples::timed;
+
+/// A bridge of its own, and a process that does nothing.
+pub(crate) struct Floor {
+    host: Socket,
+    bridge: u32,
+    empty: PathBuf,
+}
+
+/// Processes of a chain of bridge and host-local.
+const PROCESSES: usize = 2;
+const NEAR: &str = "floor-veth";
+
+impl Floor {
+    pub(crate) fn new(empty: &Path) -> Result<Self> {
+        let mut host = Socket::open()?;
+        let name = "floor0";
+        host.link_add_bridge(&NewBridge {
+            name,
+            mac: Some(MacAddr::random()),
+            mtu: None,
+            vlan_filtering: false,
+        })?;
+        let bridge = host.link_by_name(name)?.index;
+        host.addr_add(bridge, "10.78.0.1/16".parse()?, AddrFlags { nodad: true })?;
+        host.link_change(bridge, &LinkChange { up: Some(true), ..LinkChange::default() })?;
+        Ok(Floor { host, bridge, empty: empty.to_owned() })
+    }
+
+    /// A veth pair, its port up, an address and a route inside.
+    pub(crate) fn add(&mut self, container: &Container) -> Result<Duration> {
+        let mut inside = container.ns().socket()?;
+        let (time, done) = timed(|| self.add_pair(&mut inside, container));
+        done.map(|()| time)
+    }
+
+    fn add_pair(&mut self, inside: &mut Socket, container: &Container) -> Result<()> {
+        self.run_processes()?;
+        self.host.link_add_veth(&NewVeth {
+            name: NEAR,
+            mac: MacAddr::random(),
+            master: Some(self.bridge),
+            peer_name: "eth0",
+            peer_mac: MacAddr::random(),
+            peer_netns: Some(container.ns().as_fd()),
+            mtu: None,
+        })?;
+        let (near, far) = {
+            let near = self.host.link_by_name(NEAR)?;
+            (near.index, near.peer.ok_or("a veth without a peer")?)
+        };
+        let up = LinkChange { up: Some(true), ..LinkChange::default() };
+        self.host.link_change(near, &LinkChange { alias: Some("cni:floor:floor:eth0"), ..up })?;
+        inside.addr_add(far, "10.78.0.2/16".parse()?, AddrFlags { nodad: true })?;
+        inside.link_change(far, &up)?;
+        let gateway = Some("10.78.0.1".parse()?);
+        inside.route_add_ecmp(&RouteSpec {
+            dst: "0.0.0.0/0".parse()?,
+            next_hops: vec![NextHop { index: far, gateway }],
+            metric: None,
+            table: None,
+            scope: None,
+            mtu: None,
+            advmss: None,
+        })?;
+        Ok(())
+    }
+
+    /// The pair goes.
+    pub(crate) fn del(&mut self) -> Result<Duration> {
+        let near = self.host.link_by_name(NEAR)?.index;
+        let (time, done) = timed(|| -> Result<()> {
+            self.run_processes()?;
+            Ok(self.host.link_del(near)?)
+        });
+        done.map(|()| time)
+    }
+
+    fn run_processes(&self) -> Result<()> {
+        for _ in 0..PROCESSES {
+            cni_exec::run(&self.empty, &[], b"{}")?;
+        }
+        Ok(())
+    }
+}

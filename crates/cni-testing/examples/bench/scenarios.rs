@@ -1,0 +1,202 @@
+//! What is measured. Each scenario is a private host of its own, and each round has a fresh container; whose turn comes first
+//! changes from round to round.
+
+use std::path::Path;
+
+use cni_testing::Host;
+use serde_json::Value;
+
+use crate::Result;
+use crate::chain::{Chain, Peer};
+use crate::floor::Floor;
+use crate::networks::{self, Backend};
+use crate::report::{Limit, Report};
+use crate::samples::Samples;
+
+/// What every scenario gets.
+pub(crate) struct Setting<'a> {
+    pub(crate) ours: &'a Peer,
+    pub(crate) reference: &'a Peer,
+    /// The program that does nothing.
+    pub(crate) empty: &'a Path,
+    pub(crate) rounds: usize,
+}
+
+/// ADD and DEL of one chain by one peer.
+#[derive(Default)]
+struct Pair {
+    add: Samples,
+    del: Samples,
+}
+
+/// A private host whose records and locks are its own too.
+pub(crate) fn host() -> Host {
+    let host = Host::new();
+    host.hide(&["/run"]);
+    host
+}
+
+/// Runs scenarios on a thread of their own, since a private host is one for good.
+pub(crate) fn on_own_thread<T: Send>(scenario: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| scope.spawn(scenario).join().map_err(|_| "it panicked")?)
+}
+
+/// The chains side by side: each with its own leases, so that nobody reads what the other wrote.
+fn side_by_side(host: &Host, runs: &[(&Peer, Chain)], rounds: usize) -> Result<Vec<Pair>> {
+    let mut pairs: Vec<Pair> = runs.iter().map(|_| Pair::default()).collect();
+    // The first of each makes the bridge and the tables, and is not counted.
+    for round in 0..=rounds {
+        for turn in 0..runs.len() {
+            let which = (turn + round) % runs.len();
+            let (peer, chain) = &runs[which];
+            let container = host.container(&format!("c{round}-{which}"));
+            let (add, result) = chain.add(peer, &container)?;
+            let del = chain.del(peer, &container, &result)?;
+            if round > 0 {
+                pairs[which].add.push(add);
+                pairs[which].del.push(del);
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+fn leases(host: &Host, peer: &Peer) -> std::path::PathBuf {
+    host.dir().join(peer.name).join("leases")
+}
+
+/// bridge and host-local, with the floor.
+pub(crate) fn bridge(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
+    let host = host();
+    let runs = [setting.ours, setting.reference].map(|peer| (peer, networks::bridge(&leases(&host, peer))));
+    let mut floor = Floor::new(setting.empty)?;
+    let (mut ours, mut reference, mut least) = (Pair::default(), Pair::default(), Pair::default());
+    for round in 0..=setting.rounds {
+        let mut pairs = side_by_side(&host, &runs, 1)?;
+        let container = host.container(&format!("floor{round}"));
+        let (add, del) = (floor.add(&container)?, floor.del()?);
+        if round == 0 {
+            continue;
+        }
+        least.add.push(add);
+        least.del.push(del);
+        let (theirs, own) = (pairs.pop().unwrap_or_default(), pairs.pop().unwrap_or_default());
+        for (sum, one) in [(&mut ours, own), (&mut reference, theirs)] {
+            sum.add.extend(&one.add);
+            sum.del.extend(&one.del);
+        }
+    }
+    report.target(
+        "bridge + host-local ADD: reference / ours",
+        reference.add.median() / ours.add.median(),
+        Limit::AtLeast(6.0),
+    );
+    report.target(
+        "bridge + host-local ADD: ours / floor",
+        ours.add.median() / least.add.median(),
+        Limit::AtMost(1.5),
+    );
+    report.target(
+        "bridge + host-local DEL: ours / floor",
+        ours.del.median() / least.del.median(),
+        Limit::AtMost(1.2),
+    );
+    report.figure(
+        "bridge + host-local ADD",
+        vec![("ours", ours.add), ("reference", reference.add), ("floor", least.add)],
+    );
+    report.figure(
+        "bridge + host-local DEL",
+        vec![("ours", ours.del), ("reference", reference.del), ("floor", least.del)],
+    );
+    Ok(())
+}
+
+/// ptp with masquerading.
+pub(crate) fn ptp(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
+    let host = host();
+    let runs = [setting.ours, setting.reference].map(|peer| (peer, networks::ptp(&leases(&host, peer))));
+    let pairs = side_by_side(&host, &runs, setting.rounds)?;
+    add_figures(report, "ptp, masquerading", &["ours", "reference"], pairs);
+    Ok(())
+}
+
+/// The chain that a pod of Kubernetes has, with either backend.
+pub(crate) fn full(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
+    use Backend::{Iptables, Nftables};
+    let host = host();
+    let Setting { ours, reference, .. } = *setting;
+    let runs = [
+        (ours, networks::full(&leases(&host, ours), Nftables, Nftables)),
+        (reference, networks::full(&leases(&host, reference), Nftables, Iptables)),
+        (ours, networks::full(&leases(&host, ours), Iptables, Iptables)),
+        (reference, networks::full(&leases(&host, reference), Iptables, Iptables)),
+    ];
+    let names = ["ours, nftables", "reference, nftables", "ours, iptables", "reference, iptables"];
+    let pairs = side_by_side(&host, &runs, setting.rounds)?;
+    let medians = |of: fn(&Pair) -> &Samples| pairs.iter().map(|pair| of(pair).median()).collect::<Vec<_>>();
+    for (command, medians, least) in
+        [("ADD", medians(|pair| &pair.add), 12.0), ("DEL", medians(|pair| &pair.del), 6.0)]
+    {
+        let what = format!("full chain {command}, nftables: the faster reference / ours");
+        report.target(what, medians[1].min(medians[3]) / medians[0], Limit::AtLeast(least));
+        let what = format!("full chain {command}, iptables: reference / ours");
+        report.target(what, medians[3] / medians[2], Limit::AtLeast(3.0));
+    }
+    add_figures(report, "full chain", &names, pairs);
+    Ok(())
+}
+
+fn add_figures(report: &mut Report, what: &str, names: &[&'static str], pairs: Vec<Pair>) {
+    let (add, del): (Vec<_>, Vec<_>) =
+        names.iter().zip(pairs).map(|(name, pair)| ((*name, pair.add), (*name, pair.del))).unzip();
+    report.figure(format!("{what} ADD"), add);
+    report.figure(format!("{what} DEL"), del);
+}
+
+/// Two chains at a time: how many more get done than one at a time.
+pub(crate) fn concurrency(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
+    let host = host();
+    let chain = networks::bridge(&leases(&host, setting.ours));
+    let mut throughputs = Vec::new();
+    for threads in [1_usize, 2] {
+        let containers: Vec<_> = (0..threads)
+            .map(|thread| {
+                (0..setting.rounds)
+                    .map(|round| host.container(&format!("p{thread}-{round}")))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let (time, outcomes) = crate::samples::timed(|| {
+            std::thread::scope(|scope| {
+                let workers: Vec<_> = containers
+                    .iter()
+                    .map(|own| {
+                        scope.spawn(|| {
+                            own.iter().try_for_each(|container| {
+                                let (_, result): (_, Value) =
+                                    chain.add(setting.ours, container).map_err(|error| error.to_string())?;
+                                chain
+                                    .del(setting.ours, container, &result)
+                                    .map_err(|error| error.to_string())
+                                    .map(drop)
+                            })
+                        })
+                    })
+                    .collect();
+                workers
+                    .into_iter()
+                    .map(|worker| worker.join().unwrap_or_else(|_| Err("it panicked".to_owned())))
+                    .collect::<Vec<_>>()
+            })
+        });
+        outcomes.into_iter().collect::<std::result::Result<(), String>>()?;
+        throughputs.push((threads * setting.rounds) as f64 / time.as_secs_f64());
+    }
+    report.target(
+        "bridge + host-local, two at a time: throughput / one at a time",
+        throughputs[1] / throughputs[0],
+        Limit::AtLeast(1.7),
+    );
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Devices that the reference's host-device moved and ours gives back, and the other way round.
+
+use serde_json::{Value, json};
+
+use crate::bridge_net::{link, link_in, set};
+use crate::host_device_net::{ALIAS, Net, OUTSIDE, records};
+
+/// Without what only ours tells, and the empty object of older releases.
+fn comparable(mut result: Value) -> Value {
+    if result["dns"] == json!({}) {
+        result.as_object_mut().unwrap().remove("dns");
+    }
+    if result["interfaces"].is_null() {
+        return result;
+    }
+    let interface = result["interfaces"][0].as_object_mut().unwrap();
+    interface.remove("mtu");
+    interface.remove("sandbox");
+    result
+}
+
+#[test]
+#[ignore = "needs the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR: \
+            `cargo test -p cni-testing --test plugins -- --ignored host_device_reference`"]
+fn results_are_the_references() {
+    for keys in [
+        json!({}),
+        json!({"dns": {"nameservers": ["10.0.0.1"]}}),
+        json!({"ipam": null}),
+        json!({"ipam": null, "dns": {"nameservers": ["10.0.0.1"]}}),
+        json!({"cniVersion": "0.2.0"}),
+        json!({"cniVersion": "0.3.1"}),
+    ] {
+        let mut net = Net::new(keys.clone());
+        if keys["cniVersion"].is_null() {
+            set(&mut net.conf, &json!({"cniVersion": "1.0.0"}));
+        }
+        if net.conf["ipam"].is_object() {
+            net.conf["ipam"]["dns"] = json!({"search": ["example.org"]});
+        }
+        let (one, two) = (net.host.container("one"), net.host.container("two"));
+        let theirs = net.theirs("ADD", &one, &net.conf).ok();
+        net.theirs("DEL", &one, &net.conf).ok();
+        let ours = net.add(&two);
+        assert_eq!(comparable(ours), comparable(theirs), "{keys}");
+    }
+}
+
+#[test]
+#[ignore = "needs the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR: \
+            `cargo test -p cni-testing --test plugins -- --ignored host_device_reference`"]
+fn what_the_reference_moved_passes_check_and_comes_back() {
+    let mut net = Net::new(json!({"cniVersion": "1.0.0"}));
+    let container = net.host.container("one");
+    let mac = link("uplink").mac;
+    for conf in [json!({}), json!({"device": null, "hwaddr": mac.unwrap().to_string()})] {
+        set(&mut net.conf, &conf);
+        let result = net.theirs("ADD", &container, &net.conf).ok();
+        net.check(&container, &result).ok();
+        for _ in 0..2 {
+            net.del(&container).ok();
+            // As the reference leaves it, who does not keep the alias.
+            assert_eq!((link("uplink").alias, link("uplink").mac), (None, mac));
+        }
+        assert!(container.ns().socket().unwrap().link_by_name("eth0").is_err());
+    }
+}
+
+#[test]
+#[ignore = "needs the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR: \
+            `cargo test -p cni-testing --test plugins -- --ignored host_device_reference`"]
+fn what_we_moved_the_reference_checks_and_gives_back() {
+    let net = Net::new(json!({"cniVersion": "1.0.0"}));
+    let container = net.host.container("one");
+    assert_eq!(link("uplink").alias.as_deref(), Some(ALIAS));
+    let result = net.add(&container);
+    net.theirs("CHECK", &container, &net.with_prev(&result)).ok();
+    net.theirs("DEL", &container, &net.conf).ok();
+    // Releases before 1.4 leave their mark.
+    let alias = link("uplink").alias;
+    assert!(alias.as_deref().is_none_or(|alias| alias == "uplink"), "{alias:?}");
+    assert_eq!(records(), 1);
+    // The record that is left is in nobody's way, and goes with the next GC.
+    let two = net.host.container("two");
+    net.add_and_check(&two);
+    assert!(two.ping(OUTSIDE[0].parse().unwrap()));
+    net.gc(&["two"]);
+    assert_eq!((link_in(&two, "eth0").kind.as_str(), records()), ("veth", 1));
+    net.del(&two).ok();
+    assert_eq!((link("uplink").alias, records()), (None, 0));
+}

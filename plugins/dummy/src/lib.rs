@@ -1,0 +1,68 @@
+//! The `dummy` plugin: gives a container an interface that leads nowhere: what is sent there is dropped. It is for addresses
+//! that must be the container's whatever happens to its other interfaces, a service's address for one. First in its
+//! chain; without IPAM it would be of no use, and is refused.
+//!
+//! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
+//! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
+
+use cni_host::NetNs;
+use cni_interface::{all, check_link, configure, expect_free, inside, ipam_add, link_add, link_del, owner};
+use cni_netlink::{LinkKind, NewLink};
+use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
+use cni_types::{CniResult, SpecVersion};
+
+/// The plugin's table of functions. It has no configuration of its own.
+pub const PLUGIN: Plugin<()> =
+    Plugin { name: KIND, versions: SpecVersion::ALL, config, add, check, del, gc, status };
+
+/// The link's kind, by the kernel's name for it.
+const KIND: &str = "dummy";
+
+fn config(_call: &Call) -> Result<()> {
+    Ok(())
+}
+
+fn add(req: &Request<()>) -> Result<CniResult> {
+    expect_ipam(&req.call)?;
+    let owner = owner(req);
+    let netns = NetNs::open(req.netns()?)?;
+    let mut socket = netns.socket()?;
+    expect_free(&mut socket, &netns, &owner.ifname)?;
+
+    let mut undo = Undo::default();
+    let mut result = ipam_add(req, &mut undo)?;
+    let new = NewLink { name: &owner.ifname, kind: LinkKind::Dummy, parent: None, mac: None, mtu: None };
+    let link = link_add(&netns, &mut socket, &new, &owner, &mut undo)?;
+    configure(&netns, &mut socket, &link, &result)?;
+    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
+    result.interfaces = vec![inside(&link, req.netns()?)];
+    undo.commit();
+    Ok(result)
+}
+
+fn check(req: &Request<()>) -> Result<()> {
+    expect_ipam(&req.call)?;
+    check_link(req, KIND).map(drop)
+}
+
+fn del(req: &Request<()>) -> Result<()> {
+    // The lease last, when nothing uses the address any more.
+    let link = link_del(req, KIND);
+    all([link, req.ipam_del()])
+}
+
+fn gc(call: &Call, (): &()) -> Result<()> {
+    call.ipam_gc()
+}
+
+fn status(call: &Call, (): &()) -> Result<()> {
+    expect_ipam(call)?;
+    call.ipam_status()
+}
+
+fn expect_ipam(call: &Call) -> Result<()> {
+    if call.has_ipam() {
+        return Ok(());
+    }
+    Err(Error::config("ipam.type is missing: a dummy interface is of no use without addresses"))
+}

@@ -1,0 +1,304 @@
+//! The `host-device` plugin: moves a network device of the host into a container, and back. For a device that a container
+//! has to itself: a port of a network card, a virtual function, a VLAN that an administrator made.
+//!
+//! The device is tracked by its index, not by names that others may change: it is moved and renamed in one message, and while
+//! it is away its alias is its name on the host. What belongs to one attachment is the device, a record of it
+//! ([`records`]) and the lease. A device on the PCI bus whose driver hands it to a program (DPDK) has no interface; it is told
+//! of in the result and left alone.
+
+use cni_host::{NetNs, Owner};
+use cni_interface::{
+    Reported, all, check_addresses, check_mac, configure, expect_free, inside as reported, ipam_add,
+    open_inside, owner, valid_owners,
+};
+use cni_netlink::{Link, Socket};
+use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
+use cni_types::{CniResult, ErrorCode, IfName, Interface, SpecVersion};
+
+mod config;
+mod device;
+mod moving;
+mod records;
+mod returned;
+mod sysfs;
+
+pub use config::Wire;
+use config::{Config, Selector};
+use device::Before;
+use moving::{Home, Inside};
+use records::{Record, Records};
+use returned::Found;
+use sysfs::Sysfs;
+
+/// The plugin's table of functions.
+pub const PLUGIN: Plugin<Wire> = Plugin {
+    name: "host-device",
+    versions: SpecVersion::ALL,
+    config: Wire::read,
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
+
+fn add(req: &Request<Wire>) -> Result<CniResult> {
+    let sysfs = Sysfs::host();
+    let config = Config::new(&req.config, &sysfs)?;
+    // Read before anything is touched: one that cannot be read fails the ADD.
+    let prev = req.call.conf.prev_result()?;
+    let netns = NetNs::open(req.netns()?)?;
+    let mut inside = Inside { netns: &netns, socket: netns.socket()? };
+    let mut host = Socket::open()?;
+    let device = if is_in_userspace(&config, &sysfs)? {
+        None
+    } else {
+        expect_free(&mut inside.socket, &netns, req.attachment.ifname.as_str())?;
+        Some(log::step("find the device", || find_at_home(&mut host, &config, &sysfs))?)
+    };
+
+    let mut undo = Undo::default();
+    let mut result = CniResult::default();
+    if req.call.has_ipam() {
+        result = ipam_add(req, &mut undo)?;
+        // As with the reference, whatever IPAM says.
+        result.dns = req.call.conf.dns.clone();
+    }
+    let mut interface = match device {
+        Some(device) => {
+            let link = take(req, &mut host, &device, &mut inside, &mut undo)?;
+            configure(&netns, &mut inside.socket, &link, &result)?;
+            reported(&link, req.netns()?)
+        }
+        None => Interface {
+            name: req.attachment.ifname.as_str().to_owned(),
+            sandbox: Some(req.netns()?.to_owned()),
+            ..Interface::default()
+        },
+    };
+    interface.pci_id = config.pci;
+    undo.commit();
+    Ok(behind(prev, result, interface))
+}
+
+/// The device; one that came back without a DEL gets its name again first.
+fn find_at_home(host: &mut Socket, config: &Config, sysfs: &Sysfs) -> Result<Link> {
+    let found = device::find(host, config, sysfs);
+    let records = Records::host();
+    let home = match (&found, &config.selector) {
+        (Err(_), Selector::Name(name)) => {
+            IfName::new(name.as_str()).ok().map(|name| by_name_only(name, &records))
+        }
+        (Err(_), _) => None,
+        (Ok(link), _) => {
+            let alias = link.alias.as_deref().filter(|alias| *alias != link.name);
+            let record = alias.and_then(|alias| records.of_device(alias));
+            record.map(|record| (Home::of(&record), record.kind))
+        }
+    };
+    let Some((home, kind)) = home else { return found };
+    if returned::restore(host, &home, &kind)? != Found::Restored {
+        return found;
+    }
+    for record in records.all().iter().filter(|record| record.device == home.name) {
+        records.remove(&record.owner())?;
+    }
+    device::find(host, config, sysfs)
+}
+
+/// What is known of a device of which nothing but its name is: that it did not die with its namespace.
+fn by_name_only(name: IfName, records: &Records) -> (Home, String) {
+    let alias = records.of_device(name.as_str()).map(|record| record.alias).unwrap_or_default();
+    (Home { name, alias }, String::new())
+}
+
+/// Moves the device into the container, after it has been recorded.
+fn take<'a>(
+    req: &'a Request<Wire>,
+    host: &mut Socket,
+    device: &Link,
+    inside: &mut Inside<'a>,
+    undo: &mut Undo<'a>,
+) -> Result<Link> {
+    let owner = owner(req);
+    let record = Record::new(&owner, req.netns()?, device)?;
+    let before = Before::of(host, device).with_context(|| format!("cannot move {}", device.name))?;
+    let home = Home::of(&record);
+    Records::host().set(&record)?;
+    let ifname = req.attachment.ifname.as_str();
+    let moved = log::step("move the device", || moving::move_in(host, device, inside, ifname, &home));
+    let link = match moved {
+        Ok(link) => link,
+        Err(error) => {
+            // Another ADD may have taken it; then it is not this one's to look after.
+            let here = host.link_by_name(&device.name).is_ok();
+            let restored = if here { before.restore(host, &device.name) } else { Ok(()) };
+            if let Err(error) = all([restored, Records::host().remove(&owner)]) {
+                log::warn(format_args!("cannot make {} again what it was: {error}", device.name));
+            }
+            return Err(error);
+        }
+    };
+    let (netns, moved) = (inside.netns, link.clone());
+    undo.push("move the device back", move || {
+        // One that comes back under another name stays recorded.
+        if moving::move_out(&mut netns.socket()?, &moved, &home)? {
+            let restored = before.restore(&mut Socket::open()?, home.name.as_str());
+            return all([restored, Records::host().remove(&owner)]);
+        }
+        Ok(())
+    });
+    Ok(link)
+}
+
+/// The result behind that of the plugins before this one.
+fn behind(prev: Option<&CniResult>, own: CniResult, interface: Interface) -> CniResult {
+    let mut result = prev.cloned().unwrap_or_default();
+    let index = result.interfaces.len();
+    result.interfaces.push(interface);
+    result.ips.extend(own.ips.into_iter().map(|mut ip| {
+        ip.interface = Some(index);
+        ip
+    }));
+    result.routes.extend(own.routes);
+    if own.dns != cni_types::Dns::default() {
+        result.dns = own.dns;
+    }
+    result
+}
+
+fn check(req: &Request<Wire>) -> Result<()> {
+    let sysfs = Sysfs::host();
+    let config = Config::new(&req.config, &sysfs)?;
+    let (prev, path) = (req.prev_result()?, req.netns()?);
+    req.ipam_check()?;
+    if is_in_userspace(&config, &sysfs)? {
+        return Ok(());
+    }
+    let ifname = req.attachment.ifname.as_str();
+    let reported = Reported::new(prev).inside(ifname, path)?;
+    let netns = NetNs::open(path)?;
+    let mut inside = netns.socket()?;
+    let link = inside.link_by_name(ifname).with_context(|| format!("cannot find {ifname} in {path}"))?;
+    check_mac(&link, reported)?;
+    check_addresses(&netns, &mut inside, &link, prev, false)
+}
+
+fn del(req: &Request<Wire>) -> Result<()> {
+    let device = log::step("give the device back", || give_back(req, &owner(req)));
+    // Last, when nothing uses the address any more.
+    all([device, req.ipam_del()])
+}
+
+fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {
+    let records = Records::host();
+    let record = records.find(owner);
+    if record.is_none() && was_in_userspace(&req.config) {
+        return Ok(());
+    }
+    if let Some((_netns, mut inside)) = open_inside(req)?
+        && let Some((link, home)) = moving::find_inside(&mut inside, &owner.ifname, record.as_ref())?
+        // Without a record of this attachment, another's device is not to be taken.
+        && (record.is_some() || records.of_device(home.name.as_str()).is_none())
+    {
+        return match moving::move_out(&mut inside, &link, &home)? {
+            true => records.remove(owner),
+            // Kept until it has its name again.
+            false => Ok(()),
+        };
+    }
+    match record {
+        Some(record) => settle(&records, &record),
+        // The reference's: without its configured name there is nothing to know it by.
+        None => match req.config.device().map(IfName::new) {
+            Some(Ok(name)) => {
+                let (home, kind) = by_name_only(name, &records);
+                returned::restore(&mut Socket::open()?, &home, &kind).map(drop)
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Deals with a device that is not in its container any more: it gets its name again if it came back, and is forgotten then,
+/// or when it died. One that may still come is kept in mind, since a namespace that ends does so some time later, and so is
+/// one whose name is taken.
+fn settle(records: &Records, record: &Record) -> Result<()> {
+    match returned::restore(&mut Socket::open()?, &Home::of(record), &record.kind)? {
+        Found::NameTaken => Ok(()),
+        Found::Nothing if record.kind.is_empty() => Ok(()),
+        Found::Nothing | Found::InPlace | Found::Restored => records.remove(&record.owner()),
+    }
+}
+
+/// Only what is recorded: the alias that the reference leaves does not tell the network.
+fn gc(call: &Call, _: &Wire) -> Result<()> {
+    let Some(valid) = valid_owners(call) else { return Ok(()) };
+    let records = Records::host();
+    let network = call.conf.name.as_str();
+    let mut stale = records.all();
+    stale.retain(|record| record.network == network && !valid.contains(&record.owner()));
+    let outcomes: Vec<_> = stale.iter().map(|record| collect(&records, record)).collect();
+    all(outcomes.into_iter().chain([call.ipam_gc()]))
+}
+
+/// Takes the device out of the namespace that it was moved to, if that is still there and it is still in it.
+fn collect(records: &Records, record: &Record) -> Result<()> {
+    match NetNs::open(&record.netns) {
+        Ok(netns) if !netns.is_same(&NetNs::current()?)? => {
+            let mut inside = netns.socket()?;
+            let found = moving::find_inside(&mut inside, &record.ifname, Some(record))?;
+            // The path may have become another container's: the alias has to tell.
+            let carries = |link: &Link| link.alias.as_deref() == Some(record.device.as_str());
+            if let Some((link, home)) = found.filter(|(link, _)| carries(link)) {
+                return match moving::move_out(&mut inside, &link, &home)? {
+                    true => records.remove(&record.owner()),
+                    false => Ok(()),
+                };
+            }
+        }
+        Ok(_) => {}
+        Err(error) if error.is_netns_gone() => {}
+        Err(error) => return Err(error.into()),
+    }
+    settle(records, record)
+}
+
+fn status(call: &Call, wire: &Wire) -> Result<()> {
+    if !wire.names_no_device() {
+        let sysfs = Sysfs::host();
+        let config = Config::new(wire, &sysfs)?;
+        expect_device(&config, &sysfs)
+            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?;
+    }
+    call.ipam_status()
+}
+
+/// The device exists: on the host, or in a container that it was given to. That it is in use is no fault of the node's.
+fn expect_device(config: &Config, sysfs: &Sysfs) -> Result<()> {
+    let is_away = |record: &Record| match &config.selector {
+        Selector::Name(name) => record.device.as_str() == name,
+        Selector::Address(address) => {
+            let text: Vec<String> = address.iter().map(|octet| format!("{octet:02x}")).collect();
+            record.address == text.join(":")
+        }
+        _ => false,
+    };
+    let there = match &config.selector {
+        Selector::KernelPath(path) => sysfs.has_path(path),
+        Selector::Pci(address) => sysfs.has_pci(address),
+        Selector::Auxiliary(id) => sysfs.has_auxiliary(id),
+        Selector::Name(_) | Selector::Address(_) => Records::host().all().iter().any(is_away),
+    };
+    if there { Ok(()) } else { device::find(&mut Socket::open()?, config, sysfs).map(drop) }
+}
+
+fn is_in_userspace(config: &Config, sysfs: &Sysfs) -> Result<bool> {
+    config.pci.as_deref().map_or(Ok(false), |address| sysfs.is_in_userspace(address))
+}
+
+/// For DEL, which has to go on whatever the configuration and the device have become.
+fn was_in_userspace(wire: &Wire) -> bool {
+    let sysfs = Sysfs::host();
+    Config::new(wire, &sysfs).is_ok_and(|config| is_in_userspace(&config, &sysfs).unwrap_or(false))
+}

@@ -1,0 +1,5 @@
+//! The `host-device` plugin's executable; all of it is in the library beside it.
+
+fn main() -> std::process::ExitCode {
+    cni_plugin::main(&cni_host_device::PLUGIN)
+}

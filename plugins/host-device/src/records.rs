@@ -1,0 +1,207 @@
+//! Which devices are away: one file an attachment in `/run/cni-plugins-rs/host-device`.
+//!
+//! The device itself tells its name on the host in its alias, as the reference has it, and a DEL needs no more than that. The
+//! record adds what the alias cannot hold, and what a container cannot change: whose the device is, the alias it had, and
+//! by what it is known again when it has been renamed or has come back to the host without a DEL. The folder is gone
+//! after a reboot, as the containers are.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use cni_host::Owner;
+use cni_netlink::Link;
+use cni_plugin::{Error, Result};
+use cni_types::{ErrorCode, IfName};
+use serde::{Deserialize, Serialize, Serializer};
+
+const FOLDER: &str = "/run/cni-plugins-rs/host-device";
+
+/// A device that is away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    pub(crate) network: String,
+    #[serde(rename = "containerID")]
+    pub(crate) container_id: String,
+    pub(crate) ifname: String,
+    pub(crate) netns: String,
+    /// Its name on the host.
+    #[serde(serialize_with = "as_text")]
+    pub(crate) device: IfName,
+    /// Its alias there; empty for none.
+    pub(crate) alias: String,
+    /// IFLA_INFO_KIND; a device that has one dies with its namespace.
+    pub(crate) kind: String,
+    /// Its hardware address when it left.
+    pub(crate) address: String,
+}
+
+impl Record {
+    pub(crate) fn new(owner: &Owner, netns: &str, link: &Link) -> Result<Self> {
+        // An alias that is the name itself is what the reference, or a killed ADD, left.
+        let alias = link.alias.clone().filter(|alias| *alias != link.name).unwrap_or_default();
+        Ok(Record {
+            network: owner.network.clone(),
+            container_id: owner.container_id.clone(),
+            ifname: owner.ifname.clone(),
+            netns: netns.to_owned(),
+            device: IfName::new(link.name.as_str())?,
+            alias,
+            kind: link.kind.clone(),
+            address: link.address_text().unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        Owner {
+            network: self.network.clone(),
+            container_id: self.container_id.clone(),
+            ifname: self.ifname.clone(),
+        }
+    }
+}
+
+/// The folder of records.
+#[derive(Debug)]
+pub(crate) struct Records {
+    folder: PathBuf,
+}
+
+impl Records {
+    pub(crate) fn host() -> Self {
+        Records { folder: PathBuf::from(FOLDER) }
+    }
+
+    /// Writes a record, whole or not at all.
+    pub(crate) fn set(&self, record: &Record) -> Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(&self.folder)
+            .map_err(|error| cannot("make", &self.folder, &error))?;
+        let path = self.path(&record.owner());
+        let temporary = path.with_extension("new");
+        let json = serde_json::to_vec(record)?;
+        let mut options = OpenOptions::new();
+        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&temporary);
+        file.and_then(|mut file| file.write_all(&json))
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|error| cannot("write", &path, &error))
+    }
+
+    /// Forgets an attachment's device.
+    pub(crate) fn remove(&self, owner: &Owner) -> Result<()> {
+        let path = self.path(owner);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", &path, &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// That of an attachment.
+    pub(crate) fn find(&self, owner: &Owner) -> Option<Record> {
+        read(&self.path(owner)).filter(|record| record.owner() == *owner)
+    }
+
+    /// One of the device with this name.
+    pub(crate) fn of_device(&self, name: &str) -> Option<Record> {
+        self.all().into_iter().find(|record| record.device.as_str() == name)
+    }
+
+    /// All that there are.
+    pub(crate) fn all(&self) -> Vec<Record> {
+        // No folder is no record.
+        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|file| file.path());
+        files.filter(|path| path.extension().is_none()).filter_map(|path| read(&path)).collect()
+    }
+
+    fn path(&self, owner: &Owner) -> PathBuf {
+        self.folder.join(owner.digest(32))
+    }
+}
+
+/// What cannot be read is none: a DEL then goes by the alias, as for a device that the reference moved.
+fn read(path: &Path) -> Option<Record> {
+    serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+fn as_text<S: Serializer>(name: &IfName, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(name.as_str())
+}
+
+fn cannot(op: &str, path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorCode::IO_FAILURE, format!("cannot {op} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn record(container_id: &str) -> Record {
+        Record {
+            network: "blue".into(),
+            container_id: container_id.into(),
+            ifname: "net1".into(),
+            netns: "/run/netns/blue".into(),
+            device: IfName::new("ens3").unwrap(),
+            alias: "uplink".into(),
+            kind: String::new(),
+            address: "02:00:00:00:00:01".into(),
+        }
+    }
+
+    fn records() -> (tempfile::TempDir, Records) {
+        let root = tempfile::tempdir().unwrap();
+        let records = Records { folder: root.path().join("run/host-device") };
+        (root, records)
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_owner_until_it_is_removed() {
+        let (_root, records) = records();
+        let (one, two) = (record("c1"), record("c2"));
+        assert_eq!((records.find(&one.owner()), records.all()), (None, Vec::new()));
+        records.set(&one).unwrap();
+        records.set(&two).unwrap();
+        let newer = Record { alias: String::new(), ..one.clone() };
+        records.set(&newer).unwrap();
+        assert_eq!(records.find(&one.owner()), Some(newer));
+        assert_eq!(records.all().len(), 2);
+        for _ in 0..2 {
+            records.remove(&one.owner()).unwrap();
+        }
+        assert_eq!(records.all(), [two]);
+    }
+
+    #[test]
+    fn a_record_is_for_root_and_names_its_parts() {
+        let (_root, records) = records();
+        records.set(&record("c1")).unwrap();
+        let path = records.path(&record("c1").owner());
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let expected = r#"{"network":"blue","containerID":"c1","ifname":"net1","netns":"/run/netns/blue","device":"ens3","alias":"uplink","kind":"","address":"02:00:00:00:00:01"}"#;
+        assert_eq!(fs::read_to_string(path).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_damaged_or_anothers_is_no_record() {
+        let (_root, records) = records();
+        let one = record("c1");
+        records.set(&one).unwrap();
+        let path = records.path(&one.owner());
+        fs::write(records.path(&record("c3").owner()).with_extension("new"), "{").unwrap();
+        for content in [
+            String::new(),
+            "{".to_owned(),
+            serde_json::to_string(&record("c2")).unwrap(),
+            serde_json::to_string(&one).unwrap().replace("ens3", "../ens3"),
+        ] {
+            fs::write(&path, &content).unwrap();
+            assert_eq!(records.find(&one.owner()), None, "{content}");
+        }
+    }
+}

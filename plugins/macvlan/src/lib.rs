@@ -1,0 +1,108 @@
+//! The `macvlan` plugin: gives a container an interface with a MAC address of its own on a network that the host is on, through
+//! one of the host's interfaces, the master. First in its chain; IPAM gives addresses and routes, and without it the
+//! interface is set up and that is all. The host itself cannot talk to it through the master.
+//!
+//! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
+//! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
+
+use cni_host::NetNs;
+use cni_interface::{
+    all, check_link, configure_on, expect_free, expect_mtu_fits, inside, ipam_add, link_add, link_del, owner,
+};
+use cni_netlink::{Link, LinkKind, NewLink};
+use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
+use cni_types::{CniResult, SpecVersion};
+
+mod config;
+
+use config::Config;
+pub use config::Wire;
+
+/// The plugin's table of functions.
+pub const PLUGIN: Plugin<Wire> = Plugin {
+    name: KIND,
+    versions: SpecVersion::ALL,
+    config: Call::read::<Wire>,
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
+
+/// The link's kind, by the kernel's name for it.
+const KIND: &str = "macvlan";
+
+fn add(req: &Request<Wire>) -> Result<CniResult> {
+    let config = Config::new(&req.config, &req.call)?;
+    let owner = owner(req);
+    let netns = NetNs::open(req.netns()?)?;
+    let mut socket = netns.socket()?;
+    expect_free(&mut socket, &netns, &owner.ifname)?;
+    let master = config.master.find(&mut socket)?;
+    expect_mtu_fits(config.mtu, &master)?;
+
+    let mut undo = Undo::default();
+    let mut result = CniResult::default();
+    if req.call.has_ipam() {
+        let lease = ipam_add(req, &mut undo)?;
+        (result.ips, result.routes) = (lease.ips, lease.routes);
+        result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
+    }
+    let new = NewLink {
+        name: &owner.ifname,
+        kind: LinkKind::Macvlan { mode: config.mode, bc_queue_len: config.bc_queue_len },
+        parent: Some(config.master.parent(&master, &netns, &mut socket)?),
+        mac: config.mac,
+        mtu: config.mtu,
+    };
+    let link = link_add(&netns, &mut socket, &new, &owner, &mut undo)?;
+    configure_on(&master, &netns, &mut socket, &link, &result)?;
+    result.interfaces = vec![inside(&link, req.netns()?)];
+    // IPAM's has no say here, as in the reference.
+    result.dns = req.call.conf.dns.clone();
+    undo.commit();
+    Ok(result)
+}
+
+fn check(req: &Request<Wire>) -> Result<()> {
+    let config = Config::new(&req.config, &req.call)?;
+    let (link, mut socket) = check_link(req, KIND)?;
+    check_settings(&link, &config)?;
+    config.master.check(&link, &NetNs::open(req.netns()?)?, &mut socket)
+}
+
+fn del(req: &Request<Wire>) -> Result<()> {
+    // The lease last, when nothing uses the address any more.
+    let link = link_del(req, KIND);
+    all([link, req.ipam_del()])
+}
+
+fn gc(call: &Call, _: &Wire) -> Result<()> {
+    call.ipam_gc()
+}
+
+fn status(call: &Call, wire: &Wire) -> Result<()> {
+    let config = Config::new(wire, call)?;
+    config.master.status()?;
+    call.ipam_status()
+}
+
+fn check_settings(link: &Link, config: &Config) -> Result<()> {
+    let differs = |key, is: &str, wanted: &str| {
+        Err(Error::failed(format!("{key} of {} is {is}, not {wanted}", link.name)))
+    };
+    let wanted = config::mode_name(config.mode);
+    let Some(LinkKind::Macvlan { mode, bc_queue_len }) = link.settings else {
+        return differs("mode", "unknown", wanted);
+    };
+    if mode != config.mode {
+        return differs("mode", config::mode_name(mode), wanted);
+    }
+    match (bc_queue_len, config.bc_queue_len) {
+        (Some(is), Some(wanted)) if is != wanted => {
+            differs("bcqueuelen", &is.to_string(), &wanted.to_string())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,161 @@
+//! The `ptp` plugin: connects a container to the host by a veth pair of its own. The host is the container's only neighbour
+//! and its router: it has a route to each container, and containers reach each other through it, at layer 3. First in its
+//! chain; IPAM gives addresses, gateways and routes, and is required.
+//!
+//! All state of an attachment is the veth pair, with the addresses and routes that go with it, masquerading and the
+//! lease. The near end's name and alias are derived from (network, container ID, interface), so that DEL and GC find it
+//! without the container's namespace. What is shared stays: forwarding.
+
+use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add};
+use cni_interface::{Masquerade, all, expect_free, iface_config, ipam_add, on_host, owner, valid_owners};
+use cni_interface::{collect_pairs, delete_foreign_pair, delete_pair, enable_forwarding};
+use cni_netlink::{LinkMonitor, Socket};
+use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
+use cni_types::{CniResult, Interface, SpecVersion};
+
+mod check;
+mod config;
+mod host_end;
+
+use config::Config;
+pub use config::Wire;
+
+/// The plugin's table of functions.
+pub const PLUGIN: Plugin<Wire> = Plugin {
+    name: "ptp",
+    versions: SpecVersion::ALL,
+    config: Wire::read,
+    add,
+    check: check::check,
+    del,
+    gc,
+    status,
+};
+
+/// Where the container's interface stands in `interfaces`: after the host's end.
+const CONTAINER: usize = 1;
+
+fn add(req: &Request<Wire>) -> Result<CniResult> {
+    let config = Config::new(&req.config, &req.call)?;
+    let owner = owner(req);
+    let netns = NetNs::open(req.netns()?)?;
+    let mut inside = netns.socket()?;
+    let mut host = Socket::open()?;
+    expect_free(&mut inside, &netns, &owner.ifname)?;
+
+    let mut undo = Undo::default();
+    let mut result = ipam_add(req, &mut undo)?;
+    expect_gateways(&result)?;
+    enable_forwarding(result.ips.iter().map(|ip| ip.address.addr()))?;
+
+    let mut monitor = LinkMonitor::open()?;
+    let pair = connect(&mut host, &netns, &owner, &config, &mut undo)?;
+    log::step("set up the host's end", || host_end::add_addresses(&mut host, &pair.host, &result.ips))?;
+    set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result)?;
+    if let Some(masquerade) = &config.masquerade {
+        masquerade.add(&owner, &result, &mut undo)?;
+    }
+    // Last but for waiting, since they may take another container's place.
+    host_end::add_routes(&mut host, &pair.host, &result.ips)?;
+    let near =
+        log::step("wait for the link", || host_end::wait(&mut host, &mut monitor, &pair.host, &result.ips))?;
+
+    let container = Interface {
+        name: owner.ifname.clone(),
+        mac: Some(pair.peer_mac.to_string()),
+        mtu: Some(near.mtu),
+        sandbox: Some(req.netns()?.to_owned()),
+        ..Interface::default()
+    };
+    result.interfaces = vec![on_host(&near), container];
+    for ip in &mut result.ips {
+        ip.interface = Some(CONTAINER);
+    }
+    if let Some(dns) = config.dns {
+        result.dns = dns;
+    }
+    undo.commit();
+    Ok(result)
+}
+
+fn del(req: &Request<Wire>) -> Result<()> {
+    let owner = owner(req);
+    let (links, masquerade) = std::thread::scope(|scope| {
+        // Both wait in the kernel until no packet can still see what was deleted, so they wait at the same time.
+        let masquerade = scope.spawn(|| Masquerade::del(req, &owner));
+        let on_host = log::step("delete the veth pair", || delete_pair(&owner));
+        let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
+        let masquerade = masquerade.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (all([on_host, inside]), masquerade)
+    });
+    // Last, when nothing uses the address any more.
+    let lease = req.ipam_del();
+    all([links, masquerade, lease])
+}
+
+fn gc(call: &Call, _: &Wire) -> Result<()> {
+    let Some(valid) = valid_owners(call) else { return Ok(()) };
+    let network = call.conf.name.as_str();
+    let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
+    let masquerade = log::step("stop masquerading for no attachment", || Masquerade::gc(network, &valid));
+    all([links, masquerade, call.ipam_gc()])
+}
+
+fn status(call: &Call, wire: &Wire) -> Result<()> {
+    let config = Config::new(wire, call)?;
+    config.masquerade.as_ref().map_or(Ok(()), Masquerade::status)?;
+    call.ipam_status()
+}
+
+/// Before anything is made: every address has a gateway, which the host can be.
+fn expect_gateways(result: &CniResult) -> Result<()> {
+    for ip in &result.ips {
+        let address = ip.address;
+        let refuse = |why: String| {
+            Err(Error::failed(format!("cannot use address {address} of the IPAM plugin: {why}")))
+        };
+        match ip.gateway {
+            None => return refuse("it has no gateway".to_owned()),
+            Some(gateway) if gateway.is_ipv4() != address.addr().is_ipv4() => {
+                return refuse(format!("its gateway {gateway} is of the other family"));
+            }
+            Some(gateway) if gateway == address.addr() => {
+                return refuse("it is its own gateway, which the host has to be".to_owned());
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn connect(
+    host: &mut Socket,
+    netns: &NetNs,
+    owner: &Owner,
+    config: &Config,
+    undo: &mut Undo<'_>,
+) -> Result<VethPair> {
+    let new =
+        NewVethPair { netns, owner, mac: None, mtu: config.mtu.map(Into::into), master: None, port: None };
+    let pair = log::step("make the veth pair", || veth_add(host, &new))?;
+    let owner = owner.clone();
+    // Addresses and routes go with it.
+    undo.push("delete the veth pair", move || delete_pair(&owner));
+    Ok(pair)
+}
+
+fn set_up_inside(
+    netns: &NetNs,
+    inside: &mut Socket,
+    pair: &VethPair,
+    ifname: &str,
+    result: &CniResult,
+) -> Result<()> {
+    let index = pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))?;
+    let mut wanted = iface_config(&result.ips, &result.routes, false);
+    wanted.point_to_point = true;
+    log::step("configure the container's interface", || {
+        netns.run(|| configure_iface(inside, index, ifname, &wanted))?
+    })
+    .with_context(|| format!("in {}", netns.path().display()))
+}

@@ -1,0 +1,140 @@
+//! The `tap` plugin: gives a container a tap device: an interface on one side, a file on the other by which a program, a virtual
+//! machine's monitor for one, reads and writes the frames. First in its chain; IPAM gives addresses and routes to the
+//! interface, and without it the interface is set up and that is all.
+//!
+//! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
+//! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
+
+use cni_host::{NetNs, NewTap, tap_status};
+use cni_interface::{all, check_link, configure, expect_free, inside, ipam_add, link_del, link_own, owner};
+use cni_netlink::{Link, LinkChange, Socket};
+use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
+use cni_types::{CniResult, ErrorCode, SpecVersion};
+
+mod config;
+mod label;
+
+use config::Config;
+pub use config::Wire;
+
+/// The plugin's table of functions.
+pub const PLUGIN: Plugin<Wire> = Plugin {
+    name: "tap",
+    versions: SpecVersion::ALL,
+    config: Call::read::<Wire>,
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
+
+/// The link's kind, by the kernel's name for it: tun and tap are one.
+const KIND: &str = "tun";
+
+fn add(req: &Request<Wire>) -> Result<CniResult> {
+    let config = Config::new(&req.config, &req.call)?;
+    let owner = owner(req);
+    let new = NewTap {
+        name: &owner.ifname,
+        multi_queue: config.multi_queue,
+        owner: config.owner,
+        group: config.group,
+    };
+    if label::makes_the_device_only() {
+        cni_host::tap_add(&new)?;
+        return Ok(CniResult::default());
+    }
+    let netns = NetNs::open(req.netns()?)?;
+    let mut socket = netns.socket()?;
+    expect_free(&mut socket, &netns, &owner.ifname)?;
+    let bridge = find_bridge(&mut socket, &config)?;
+
+    let mut undo = Undo::default();
+    let mut result = CniResult::default();
+    if req.call.has_ipam() {
+        let lease = ipam_add(req, &mut undo)?;
+        (result.ips, result.routes) = (lease.ips, lease.routes);
+        result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
+    }
+    log::step("make the tap device", || match &config.selinux_context {
+        Some(context) => label::tap_add(&netns, &new, context),
+        None => Ok(netns.run(|| cni_host::tap_add(&new))??),
+    })?;
+    let link = link_own(&netns, &mut socket, KIND, &owner, &mut undo)?;
+    let link = change(&mut socket, link, bridge.as_ref(), &config)?;
+    configure(&netns, &mut socket, &link, &result)?;
+    result.interfaces = vec![inside(&link, req.netns()?)];
+    // IPAM's has no say here, as in the reference.
+    result.dns = req.call.conf.dns.clone();
+    undo.commit();
+    Ok(result)
+}
+
+fn check(req: &Request<Wire>) -> Result<()> {
+    let config = Config::new(&req.config, &req.call)?;
+    let (link, mut socket) = check_link(req, KIND)?;
+    check_tap(&link, &config)?;
+    match find_bridge(&mut socket, &config)? {
+        Some(bridge) if link.master != Some(bridge.index) => {
+            Err(Error::failed(format!("{} is not a port of {}", link.name, bridge.name)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn del(req: &Request<Wire>) -> Result<()> {
+    // The lease last, when nothing uses the address any more.
+    let link = link_del(req, KIND);
+    all([link, req.ipam_del()])
+}
+
+fn gc(call: &Call, _: &Wire) -> Result<()> {
+    call.ipam_gc()
+}
+
+fn status(call: &Call, wire: &Wire) -> Result<()> {
+    let config = Config::new(wire, call)?;
+    let unavailable = |error: String| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error);
+    tap_status().map_err(|error| unavailable(error.to_string()))?;
+    if let Some(context) = &config.selinux_context {
+        label::check(context).map_err(|error| unavailable(error.to_string()))?;
+    }
+    call.ipam_status()
+}
+
+/// The bridge, which is in the container's namespace like the device.
+fn find_bridge(inside: &mut Socket, config: &Config) -> Result<Option<Link>> {
+    let found = config.bridge.as_deref().map(|bridge| inside.link_by_name(bridge).context("bridge"));
+    found.transpose()
+}
+
+/// Gives the device what its ioctls cannot, while it is still down.
+fn change(inside: &mut Socket, link: Link, bridge: Option<&Link>, config: &Config) -> Result<Link> {
+    let master = bridge.map(|bridge| Some(bridge.index));
+    if config.mac.is_none() && config.mtu.is_none() && master.is_none() {
+        return Ok(link);
+    }
+    let change = LinkChange { mac: config.mac, mtu: config.mtu, master, ..LinkChange::default() };
+    inside.link_change(link.index, &change).with_context(|| format!("cannot set up {}", link.name))?;
+    Ok(inside.link_by_index(link.index)?)
+}
+
+fn check_tap(link: &Link, config: &Config) -> Result<()> {
+    // Before Linux 4.20 nothing tells.
+    let Some(tun) = link.tun else { return Ok(()) };
+    if !tun.tap {
+        return Err(Error::failed(format!("{} is no tap device: it is a tun device", link.name)));
+    }
+    let id = |id: Option<u32>| id.map_or("none".to_owned(), |id| id.to_string());
+    for (key, is, wanted) in [
+        ("multiQueue", tun.multi_queue.to_string(), config.multi_queue.to_string()),
+        ("owner", id(tun.owner), id(config.owner)),
+        ("group", id(tun.group), id(config.group)),
+    ] {
+        if is != wanted {
+            return Err(Error::failed(format!("{key} of {} is {is}, not {wanted}", link.name)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The `vlan` plugin: gives a container an 802.1Q VLAN of one of the host's interfaces, the master, with the tags of its
+//! frames added and taken off by the kernel. First in its chain; IPAM gives addresses and routes, and is needed.
+//!
+//! A master has each VLAN once, whatever namespace it is in: a second container with the same `master` and `vlanId` is refused by the
+//! kernel.
+//!
+//! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
+//! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
+
+use cni_host::NetNs;
+use cni_interface::{
+    all, check_link, configure_on, expect_free, inside, ipam_add, link_add, link_del, owner,
+};
+use cni_netlink::{LinkKind, NewLink, Socket};
+use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
+use cni_types::{CniResult, ErrorCode, SpecVersion};
+
+mod config;
+
+use config::Config;
+pub use config::Wire;
+
+/// The plugin's table of functions.
+pub const PLUGIN: Plugin<Wire> = Plugin {
+    name: KIND,
+    versions: SpecVersion::ALL,
+    config: Call::read::<Wire>,
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
+
+/// The link's kind, by the kernel's name for it.
+const KIND: &str = "vlan";
+
+fn add(req: &Request<Wire>) -> Result<CniResult> {
+    let config = Config::new(&req.config, &req.call)?;
+    let owner = owner(req);
+    let netns = NetNs::open(req.netns()?)?;
+    let mut socket = netns.socket()?;
+    expect_free(&mut socket, &netns, &owner.ifname)?;
+    let master = config.find_master(&mut socket)?;
+
+    let mut undo = Undo::default();
+    let mut result = ipam_add(req, &mut undo)?;
+    let new = NewLink {
+        name: &owner.ifname,
+        kind: LinkKind::Vlan { id: config.id },
+        parent: Some(config.master.parent(&master, &netns, &mut socket)?),
+        mac: None,
+        mtu: config.mtu,
+    };
+    let link = link_add(&netns, &mut socket, &new, &owner, &mut undo)?;
+    configure_on(&master, &netns, &mut socket, &link, &result)?;
+    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
+    result.interfaces = vec![inside(&link, req.netns()?)];
+    // IPAM's has no say here, as in the reference.
+    result.dns = req.call.conf.dns.clone();
+    undo.commit();
+    Ok(result)
+}
+
+fn check(req: &Request<Wire>) -> Result<()> {
+    let config = Config::new(&req.config, &req.call)?;
+    let (link, mut socket) = check_link(req, KIND)?;
+    match link.settings {
+        Some(LinkKind::Vlan { id }) if id == config.id => {}
+        Some(LinkKind::Vlan { id }) => {
+            let (name, wanted) = (&link.name, config.id);
+            return Err(Error::failed(format!("the VLAN ID of {name} is {id}, not {wanted}")));
+        }
+        _ => return Err(Error::failed(format!("the VLAN ID of {} is unknown", link.name))),
+    }
+    config.master.check(&link, &NetNs::open(req.netns()?)?, &mut socket)
+}
+
+fn del(req: &Request<Wire>) -> Result<()> {
+    // The lease last, when nothing uses the address any more.
+    let link = link_del(req, KIND);
+    all([link, req.ipam_del()])
+}
+
+fn gc(call: &Call, _: &Wire) -> Result<()> {
+    call.ipam_gc()
+}
+
+fn status(call: &Call, wire: &Wire) -> Result<()> {
+    let config = Config::new(wire, call)?;
+    // What is in a container nobody can tell before there is one.
+    if !config.in_container {
+        config
+            .find_master(&mut Socket::open()?)
+            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?;
+    }
+    call.ipam_status()
+}
