@@ -3,7 +3,7 @@
 //!
 //! The device is tracked by its index, not by names that others may change: it is moved and renamed in one message, and while
 //! it is away its alias is its name on the host. What belongs to one attachment is the device, a record of it
-//! ([`records`]) and the lease. A device on the PCI bus whose driver hands it to a program (DPDK) has no interface; it is told
+//! (`records`) and the lease. A device on the PCI bus whose driver hands it to a program (DPDK) has no interface; it is told
 //! of in the result and left alone.
 
 use cni_host::{NetNs, Owner};
