@@ -42,6 +42,7 @@ mod macvlan;
 mod macvlan_life;
 mod macvlan_reference;
 mod masquerade;
+mod pages;
 mod podman;
 mod portmap;
 mod portmap_hostile;
