@@ -92,17 +92,25 @@ fn ipv6_works_as_soon_as_add_returns_in_either_direction() {
     let net = net(json!({}));
     let other = net.host.container("other");
     let known = addresses(&net.add(&other))[1];
+    let mut late = Vec::new();
     for round in 0..12 {
         let container = net.host.container(&format!("c{round}"));
         let address = addresses(&net.add(&container))[1];
         // The first packet of all, each time in another direction.
-        match round % 4 {
-            0 => at_once("container to container", || container.ping(known)),
-            1 => at_once("from another container", || other.ping(address)),
-            2 => at_once("the gateway", || container.ping("fd00:88::1".parse().unwrap())),
-            _ => at_once("from the host", || net.host.ping(address)),
+        let since = Instant::now();
+        let reached = match round % 4 {
+            0 => container.ping(known),
+            1 => other.ping(address),
+            2 => container.ping("fd00:88::1".parse().unwrap()),
+            _ => net.host.ping(address),
+        };
+        assert!(reached, "round {round}");
+        if since.elapsed() >= AT_ONCE {
+            late.push((round, since.elapsed()));
         }
     }
+    // Waiting for duplicate address detection anywhere, some or all would be. A single solicitation gets lost on a busy machine.
+    assert!(late.len() <= 1, "{late:?}");
 }
 
 #[test]
