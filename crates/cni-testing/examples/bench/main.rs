@@ -57,7 +57,7 @@ fn bench() -> Result<()> {
         return Err(format!("there is no scenario {unknown}, only {}", known.join(", ")).into());
     }
     let ours = Peer { name: "ours", dir: setting("CNI_TESTING_BIN")? };
-    let reference = Peer { name: "reference", dir: setting("CNI_REFERENCE_DIR")? };
+    let reference = Peer { name: chain::REFERENCE, dir: setting("CNI_REFERENCE_DIR")? };
     let empty = setting("CNI_BENCH_EMPTY")?;
     let setting = Setting { ours: &ours, reference: &reference, empty: &empty, rounds };
 
