@@ -35,13 +35,15 @@ pub fn link_own<'a>(
     Ok(link)
 }
 
-/// For DEL: deletes the attachment's link of this kind, also when somebody has renamed it. One that carries no owner is the
-/// reference's, when it has the interface's name. A namespace that is gone took its links along.
+/// DEL: deletes the attachment's link of this kind, also when somebody has renamed it, then releases its lease. A link that
+/// carries no owner is the reference's, when it has the interface's name. A namespace that is gone took its links along.
 pub fn link_del<C>(req: &Request<C>, kind: &str) -> Result<()> {
-    log::step("delete the interface", || match open_inside(req)? {
+    let link = log::step("delete the interface", || match open_inside(req)? {
         Some((_, mut inside)) => delete(&mut inside, kind, &owner(req)),
         None => Ok(()),
-    })
+    });
+    // The lease last, when nothing uses the address any more.
+    all([link, req.ipam_del()])
 }
 
 fn delete(inside: &mut Socket, kind: &str, owner: &Owner) -> Result<()> {

@@ -41,8 +41,7 @@ fn set_up(netns: &NetNs, inside: &mut Socket, link: &Link, result: &CniResult, d
 
 /// CHECK: IPAM's own, then that the container's interface is of this kind, up, and as prevResult says: MAC address, MTU,
 /// addresses, routes. The configured MTU does not count: tuning may have set another since, which results before 1.0.0 do not
-/// tell. Returns the interface, with the socket it was
-/// found by, for what the kind has beyond that.
+/// tell. Returns the interface, with the socket it was found by, for what the kind has beyond that.
 pub fn check_link<C>(req: &Request<C>, kind: &str) -> Result<(Link, Socket)> {
     let (prev, path) = (req.prev_result()?, req.netns()?);
     let ifname = req.attachment.ifname.as_str();

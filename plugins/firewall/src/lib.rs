@@ -9,8 +9,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use cni_host::Owner;
+use cni_interface::{owner, valid_owners};
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo, environment, log};
-use cni_types::{CniResult, ErrorCode, SpecVersion, ValidAttachments};
+use cni_types::{CniResult, ErrorCode, SpecVersion};
 
 mod config;
 mod firewalld;
@@ -135,15 +136,9 @@ fn del(req: &Request<Wire>) -> Result<()> {
 }
 
 fn gc(call: &Call, wire: &Wire) -> Result<()> {
-    let ValidAttachments::Known(valid) = &call.conf.valid_attachments else { return Ok(()) };
+    let Some(valid) = valid_owners(call) else { return Ok(()) };
     let network = call.conf.name.as_str();
-    let owner = |container_id: &str, ifname: &str| Owner {
-        network: network.to_owned(),
-        container_id: container_id.to_owned(),
-        ifname: ifname.to_owned(),
-    };
-    let valid: HashSet<String> =
-        valid.iter().map(|valid| owner(&valid.container_id, &valid.ifname).comment()).collect();
+    let valid: HashSet<String> = valid.iter().map(Owner::comment).collect();
     all([
         log::step("collect nftables elements", || nftables::gc(network, &valid)),
         log::step("collect iptables rules", || iptables::gc(network, &valid, &environment("PATH"))),
@@ -211,14 +206,9 @@ fn pod(req: &Request<Wire>, result: Option<&CniResult>) -> Pod {
             addresses.push(ip.address.addr());
         }
     }
-    let owner = Owner {
-        network: req.network().to_owned(),
-        container_id: req.attachment.container_id.as_str().to_owned(),
-        ifname: req.attachment.ifname.as_str().to_owned(),
-    };
     // As the bridge plugin tells it: the bridge, the port, the container's interface.
     let port = result.and_then(|result| result.interfaces.get(1)).filter(|port| port.sandbox.is_none());
-    Pod { owner, addresses, port: port.map(|port| port.name.clone()) }
+    Pod { owner: owner(req), addresses, port: port.map(|port| port.name.clone()) }
 }
 
 /// The result's first interface, which is the bridge when the plugin of that name made it. A policy needs one; without a

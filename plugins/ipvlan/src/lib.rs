@@ -6,9 +6,7 @@
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
 use cni_host::NetNs;
-use cni_interface::{
-    all, check_link, configure_on, expect_free, inside, ipam_add, link_add, link_del, owner,
-};
+use cni_interface::{check_link, configure_on, expect_free, inside, ipam_add, link_add, link_del, owner};
 use cni_netlink::{IpvlanMode, Link, LinkKind, NewLink};
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
 use cni_types::{CniResult, SpecVersion};
@@ -75,9 +73,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
 }
 
 fn del(req: &Request<Wire>) -> Result<()> {
-    // The lease last, when nothing uses the address any more.
-    let link = link_del(req, KIND);
-    all([link, req.ipam_del()])
+    link_del(req, KIND)
 }
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {

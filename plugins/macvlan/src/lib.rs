@@ -7,7 +7,7 @@
 
 use cni_host::NetNs;
 use cni_interface::{
-    all, check_link, configure_on, expect_free, expect_mtu_fits, inside, ipam_add, link_add, link_del, owner,
+    check_link, configure_on, expect_free, expect_mtu_fits, inside, ipam_add, link_add, link_del, owner,
 };
 use cni_netlink::{Link, LinkKind, NewLink};
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
@@ -73,9 +73,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
 }
 
 fn del(req: &Request<Wire>) -> Result<()> {
-    // The lease last, when nothing uses the address any more.
-    let link = link_del(req, KIND);
-    all([link, req.ipam_del()])
+    link_del(req, KIND)
 }
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {

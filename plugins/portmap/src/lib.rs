@@ -8,8 +8,9 @@
 use std::collections::HashSet;
 
 use cni_host::Owner;
+use cni_interface::{owner, valid_owners};
 use cni_plugin::{Call, Error, Plugin, Request, Result, environment, log};
-use cni_types::{CniResult, ErrorCode, SpecVersion, ValidAttachments};
+use cni_types::{CniResult, ErrorCode, SpecVersion};
 use ipnet::IpNet;
 
 mod config;
@@ -120,18 +121,10 @@ fn told(req: &Request<Wire>) -> Option<Wanted> {
 }
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {
-    let ValidAttachments::Known(valid) = &call.conf.valid_attachments else { return Ok(()) };
+    let Some(valid) = valid_owners(call) else { return Ok(()) };
     let network = call.conf.name.as_str();
     let mut gone: Vec<Forward> = Vec::new();
-    let owners: HashSet<String> = valid
-        .iter()
-        .map(|valid| Owner {
-            network: network.to_owned(),
-            container_id: valid.container_id.clone(),
-            ifname: valid.ifname.clone(),
-        })
-        .map(|owner| owner.comment())
-        .collect();
+    let owners: HashSet<String> = valid.iter().map(Owner::comment).collect();
     // The reference's rules know containers, not their interfaces.
     let containers: HashSet<&str> = valid.iter().map(|valid| valid.container_id.as_str()).collect();
     let outcomes = [
@@ -164,14 +157,6 @@ fn backend(config: &Config, wire: &Wire, path: &str) -> Result<Backend> {
     };
     wire.expect_fit(backend)?;
     Ok(backend)
-}
-
-fn owner(req: &Request<Wire>) -> Owner {
-    Owner {
-        network: req.network().to_owned(),
-        container_id: req.attachment.container_id.as_str().to_owned(),
-        ifname: req.attachment.ifname.as_str().to_owned(),
-    }
 }
 
 /// The container's first address of each family. An address that is said to be on some other interface, or on one of the

@@ -6,7 +6,7 @@
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
 use cni_host::{NetNs, NewTap, tap_status};
-use cni_interface::{all, check_link, configure, expect_free, inside, ipam_add, link_del, link_own, owner};
+use cni_interface::{check_link, configure, expect_free, inside, ipam_add, link_del, link_own, owner};
 use cni_netlink::{Link, LinkChange, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
@@ -84,9 +84,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
 }
 
 fn del(req: &Request<Wire>) -> Result<()> {
-    // The lease last, when nothing uses the address any more.
-    let link = link_del(req, KIND);
-    all([link, req.ipam_del()])
+    link_del(req, KIND)
 }
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {
