@@ -60,15 +60,15 @@ pub fn spoof_check_del(owner: &Owner, mac: Option<MacAddr>) -> Result<()> {
     let plan = |nft: &mut Nft| {
         let mut batch = Batch::default();
         let port = port_element(owner);
-        if nft.element(&PORTS, &port.key)?.is_some() {
-            batch.delete_element(&PORTS, port.key.clone());
+        if let Some(found) = nft.element(&PORTS, &port.key)? {
+            batch.remove_element(&PORTS, found);
             let known = match mac {
                 Some(mac) => nft.element(&ALLOWED, &elements(owner, mac)[1].key)?,
                 None => None,
             };
             let pairs = if let Some(pair) = known { vec![pair] } else { of_port(nft, &port)? };
             for pair in pairs {
-                batch.delete_element(&ALLOWED, pair.key);
+                batch.remove_element(&ALLOWED, pair);
             }
         }
         batch.append(delete_theirs(nft, owner)?);

@@ -22,6 +22,8 @@ const UDATA_COMMENT: u8 = 0;
 /// enum nft_set_elem_attributes
 const KEY: u16 = 1;
 const DATA: u16 = 2;
+const TIMEOUT: u16 = 4;
+const EXPIRATION: u16 = 5;
 const USERDATA: u16 = 6;
 
 /// Refuses what cannot be the name of a table's object.
@@ -104,8 +106,9 @@ pub(crate) fn write_key(writer: &mut Writer, key: &[u8]) {
     writer.nest(1, |writer| writer.nest(KEY, |writer| writer.attr(1, key)));
 }
 
-/// Writes it with data and comment.
-pub(crate) fn write(writer: &mut Writer, set: &Set, element: &Element) -> Result<(), Unfit> {
+/// Writes it with data and comment; or, to have one that is there expire, with the shortest of timeouts, which the kernel rounds
+/// up to its next tick.
+pub(crate) fn write(writer: &mut Writer, set: &Set, element: &Element, expires: bool) -> Result<(), Unfit> {
     let key = encode(&element.key, set.key)?;
     let data = match (set.data, &element.data[..]) {
         ([], []) => Data::None,
@@ -124,6 +127,9 @@ pub(crate) fn write(writer: &mut Writer, set: &Set, element: &Element) -> Result
             Data::None => {}
             Data::Verdict(verdict) => writer.nest(DATA, |writer| write_verdict(writer, verdict)),
             Data::Value(bytes) => writer.nest(DATA, |writer| writer.attr(1, &bytes)),
+        }
+        if expires {
+            writer.be64(TIMEOUT, 1);
         }
         if let Some(comment) = &element.comment {
             writer.attr(USERDATA, &comment_data(comment));
@@ -144,6 +150,12 @@ pub(crate) fn read_list(payload: &[u8], set: &Set) -> Vec<Element> {
     Attrs(list).filter_map(|(_, element)| read(element, set)).collect()
 }
 
+/// Whether every element in the payload is about to expire.
+pub(crate) fn all_expire(payload: &[u8]) -> bool {
+    let list = Attrs::after(payload, 4).find(3).unwrap_or_default();
+    Attrs(list).all(|(_, element)| Attrs(element).find(EXPIRATION).is_some())
+}
+
 fn read(bytes: &[u8], set: &Set) -> Option<Element> {
     let attributes = Attrs(bytes);
     let key = Attrs(attributes.clone().find(KEY)?).find(1)?;
@@ -155,7 +167,9 @@ fn read(bytes: &[u8], set: &Set) -> Option<Element> {
         }
         types => decode(Attrs(attributes.clone().find(DATA)?).find(1)?, types)?,
     };
-    let comment = attributes.find(USERDATA).and_then(read_comment);
+    // What is about to expire is nobody's any more: whoever wants its key has to put an element of his own there.
+    let expires = attributes.clone().find(EXPIRATION).is_some();
+    let comment = attributes.find(USERDATA).filter(|_| !expires).and_then(read_comment);
     Some(Element { key: decode(key, set.key)?, data, comment })
 }
 
@@ -266,7 +280,7 @@ mod tests {
         let map = &SETS[3];
         let mut refused = |data, set: &Set| {
             element.data = data;
-            write(&mut Writer::default(), set, &element).unwrap_err()
+            write(&mut Writer::default(), set, &element, false).unwrap_err()
         };
         assert_eq!(refused(vec![], map), "0 values where 1 belong");
         assert!(refused(vec![Value::Port(1)], map).contains("no single mark"));
@@ -330,7 +344,7 @@ mod tests {
             };
             let mut writer = Writer::default();
             writer.message(0, 0, 0, &[0; 4], |writer| {
-                writer.nest(3, |writer| write(writer, map, &element).unwrap());
+                writer.nest(3, |writer| write(writer, map, &element, false).unwrap());
             });
             prop_assert_eq!(read_list(&writer.into_bytes()[16..], map), [element]);
         }

@@ -11,7 +11,7 @@ use crate::expr::{ANONYMOUS, write_value};
 use crate::interval::{AnonymousSet, BorderKind};
 use crate::select::ByteOrder;
 use crate::value::Unfit;
-use crate::{Chain, Hook, Policy, Set, Statement, Table};
+use crate::{Chain, Element, Hook, Policy, Set, Statement, Table};
 
 /// NFNL_SUBSYS_NFTABLES, the upper byte of message types.
 pub(crate) const SUBSYSTEM: u16 = 10;
@@ -46,6 +46,7 @@ const SET_ANONYMOUS: u32 = 0x1;
 const SET_CONSTANT: u32 = 0x2;
 const SET_INTERVAL: u32 = 0x4;
 const SET_MAP: u32 = 0x8;
+const SET_TIMEOUT: u32 = 0x10;
 
 /// A list of elements is an attribute, whose length has 16 bits; a message takes another element while its list is shorter
 /// than this. One element, with data and comment, has less than a kilobyte.
@@ -68,6 +69,15 @@ pub(crate) struct Encoder {
     messages: Vec<Sent>,
     /// Sets so far; they are numbered from 1 within a batch.
     sets: u32,
+    /// How elements are removed.
+    removal: Removal,
+}
+
+/// What carries out [`Command::RemoveElement`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    Expiry,
+    Deletion,
 }
 
 /// `struct nfgenmsg`: family, version 0, and a number that only the frame uses.
@@ -78,8 +88,9 @@ pub(crate) fn header(family: u8, resource: u16) -> [u8; 4] {
 
 impl Encoder {
     /// Begins a batch whose messages are numbered from `sequence` on.
-    pub(crate) fn new(sequence: u32, generation: Option<u32>) -> Self {
-        let mut encoder = Self { writer: Writer::default(), sequence, messages: Vec::new(), sets: 0 };
+    pub(crate) fn new(sequence: u32, generation: Option<u32>, removal: Removal) -> Self {
+        let mut encoder =
+            Self { writer: Writer::default(), sequence, messages: Vec::new(), sets: 0, removal };
         encoder.frame(BATCH_BEGIN, generation);
         encoder
     }
@@ -171,7 +182,9 @@ impl Encoder {
                 Ok(())
             }
             Command::AddSet(set) => self.add_set(set, only),
-            Command::AddElement { set, .. } | Command::DeleteElement { set, .. } => {
+            Command::AddElement { set, .. }
+            | Command::DeleteElement { set, .. }
+            | Command::RemoveElement { set, .. } => {
                 return self.elements(set, at, commands);
             }
         };
@@ -275,7 +288,7 @@ impl Encoder {
         let number = self.sets;
         self.send(NEWSET, CREATE, set.table, only, |writer| {
             writer.string(2, set.name);
-            writer.be32(3, if set.data.is_empty() { 0 } else { SET_MAP });
+            writer.be32(3, SET_TIMEOUT | if set.data.is_empty() { 0 } else { SET_MAP });
             writer.be32(4, type_number(set.key));
             writer.be32(5, size(set.key) as u32);
             if !set.data.is_empty() {
@@ -295,21 +308,38 @@ impl Encoder {
     /// Elements to add or delete, as many in a row as concern this set and fit into a message.
     fn elements(&mut self, set: &Set, at: usize, commands: &[&Command]) -> Result<usize, (usize, Unfit)> {
         checked(set.name)?;
-        let adding = matches!(commands[0], Command::AddElement { .. });
-        let (kind, flags) = if adding { (NEWSETELEM, CREATE) } else { (DELSETELEM, 0) };
+        let removal = self.removal;
+        let kind_of = |command: &Command| match (command, removal) {
+            (Command::AddElement { .. }, _) => Some((NEWSETELEM, CREATE)),
+            // Without NLM_F_EXCL one that is there is brought up to date.
+            (Command::RemoveElement { .. }, Removal::Expiry) => Some((NEWSETELEM, CREATE)),
+            (Command::RemoveElement { .. }, Removal::Deletion) => Some((DELSETELEM, 0)),
+            (Command::DeleteElement { .. }, _) => Some((DELSETELEM, 0)),
+            _ => None,
+        };
+        let own = kind_of(commands[0]);
+        let (kind, flags) = own.unwrap_or_default();
         let start = self.writer.position();
         let mut offsets = Vec::new();
         let mut failed = None;
         self.send(kind, flags, set.table, 0..0, |writer| {
             writer.string(2, set.name);
             writer.nest(3, |writer| {
-                for command in commands {
+                for command in commands.iter().take_while(|command| kind_of(command) == own) {
                     let offset = writer.position() - start;
                     let written = match command {
-                        Command::AddElement { set: of, element } if adding && of == set => {
-                            write(writer, set, element)
+                        Command::AddElement { set: of, element } if of == set => {
+                            write(writer, set, element, false)
                         }
-                        Command::DeleteElement { set: of, key } if !adding && of == set => {
+                        Command::RemoveElement { set: of, element }
+                            if of == set && removal == Removal::Expiry =>
+                        {
+                            write(writer, set, element, true)
+                        }
+                        Command::RemoveElement { set: of, element: Element { key, .. } }
+                        | Command::DeleteElement { set: of, key }
+                            if of == set =>
+                        {
                             encode(key, set.key).map(|key| write_key(writer, &key))
                         }
                         _ => break,

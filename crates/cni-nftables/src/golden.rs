@@ -1,5 +1,6 @@
 //! Messages byte for byte as nft sends them, next to the command that makes them.
 
+use crate::encode::Removal;
 use crate::request::Request;
 use crate::{Batch, Chain, DataType, Element, Family, Hook, NatFamily, Op, Policy, Selector, Set, Statement};
 use crate::{Table, Value, Verdict, parse_matches};
@@ -100,7 +101,7 @@ fn commands() -> Vec<Batch> {
 /// The bytes between the frame of a batch, as words of four in hexadecimal digits, without sequence numbers and the flag that asks
 /// for an acknowledgement.
 fn words(batch: &Batch) -> String {
-    let request = Request::new(&[batch], 0, None).unwrap();
+    let request = Request::new(&[batch], 0, None, Removal::Expiry).unwrap();
     let mut text = String::new();
     for number in 1..=request.last() {
         let mut message = request.message(number).to_vec();

@@ -46,7 +46,7 @@
 //! assert_eq!(
 //!     format!("{setup}{add}"),
 //!     "add table inet ports
-//! add map inet ports ports4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
+//! add map inet ports ports4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; flags timeout; }
 //! add chain inet ports prerouting { type nat hook prerouting priority -110; policy accept; }
 //! flush chain inet ports prerouting
 //! add rule inet ports prerouting fib daddr type local meta l4proto { tcp, udp } \
@@ -80,8 +80,8 @@
 //! Nft::open()?.update("remove port 80", None, |nft| {
 //!     let mut batch = Batch::default();
 //!     let found = nft.element(&PORTS, &key)?;
-//!     if found.is_some_and(|found| found.comment.as_deref() == Some("blue/4ac1/eth0")) {
-//!         batch.delete_element(&PORTS, key.clone());
+//!     if let Some(own) = found.filter(|found| found.comment.as_deref() == Some("blue/4ac1/eth0")) {
+//!         batch.remove_element(&PORTS, own);
 //!     }
 //!     Ok(batch)
 //! })?;

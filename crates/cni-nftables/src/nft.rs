@@ -6,8 +6,8 @@ use std::time::Duration;
 use cni_netlink::raw::{Acknowledgement, Attrs, Connection, Protocol, Writer, be32, be64, string};
 use nix::libc;
 
-use crate::element::{encode, read_comment, read_list, write_key};
-use crate::encode::{SUBSYSTEM, header};
+use crate::element::{all_expire, encode, read_comment, read_list, write_key};
+use crate::encode::{Removal, SUBSYSTEM, header};
 use crate::object::key_text;
 use crate::request::Request;
 use crate::{Batch, Element, Error, Result, Set, Table, Value};
@@ -26,6 +26,9 @@ const DUMP: u16 = 0x300;
 /// one generation, so with many of them at work several tries are usual.
 const TRIES: u32 = 100;
 
+/// How often a change is planned again because an element that it deletes has expired meanwhile.
+const EXPIRED: u32 = 10;
+
 /// How often a dump is made again, each time with the ten tries of its connection.
 const READS: u32 = 10;
 
@@ -35,6 +38,8 @@ const MAX_PAUSE: Duration = Duration::from_millis(10);
 /// A netlink socket for nf_tables of the calling thread's network namespace.
 pub struct Nft {
     connection: Connection,
+    /// How [`Batch::remove_element`] is carried out: by deletion once the kernel has turned out not to do better.
+    removal: Removal,
 }
 
 /// A rule as found: enough to delete it by its owner, or by what it is for.
@@ -50,19 +55,19 @@ pub struct FoundRule {
 impl Nft {
     /// Opens the socket. It belongs to the calling thread's network namespace for life.
     pub fn open() -> Result<Self> {
-        Ok(Self { connection: Connection::open(Protocol::Netfilter)? })
+        Ok(Self { connection: Connection::open(Protocol::Netfilter)?, removal: Removal::Expiry })
     }
 
-    /// Commits a batch; an empty one is nothing.
+    /// Commits a batch; an empty one is nothing. What it removes is deleted.
     pub fn commit(&mut self, batch: &Batch) -> Result<()> {
-        self.transact(&[batch], None)
+        self.transact(&[batch], None, Removal::Deletion)
     }
 
     /// Commits `batch`; when the kernel says that a table, chain or set of it is not there, commits `setup` and `batch`
     /// together instead. `setup` must be harmless when done twice: add, flush chain, add rule. Then it is harmless too when two
     /// processes find nothing at the same time: each commits both in one transaction, and the second leaves what the first made.
     pub fn commit_with_setup(&mut self, setup: &Batch, batch: &Batch) -> Result<()> {
-        self.with_setup(Some(setup), batch, None)
+        self.with_setup(Some(setup), batch, None, Removal::Deletion)
     }
 
     /// Reads and changes without a race: `plan` reads through the socket it is given and returns what to do, which is
@@ -78,22 +83,62 @@ impl Nft {
     ) -> Result<()> {
         for tries in 1..=TRIES {
             let generation = self.generation()?;
-            let done = plan(self).and_then(|batch| self.with_setup(setup, &batch, Some(generation)));
+            let done = plan(self).and_then(|batch| self.carry_out(setup, &batch, generation, tries));
             match done {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
                 Err(error) if error.is_outdated() || error.is_interrupted() => pause(tries),
-                done => return done,
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Changing { op: op.to_string(), tries: TRIES })
     }
 
+    /// Commits what was planned; false when it has to be planned again.
+    fn carry_out(
+        &mut self,
+        setup: Option<&Batch>,
+        batch: &Batch,
+        generation: u32,
+        tries: u32,
+    ) -> Result<bool> {
+        let done = self.with_setup(setup, batch, Some(generation), self.removal);
+        // Time changes no generation: what was there when it was read may have expired before it was deleted.
+        let may_have_expired = batch.deletes_elements() && tries <= EXPIRED;
+        if may_have_expired && done.as_ref().is_err_and(Error::is_not_found) {
+            return Ok(false);
+        }
+        let Some((set, element)) = batch.removed().next().filter(|_| self.removal == Removal::Expiry) else {
+            return done.map(|()| true);
+        };
+        let expires = match done {
+            Ok(()) => self.expires(set, element)?,
+            // The set is one whose elements stay, made by a release before expiry.
+            Err(error) if error.is_invalid() => false,
+            Err(error) => return Err(error),
+        };
+        if !expires {
+            self.removal = Removal::Deletion;
+        }
+        Ok(expires)
+    }
+
+    /// Whether an element is about to go. Linux before 6.12 takes a new timeout for one that is there and ignores it
+    /// (net/netfilter/nf_tables_api.c, nft_add_set_elem).
+    fn expires(&mut self, set: &Set, element: &Element) -> Result<bool> {
+        Ok(!self.answers_to(set, &element.key, all_expire)?.contains(&false))
+    }
+
     /// One element by its key, without reading the set; `None` also when the set or table is not there.
     pub fn element(&mut self, set: &Set, key: &[Value]) -> Result<Option<Element>> {
+        let found = self.answers_to(set, key, |payload| read_list(payload, set))?;
+        Ok(found.into_iter().flatten().next())
+    }
+
+    fn answers_to<T>(&mut self, set: &Set, key: &[Value], parse: impl Fn(&[u8]) -> T) -> Result<Vec<T>> {
         let op = || format!("get element {} {} {{ {} }}", set.table, set.name, key_text(key, set.key));
         let bytes = encode(key, set.key).map_err(|reason| Error::Invalid { op: op(), reason })?;
-        let found =
-            self.read(&mut element_request(set, &bytes), &op, |payload| Some(read_list(payload, set)))?;
-        Ok(found.into_iter().flatten().next())
+        self.read(&mut element_request(set, &bytes), &op, |payload| Some(parse(payload)))
     }
 
     /// All elements; none when the set or table is not there. The kernel's work grows faster than their number (10 ms for ten
@@ -131,22 +176,30 @@ impl Nft {
         found.first().copied().ok_or_else(|| malformed(op()))
     }
 
-    fn with_setup(&mut self, setup: Option<&Batch>, batch: &Batch, generation: Option<u32>) -> Result<()> {
-        match (self.transact(&[batch], generation), setup) {
+    fn with_setup(
+        &mut self,
+        setup: Option<&Batch>,
+        batch: &Batch,
+        generation: Option<u32>,
+        removal: Removal,
+    ) -> Result<()> {
+        match (self.transact(&[batch], generation, removal), setup) {
             // A transaction that failed leaves the generation as it was.
-            (Err(error), Some(setup)) if error.is_not_found() => self.transact(&[setup, batch], generation),
+            (Err(error), Some(setup)) if error.is_not_found() => {
+                self.transact(&[setup, batch], generation, removal)
+            }
             (done, _) => done,
         }
     }
 
     /// One transaction. The kernel has answered it by the time that sending returns (net/netlink/af_netlink.c,
     /// netlink_unicast_kernel), so nothing is waited for and nothing can hang.
-    fn transact(&mut self, batches: &[&Batch], generation: Option<u32>) -> Result<()> {
+    fn transact(&mut self, batches: &[&Batch], generation: Option<u32>, removal: Removal) -> Result<()> {
         if batches.iter().all(|batch| batch.is_empty()) {
             return Ok(());
         }
         let first = self.connection.sequences(1);
-        let request = Request::new(batches, first, generation)?;
+        let request = Request::new(batches, first, generation, removal)?;
         self.connection.sequences(request.count() - 1);
         self.connection.send(&request.bytes, &|| request.describe())?;
         let (mut failed, mut ended, mut lost) = (None, false, false);

@@ -110,7 +110,8 @@ impl fmt::Display for Chain<'_> {
 
 /// A named hash set, or a map when `data` is not empty: to values of these types, concatenated when several, or to verdicts
 /// with `[DataType::Verdict]`. Several key types are a concatenation. The key has at most 64 bytes, and so has the data,
-/// each part counted in fours.
+/// each part counted in fours. Its elements stay until they are removed, but may be made to expire
+/// ([`crate::Batch::remove_element`]): nft lists `flags timeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Set {
@@ -127,19 +128,19 @@ impl Set {
     }
 }
 
-/// `inet cni hostports { type ipv4_addr . inet_service : ipv4_addr . inet_service; }`
+/// `inet cni hostports { type ipv4_addr . inet_service : ipv4_addr . inet_service; flags timeout; }`
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {{ type {}", self.table, self.name, Separated(" . ", self.key.iter()))?;
         if !self.data.is_empty() {
             write!(f, " : {}", Separated(" . ", self.data.iter()))?;
         }
-        f.write_str("; }")
+        f.write_str("; flags timeout; }")
     }
 }
 
 /// An element of a set or map. `comment` tells its owner; nft prints it. It has at most 250 bytes (nft takes no more than 128
-/// when it reads back what it printed), and no quotes or control characters.
+/// when it reads back what it printed), and no quotes or control characters. One that was found and is about to expire has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Element {

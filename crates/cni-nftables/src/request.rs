@@ -4,7 +4,7 @@ use cni_netlink::raw::Acknowledgement;
 use nix::libc;
 
 use crate::batch::Command;
-use crate::encode::{Encoder, Sent};
+use crate::encode::{Encoder, Removal, Sent};
 use crate::{Batch, Error, Result};
 
 /// Length of `struct nlmsghdr` and `struct nfgenmsg`, behind which attributes begin.
@@ -20,9 +20,14 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     /// The messages of these batches, one transaction, numbered from `sequence` on. With a generation, the kernel takes it only
     /// when the ruleset is of that generation.
-    pub(crate) fn new(batches: &[&'a Batch], sequence: u32, generation: Option<u32>) -> Result<Self> {
+    pub(crate) fn new(
+        batches: &[&'a Batch],
+        sequence: u32,
+        generation: Option<u32>,
+        removal: Removal,
+    ) -> Result<Self> {
         let commands: Vec<&Command> = batches.iter().flat_map(|batch| &batch.commands).collect();
-        let mut encoder = Encoder::new(sequence, generation);
+        let mut encoder = Encoder::new(sequence, generation, removal);
         let mut at = 0;
         while let Some(command) = commands.get(at) {
             let done = encoder.command(at, &commands[at..]);

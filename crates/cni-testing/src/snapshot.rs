@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use cni_netlink::{Link, RouteSpec, Socket};
 
@@ -38,6 +39,8 @@ impl Snapshot {
 
     /// Adds the packet filter's rules, as the programs tell them that are installed.
     pub(crate) fn add_rules(&mut self) {
+        // What was removed from sets goes with the kernel's next tick (cni_nftables::Batch::remove_element).
+        std::thread::sleep(Duration::from_millis(20));
         let programs: [(&str, &[&str]); 3] =
             [("nft", &["--stateless", "list", "ruleset"]), ("iptables-save", &[]), ("ip6tables-save", &[])];
         for (program, args) in programs {

@@ -201,7 +201,7 @@ fn take(
 ) -> cni_nftables::Result<bool> {
     let Some(found) = nft.element(set, key)? else { return Ok(false) };
     if is_of(&found, owner) {
-        batch.delete_element(set, key.to_vec());
+        batch.remove_element(set, found);
     } else {
         log::info(format_args!(
             "left alone in set {}: {key:?}, which is another container's by now",
@@ -217,7 +217,7 @@ fn all_of(nft: &mut Nft, wanted: impl Fn(&str) -> bool) -> cni_nftables::Result<
     for set in [&PODS4, &PODS6, &PORTS] {
         for element in nft.elements(set)? {
             if element.comment.as_deref().is_some_and(&wanted) {
-                batch.delete_element(set, element.key);
+                batch.remove_element(set, element);
             }
         }
     }

@@ -264,8 +264,15 @@ fn remove(
             let mut batch = Batch::default();
             gone.clear();
             for (set, element) in meant(nft)? {
-                gone.extend(forward(&element));
-                batch.delete_element(&set, element.key);
+                let mapping = forward(&element);
+                gone.extend(mapping);
+                if mapping.is_some_and(|mapping| mapping.protocol == Protocol::Udp) {
+                    // Not with the kernel's next tick: until then a client's next packet would bring a flow back that is
+                    // about to be forgotten.
+                    batch.delete_element(&set, element.key);
+                } else {
+                    batch.remove_element(&set, element);
+                }
             }
             Ok(batch)
         })

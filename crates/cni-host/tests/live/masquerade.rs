@@ -44,6 +44,7 @@ fn the_tables_are_as_documented() {
 table ip cni_masquerade {
 	map sources {
 		type ipv4_addr : verdict
+		flags timeout
 		elements = { 10.88.0.5 comment \"cni:net:c1:eth0\" : goto subnet-10.88.0.0/16 }
 	}
 
@@ -61,6 +62,7 @@ table ip cni_masquerade {
 table ip6 cni_masquerade {
 	map sources {
 		type ipv6_addr : verdict
+		flags timeout
 		elements = { fd00:88::5 comment \"cni:net:c1:eth0\" : goto subnet-fd00_88__/64 }
 	}
 

@@ -23,11 +23,13 @@ fn the_table_is_as_documented() {
 table bridge cni_spoofcheck {
 	set ports {
 		type ifname
+		flags timeout
 		elements = { \"vethd3c1b05f553\" comment \"cni:blue:c1:eth0\" }
 	}
 
 	set allowed {
 		type ifname . ether_addr
+		flags timeout
 		elements = { \"vethd3c1b05f553\" . 02:42:0a:58:00:05 comment \"cni:blue:c1:eth0\" }
 	}
 

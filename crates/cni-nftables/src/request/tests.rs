@@ -26,7 +26,7 @@ fn refusal(request: &Request<'_>, number: u32, offset: Option<usize>) -> String 
 fn batch_has_its_frame_and_numbers_and_one_acknowledgement() {
     let mut batch = Batch::default();
     batch.add_table(TABLE).add_set(&SET).flush_chain(TABLE, "x");
-    let request = Request::new(&[&batch], u32::MAX, Some(77)).unwrap();
+    let request = Request::new(&[&batch], u32::MAX, Some(77), Removal::Expiry).unwrap();
     let messages: Vec<_> = Messages(&request.bytes).map(Option::unwrap).collect();
     assert_eq!(messages.len() as u32, request.count());
     let numbers: Vec<u32> = messages.iter().map(|message| message.sequence).collect();
@@ -47,7 +47,7 @@ fn refusal_names_its_command() {
     setup.add_table(TABLE);
     let mut batch = Batch::default();
     batch.add_element(&SET, element(1)).add_element(&SET, element(2)).delete_chain(TABLE, "x");
-    let request = Request::new(&[&setup, &batch], 1, None).unwrap();
+    let request = Request::new(&[&setup, &batch], 1, None, Removal::Expiry).unwrap();
     assert_eq!(refusal(&request, 1, None), "cannot add table inet t");
     // Messages of a batch as a whole are about all of it.
     assert_eq!(refusal(&request, 0, None), "cannot add table inet t and 3 more");
@@ -75,7 +75,7 @@ fn sets_of_rules_are_numbered_through_the_batch() {
     batch.add_set(&SET);
     batch.add_rule(TABLE, "x", rule("tcp dport { 1, 2 } ip saddr { 10.0.0.1, 10.0.0.2 }"));
     batch.add_rule(TABLE, "x", rule("udp dport { 1, 2 }"));
-    let request = Request::new(&[&batch], 1, None).unwrap();
+    let request = Request::new(&[&batch], 1, None, Removal::Expiry).unwrap();
     let numbers: Vec<u32> = Messages(&request.bytes)
         .flatten()
         .filter(|message| message.kind == NEWSET)
@@ -103,7 +103,7 @@ fn sets_of_rules_are_numbered_through_the_batch() {
 fn elements_are_split_into_messages_that_netlink_can_carry() {
     let mut batch = Batch::default();
     (1..=10_000).for_each(|port| _ = batch.add_element(&SET, element(port)));
-    let request = Request::new(&[&batch], 1, None).unwrap();
+    let request = Request::new(&[&batch], 1, None, Removal::Expiry).unwrap();
     let lists: Vec<usize> = Messages(&request.bytes)
         .flatten()
         .filter(|message| message.kind == NEWSETELEM)
@@ -116,7 +116,7 @@ fn elements_are_split_into_messages_that_netlink_can_carry() {
     let other = Set { name: "other", ..SET };
     mixed.add_element(&SET, element(1)).delete_element(&SET, vec![Value::Port(1)]);
     mixed.add_element(&SET, element(1)).add_element(&other, element(1));
-    assert_eq!(Request::new(&[&mixed], 1, None).unwrap().count(), 6);
+    assert_eq!(Request::new(&[&mixed], 1, None, Removal::Expiry).unwrap().count(), 6);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn command_that_cannot_be_encoded_is_named() {
     let mut batch = Batch::default();
     let wrong = Element { key: vec![Value::Mark(1)], data: Vec::new(), comment: None };
     batch.add_element(&SET, element(1)).add_element(&SET, wrong).add_element(&SET, element(2));
-    let error = Request::new(&[&batch], 1, None).err().unwrap().to_string();
+    let error = Request::new(&[&batch], 1, None, Removal::Expiry).err().unwrap().to_string();
     assert_eq!(error, "cannot add element inet t s { 0x00000001 }: 0x00000001 is no single inet_service");
 
     let named = Set { name: "", ..SET };
@@ -133,9 +133,9 @@ fn command_that_cannot_be_encoded_is_named() {
     for set in [named, keyless, verdicts] {
         let mut batch = Batch::default();
         batch.add_set(&set);
-        assert!(Request::new(&[&batch], 1, None).is_err(), "{set}");
+        assert!(Request::new(&[&batch], 1, None, Removal::Expiry).is_err(), "{set}");
     }
     let mut batch = Batch::default();
     batch.add_element(&SET, element(1)).add_element(&named, element(1));
-    assert!(Request::new(&[&batch], 1, None).is_err());
+    assert!(Request::new(&[&batch], 1, None, Removal::Expiry).is_err());
 }

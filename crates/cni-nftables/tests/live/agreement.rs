@@ -340,6 +340,7 @@ fn sets_and_elements_are_those_of_nft() {
             let declared = script.lines().find_map(|line| line.split_once("{ type ")).unwrap();
             let (types, kind) =
                 (declared.1.strip_suffix("; }").unwrap(), declared.0.split(' ').nth(1).unwrap());
+            let types = types.replace(';', " ");
             let list = if texts.is_empty() {
                 String::new()
             } else {

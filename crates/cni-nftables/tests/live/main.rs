@@ -8,5 +8,6 @@ mod dumps;
 mod errors;
 mod packets;
 mod reading;
+mod removal;
 mod sizes;
 mod support;
