@@ -4,9 +4,12 @@
 //! GC goes by the network's name in the near end's alias, whichever of the two plugins made the pair: the valid attachments
 //! that a runtime names are those of the whole network.
 
+use std::thread;
+use std::time::Duration;
+
 use cni_host::{Owner, veth_del};
 use cni_netlink::{Link, Socket};
-use cni_plugin::{Error, Request, Result};
+use cni_plugin::{Error, Request, Result, log};
 
 use crate::{absent_is_fine, all, expect_kind, open_inside};
 
@@ -27,9 +30,38 @@ pub fn delete_pair(owner: &Owner) -> Result<()> {
     Ok(veth_del(&mut Socket::open()?, owner).map(drop)?)
 }
 
+/// DEL of what has a pair: the pair goes, `rest` is done, and the lease is released last, when nothing uses its addresses.
+///
+/// The kernel takes a link away at once and then waits, most of a DEL, until no packet can still see it (net/core/dev.c,
+/// netdev_run_todo): all else is done in that time.
+pub fn delete_attachment<C: Sync>(
+    req: &Request<C>,
+    owner: &Owner,
+    rest: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    thread::scope(|scope| {
+        let pair = scope.spawn(|| log::step("delete the veth pair", || delete_pair(owner)));
+        let rest = rest();
+        let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
+        wait_until_gone(owner, || pair.is_finished());
+        let lease = req.ipam_del();
+        let pair = pair.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        all([pair, inside, rest, lease])
+    })
+}
+
+/// Waits until the owner's pair cannot be found any more, or there is no more to wait for. Looking for a link waits itself while
+/// one is being taken away: both hold the kernel's rtnl lock.
+fn wait_until_gone(owner: &Owner, is_over: impl Fn() -> bool) {
+    let Ok(mut host) = Socket::open() else { return };
+    while host.link_by_name(&owner.veth_name()).is_ok() && !is_over() {
+        thread::sleep(Duration::from_micros(100));
+    }
+}
+
 /// Deletes the pair whose far end is the container's interface, when the reference made it: its near end has a random
 /// name, so only the container's namespace tells which it is. A namespace that is gone took its interfaces along.
-pub fn delete_foreign_pair<C>(req: &Request<C>) -> Result<()> {
+fn delete_foreign_pair<C>(req: &Request<C>) -> Result<()> {
     let Some((_, mut inside)) = open_inside(req)? else { return Ok(()) };
     let link = match inside.link_by_name(req.attachment.ifname.as_str()) {
         Ok(link) => link,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cni_host::{NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, veth_add};
 use cni_interface::{all, expect_free, iface_config, ipam_add, on_host, owner, valid_owners};
-use cni_interface::{collect_pairs, delete_foreign_pair, delete_pair, enable_forwarding};
+use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding};
 use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, Interface, SpecVersion};
@@ -97,20 +97,10 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 
 fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
-    let (links, filter) = std::thread::scope(|scope| {
-        // Both wait in the kernel until no packet can still see what was deleted, so they wait at the same time.
-        let filter = scope.spawn(|| filter::delete(req, &owner));
-        let on_host = log::step("delete the veth pair", || delete_pair(&owner));
-        let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
-        let filter = filter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // After the port has gone.
-        let gateway =
-            log::step("delete an unused gateway's interface", || vlan::remove_left_over(&req.config));
-        (all([on_host, inside, gateway]), filter)
-    });
-    // Last, when nothing uses the address any more.
-    let lease = req.ipam_del();
-    all([links, filter, lease])
+    let attachment = delete_attachment(req, &owner, || filter::delete(req, &owner));
+    // After the port has gone.
+    let gateway = log::step("delete an unused gateway's interface", || vlan::remove_left_over(&req.config));
+    all([attachment, gateway])
 }
 
 fn gc(call: &Call, wire: &Wire) -> Result<()> {

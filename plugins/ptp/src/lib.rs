@@ -8,7 +8,7 @@
 
 use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add};
 use cni_interface::{Masquerade, all, expect_free, iface_config, ipam_add, on_host, owner, valid_owners};
-use cni_interface::{collect_pairs, delete_foreign_pair, delete_pair, enable_forwarding};
+use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding};
 use cni_netlink::{LinkMonitor, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, Interface, SpecVersion};
@@ -80,17 +80,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 
 fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
-    let (links, masquerade) = std::thread::scope(|scope| {
-        // Both wait in the kernel until no packet can still see what was deleted, so they wait at the same time.
-        let masquerade = scope.spawn(|| Masquerade::del(req, &owner));
-        let on_host = log::step("delete the veth pair", || delete_pair(&owner));
-        let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
-        let masquerade = masquerade.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (all([on_host, inside]), masquerade)
-    });
-    // Last, when nothing uses the address any more.
-    let lease = req.ipam_del();
-    all([links, masquerade, lease])
+    delete_attachment(req, &owner, || Masquerade::del(req, &owner))
 }
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {
