@@ -1,8 +1,9 @@
 //! What plugins that make an interface in a container share: between the request ([`cni_plugin`]) and the host
 //! ([`cni_host`]), neither of which knows the other.
 //!
-//! The order of an ADD is the same for all of them: the interface's name is free, IPAM answers, the link is made, addresses
-//! and routes are set, the result is told. What kind of link it is stays the plugin's own affair.
+//! The order of an ADD is the same for all of them: the interface's name is free, IPAM answers, the link is made (with veth
+//! pairs at the same time), addresses and routes are set, the result is told. What kind of link it is stays the plugin's own
+//! affair.
 
 mod check;
 mod keys;
@@ -25,5 +26,5 @@ pub use outcome::{absent_is_fine, all};
 pub use owner::{owner, valid_owners};
 pub use pair::{collect_pairs, delete_attachment, delete_pair, near_end};
 pub use result::{inside, on_host};
-pub use setup::{enable_forwarding, expect_free, iface_config, ipam_add, open_inside};
+pub use setup::{enable_forwarding, expect_free, iface_config, ipam_add, ipam_add_beside, open_inside};
 pub use single::{check_link, configure, configure_on};

@@ -24,7 +24,27 @@ pub fn expect_free(inside: &mut Socket, netns: &NetNs, ifname: &str) -> Result<(
 
 /// Runs the IPAM plugin's ADD and arms its release. An answer without an address is an error.
 pub fn ipam_add<'a, C>(req: &'a Request<C>, undo: &mut Undo<'a>) -> Result<CniResult> {
-    let result = req.ipam_add()?;
+    arm(req, req.ipam_add(), undo)
+}
+
+/// The same while `work` is done, which is half of the time of an ADD where that is the making of a link. The link has to go
+/// before the lease does: give what takes back the work an `Undo` that is made later than this one.
+pub fn ipam_add_beside<'a, C: Sync, T>(
+    req: &'a Request<C>,
+    undo: &mut Undo<'a>,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(CniResult, T)> {
+    let (result, worked) = std::thread::scope(|scope| {
+        let result = scope.spawn(|| req.ipam_add());
+        let worked = work();
+        (result.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), worked)
+    });
+    let result = arm(req, result, undo)?;
+    Ok((result, worked?))
+}
+
+fn arm<'a, C>(req: &'a Request<C>, result: Result<CniResult>, undo: &mut Undo<'a>) -> Result<CniResult> {
+    let result = result?;
     undo.push("release the IPAM lease", || req.ipam_del());
     if result.ips.is_empty() {
         return Err(Error::failed("the IPAM plugin's result has no address"));

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -80,6 +81,10 @@ impl<'h> PluginRun<'h> {
             child.wait_with_output()
         })
         .unwrap_or_else(|error| panic!("cannot wait for {program}: {error}"));
+        if self.env.iter().any(|(key, value)| key == "CNI_COMMAND" && (value == "DEL" || value == "GC")) {
+            // What nf_tables removes goes with the kernel's next tick (cni_nftables::Batch::remove_element).
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }

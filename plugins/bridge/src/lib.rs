@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use cni_host::{NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, veth_add};
-use cni_interface::{all, expect_free, iface_config, ipam_add, on_host, owner, valid_owners};
+use cni_interface::{all, expect_free, iface_config, ipam_add_beside, on_host, owner, valid_owners};
 use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding};
 use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
@@ -54,15 +54,16 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut host = Socket::open()?;
     expect_free(&mut inside, &netns, &owner.ifname)?;
 
+    // Undone last, when nothing uses the address any more: what is made later is dropped before.
+    let mut lease = Undo::default();
     let mut undo = Undo::default();
-    let mut result = CniResult::default();
-    if config.layer == Layer::Three {
-        result = ipam_add(req, &mut undo)?;
-    }
-    let gateways = gateway::plan(&mut result, &config)?;
-
     let mut monitor = LinkMonitor::open()?;
-    let (bridge, pair) = connect(&mut host, &netns, &owner, &config, &mut undo)?;
+    let mut connect = || connect(&mut host, &netns, &owner, &config, &mut undo);
+    let (mut result, (bridge, pair)) = match config.layer {
+        Layer::Three => ipam_add_beside(req, &mut lease, connect)?,
+        Layer::Two | Layer::Untouched => (CniResult::default(), connect()?),
+    };
+    let gateways = gateway::plan(&mut result, &config)?;
     if let Some(vlans) = &config.vlans {
         log::step("set the port's VLANs", || vlans.assign(&mut host, &pair.host))?;
     }
@@ -92,6 +93,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         result.dns = dns;
     }
     undo.commit();
+    lease.commit();
     Ok(result)
 }
 

@@ -7,7 +7,9 @@
 //! without the container's namespace. What is shared stays: forwarding.
 
 use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add};
-use cni_interface::{Masquerade, all, expect_free, iface_config, ipam_add, on_host, owner, valid_owners};
+use cni_interface::{
+    Masquerade, all, expect_free, iface_config, ipam_add_beside, on_host, owner, valid_owners,
+};
 use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding};
 use cni_netlink::{LinkMonitor, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
@@ -43,13 +45,14 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut host = Socket::open()?;
     expect_free(&mut inside, &netns, &owner.ifname)?;
 
+    // Undone last, when nothing uses the address any more: what is made later is dropped before.
+    let mut lease = Undo::default();
     let mut undo = Undo::default();
-    let mut result = ipam_add(req, &mut undo)?;
+    let mut monitor = LinkMonitor::open()?;
+    let connect = || connect(&mut host, &netns, &owner, &config, &mut undo);
+    let (mut result, pair) = ipam_add_beside(req, &mut lease, connect)?;
     expect_gateways(&result)?;
     enable_forwarding(result.ips.iter().map(|ip| ip.address.addr()))?;
-
-    let mut monitor = LinkMonitor::open()?;
-    let pair = connect(&mut host, &netns, &owner, &config, &mut undo)?;
     log::step("set up the host's end", || host_end::add_addresses(&mut host, &pair.host, &result.ips))?;
     set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result)?;
     if let Some(masquerade) = &config.masquerade {
@@ -75,6 +78,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         result.dns = dns;
     }
     undo.commit();
+    lease.commit();
     Ok(result)
 }
 

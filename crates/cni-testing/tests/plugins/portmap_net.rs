@@ -197,8 +197,6 @@ pub(crate) fn seen(from: From<'_>, protocol: &str, to: (&str, u16)) -> String {
 
 #[track_caller]
 pub(crate) fn assert_unanswered(from: From<'_>, protocol: &str, to: (&str, u16)) {
-    // What a DEL has removed goes with the kernel's next tick.
-    std::thread::sleep(Duration::from_millis(20));
     if let Ok(seen) = ask(from, protocol, to, SHORT) {
         panic!("{protocol} {to:?} was answered to {seen}");
     }
