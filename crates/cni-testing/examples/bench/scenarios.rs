@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use cni_testing::Host;
+use cni_testing::{Container, Host};
 use serde_json::Value;
 
 use crate::Result;
@@ -42,7 +42,15 @@ pub(crate) fn on_own_thread<T: Send>(scenario: impl FnOnce() -> Result<T> + Send
 }
 
 /// The chains side by side: each with its own leases, so that nobody reads what the other wrote.
-fn side_by_side(host: &Host, runs: &[(&Peer, Chain)], rounds: usize) -> Result<Vec<Pair>> {
+///
+/// All containers are kept until the end of the scenario: the kernel takes a namespace down some time after it was given up, and
+/// whoever is being measured then would wait for it.
+fn side_by_side(
+    host: &Host,
+    runs: &[(&Peer, Chain)],
+    rounds: usize,
+    containers: &mut Vec<Container>,
+) -> Result<Vec<Pair>> {
     let mut pairs: Vec<Pair> = runs.iter().map(|_| Pair::default()).collect();
     // The first of each makes the bridge and the tables, and is not counted.
     for round in 0..=rounds {
@@ -52,6 +60,7 @@ fn side_by_side(host: &Host, runs: &[(&Peer, Chain)], rounds: usize) -> Result<V
             let container = host.container(&format!("c{round}-{which}"));
             let (add, result) = chain.add(peer, &container)?;
             let del = chain.del(peer, &container, &result)?;
+            containers.push(container);
             if round > 0 {
                 pairs[which].add.push(add);
                 pairs[which].del.push(del);
@@ -70,11 +79,13 @@ pub(crate) fn bridge(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
     let host = host();
     let runs = [setting.ours, setting.reference].map(|peer| (peer, networks::bridge(&leases(&host, peer))));
     let mut floor = Floor::new(setting.empty)?;
+    let mut containers = Vec::new();
     let (mut ours, mut reference, mut least) = (Pair::default(), Pair::default(), Pair::default());
     for round in 0..=setting.rounds {
-        let mut pairs = side_by_side(&host, &runs, 1)?;
+        let mut pairs = side_by_side(&host, &runs, 1, &mut containers)?;
         let container = host.container(&format!("floor{round}"));
         let (add, del) = (floor.add(&container)?, floor.del()?);
+        containers.push(container);
         if round == 0 {
             continue;
         }
@@ -116,7 +127,7 @@ pub(crate) fn bridge(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
 pub(crate) fn ptp(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
     let host = host();
     let runs = [setting.ours, setting.reference].map(|peer| (peer, networks::ptp(&leases(&host, peer))));
-    let pairs = side_by_side(&host, &runs, setting.rounds)?;
+    let pairs = side_by_side(&host, &runs, setting.rounds, &mut Vec::new())?;
     add_figures(report, "ptp, masquerading", &["ours", "reference"], pairs);
     Ok(())
 }
@@ -133,7 +144,7 @@ pub(crate) fn full(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
         (reference, networks::full(&leases(&host, reference), Iptables, Iptables)),
     ];
     let names = ["ours, nftables", "reference, nftables", "ours, iptables", "reference, iptables"];
-    let pairs = side_by_side(&host, &runs, setting.rounds)?;
+    let pairs = side_by_side(&host, &runs, setting.rounds, &mut Vec::new())?;
     let medians = |of: fn(&Pair) -> &Samples| pairs.iter().map(|pair| of(pair).median()).collect::<Vec<_>>();
     for (command, medians, least) in
         [("ADD", medians(|pair| &pair.add), 12.0), ("DEL", medians(|pair| &pair.del), 6.0)]
