@@ -185,7 +185,8 @@ pub(crate) struct Cri {
 
 impl Cri {
     pub(crate) fn connect(socket: &Path) -> Result<Self, String> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+        let runtime =
+            Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()));
         let endpoint = endpoint.map_err(|error| error.to_string())?.timeout(TIMEOUT);
         let channel = runtime.block_on(endpoint.connect()).map_err(|error| error.to_string())?;

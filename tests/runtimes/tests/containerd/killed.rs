@@ -99,9 +99,7 @@ impl Site {
         for name in names(Path::new("/run/netns")) {
             let path = Path::new("/run/netns").join(name);
             // One that containerd was making is an empty file still.
-            if let Ok(netns) = NetNs::open(&path) {
-                let links = netns.socket().unwrap().link_dump(None).unwrap();
-                let links: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+            if let Some(links) = links_in(&path) {
                 assert_eq!(links, ["lo"], "{}", path.display());
                 self.node.run(&format!("umount {}", path.display()));
             }
@@ -118,6 +116,12 @@ fn wait_for(mut is_so: impl FnMut() -> bool) {
         assert!(since.elapsed() < Duration::from_secs(60), "not within a minute");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// `None` when no namespace is there.
+fn links_in(netns: &Path) -> Option<Vec<String>> {
+    let mut inside = NetNs::open(netns).ok()?.socket().unwrap();
+    Some(inside.link_dump(None).unwrap().into_iter().map(|link| link.name).collect())
 }
 
 /// Whether one is in both.
@@ -171,7 +175,12 @@ fn what_was_half_deleted_when_containerd_was_killed_is_deleted_again() {
     });
     site.node.start();
     let known = site.known();
-    assert!(meet(&known, &site.node.results()) && known.len() < all.len(), "{} of {}", known.len(), all.len());
+    assert!(
+        meet(&known, &site.node.results()) && known.len() < all.len(),
+        "{} of {}",
+        known.len(),
+        all.len()
+    );
     site.remove_known();
     site.assert_nothing_left();
 }
@@ -187,7 +196,10 @@ fn what_containerd_has_forgotten_is_collected() {
     assert!(meet(&lost, &site.node.leases()), "no pod was being added");
     for _ in 0..2 {
         let (_, running) = site.started.lock().unwrap().pop().unwrap();
-        site.node.run(&format!("ctr -n k8s.io tasks delete --force {running}"));
+        site.node.run(&format!(
+            "ctr -n k8s.io tasks kill --signal KILL {running}
+             while ctr -n k8s.io tasks list -q | grep -q {running}; do sleep 0.05; done"
+        ));
         lost.push(running);
     }
     site.node.run(&format!("ctr -n k8s.io containers delete {}", lost.join(" ")));

@@ -125,7 +125,7 @@ impl Node {
     pub(crate) fn kill(&self) {
         let bin = self.host.bin_dir();
         let running = format!("ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q -- '-> {}/'", bin.display());
-        self.run(&format!("kill -KILL $!; wait $!; while {running}; do sleep 0.02; done"));
+        self.run(&format!("{{ kill -KILL $!; wait $!; }} 2>/dev/null; while {running}; do sleep 0.02; done"));
     }
 
     /// A program's first process sleeps for ever. Docker's format of images, since that takes one hash where OCI's takes three.
@@ -161,7 +161,10 @@ impl Node {
             if answer == Ok(true) {
                 return;
             }
-            assert!(since.elapsed() < Duration::from_secs(60), "{what} is not there after a minute: {answer:?}");
+            assert!(
+                since.elapsed() < Duration::from_secs(60),
+                "{what} is not there after a minute: {answer:?}"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -230,12 +233,14 @@ impl Node {
         leases.map(|lease| lease.lines().next().unwrap_or_default().to_owned()).collect()
     }
 
-    /// The container IDs of the network's cached results.
+    /// The container IDs of the network's cached results. Not of those that are being written: a containerd that is killed then
+    /// cannot read them and refuses to delete the pod.
     pub(crate) fn results(&self) -> Vec<String> {
-        let names = names(Path::new("/var/lib/cni/results")).into_iter();
-        let ids = names.filter_map(|name| {
+        let folder = Path::new("/var/lib/cni/results");
+        let ids = names(folder).into_iter().filter_map(|name| {
             let id = name.strip_prefix(&format!("{NETWORK}-"))?.strip_suffix("-eth0")?;
-            Some(id.to_owned())
+            let entry = fs::read(folder.join(&name)).ok()?;
+            serde_json::from_slice::<Value>(&entry).ok().map(|_| id.to_owned())
         });
         ids.collect()
     }
@@ -254,12 +259,9 @@ impl Node {
         self.write("gc.d/loopback.conflist", &loopback.to_string());
         let (conf, bin) = (self.dir("gc.d"), self.host.bin_dir());
         for (network, ifname) in [(NETWORK, "eth0"), ("cni-loopback", "lo")] {
-            let valid: Vec<String> = alive.iter().map(|id| format!("{id}/{ifname}")).collect();
-            let valid = if valid.is_empty() { "none".to_owned() } else { valid.join(" ") };
+            let valid: String = alive.iter().map(|id| format!(" --valid {id}/{ifname}")).collect();
             let (conf, bin) = (conf.display(), bin.display());
-            self.run(&format!(
-                "NETCONFPATH={conf} CNI_PATH={bin} {bin}/cnitool gc {network} --valid {valid} 2>&1"
-            ));
+            self.run(&format!("NETCONFPATH={conf} CNI_PATH={bin} {bin}/cnitool gc {network}{valid} 2>&1"));
         }
     }
 }
@@ -269,7 +271,8 @@ impl Drop for Node {
         self.shell.get_mut().unwrap_or_else(PoisonError::into_inner).end();
         if std::thread::panicking() {
             let log = fs::read_to_string(self.dir("log")).unwrap_or_default();
-            let bad = log.lines().filter(|line| !line.contains("level=info") && !line.contains("level=debug"));
+            let bad =
+                log.lines().filter(|line| !line.contains("level=info") && !line.contains("level=debug"));
             eprintln!("containerd's log:\n{}", bad.collect::<Vec<_>>().join("\n"));
         }
         remove_cgroups(&self.cgroup());
