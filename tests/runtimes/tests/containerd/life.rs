@@ -1,5 +1,7 @@
 //! One pod from its start to its end.
 
+use std::net::IpAddr;
+
 use cni_netlink::Socket;
 use serde_json::{Value, json};
 
@@ -52,11 +54,9 @@ fn ports_are_published(node: &Node, pod: &Pod) {
     for address in &pod.addresses {
         let family = usize::from(address.is_ipv6());
         let host = HOST[family];
-        for (from, answer) in [
-            ("outside", node.outside.echo_tcp(at(host, 8080), "hello")),
-            ("outside", node.outside.echo_udp(at(host, 9090), "hello")),
-        ] {
-            let answer = answer.unwrap_or_else(|error| panic!("from {from}: {error}"));
+        let answers =
+            [node.outside.echo_tcp(at(host, 8080), "hello"), node.outside.echo_udp(at(host, 9090), "hello")];
+        for answer in answers.map(Result::unwrap) {
             assert!(answer.contains(OUTSIDE[family]) && answer.ends_with(" hello"), "{answer}");
         }
         node.host.echo_tcp(at(host, 8080), "hello").unwrap();
@@ -80,7 +80,7 @@ fn a_pod_behind_a_bridge_has_its_ports_and_limits_and_leaves_nothing() {
     let mut cri = node.cri();
     let pod = Pod::run(&mut cri, &pod(&node));
     // host-local gives out each address of the range once before it begins anew.
-    assert_eq!(pod.addresses, ["10.88.0.3".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(pod.addresses, ["10.88.0.3".parse::<IpAddr>().unwrap()]);
     ports_are_published(&node, &pod);
     assert_eq!(limits("veth"), [10_000_000 / 8], "what the pod receives");
     assert_eq!(limits("ifb"), [20_000_000 / 8], "what the pod sends");
@@ -110,7 +110,7 @@ fn a_pod_of_both_families_has_both_addresses() {
         let before = node.after_a_first(&pod(&node));
         let mut cri = node.cri();
         let pod = Pod::run(&mut cri, &pod(&node));
-        let expected: [std::net::IpAddr; 2] = ["10.88.0.3".parse().unwrap(), "fd00:88::3".parse().unwrap()];
+        let expected: [IpAddr; 2] = ["10.88.0.3".parse().unwrap(), "fd00:88::3".parse().unwrap()];
         assert_eq!(pod.addresses, expected);
         ports_are_published(&node, &pod);
         pod.remove(&mut cri);
