@@ -134,8 +134,6 @@ struct ListPodSandboxResponse {
 pub(crate) struct PodSandbox {
     #[prost(string, tag = "1")]
     pub(crate) id: String,
-    #[prost(enumeration = "PodSandboxState", tag = "3")]
-    state: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]

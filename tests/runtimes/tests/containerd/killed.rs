@@ -11,7 +11,7 @@ use cni_host::NetNs;
 use cni_testing::Snapshot;
 
 use crate::life::{DUAL, bridge};
-use crate::many::{Numbered, assert_reachable, by_workers, config};
+use crate::many::{Numbered, WORKERS, assert_reachable, by_workers, config};
 use crate::node::{Node, Pod, names};
 
 /// Pods that run before anything happens, and all that there shall be.
@@ -135,8 +135,7 @@ fn meet(some: &[String], others: &[String]) -> bool {
 fn what_was_half_added_when_containerd_was_killed_is_deleted() {
     let site = Site::new();
     site.kill_when_there_is_a_new(Node::leases);
-    let half_started = site.half_started();
-    assert!(meet(&half_started, &site.node.leases()), "no pod was being added");
+    assert!(meet(&site.half_started(), &site.node.leases()), "no pod was being added");
     site.assert_running_reachable();
     site.remove_known();
     site.assert_nothing_left();
@@ -167,20 +166,17 @@ fn what_was_half_deleted_when_containerd_was_killed_is_deleted_again() {
                 let _ = cri.stop_pod_sandbox(id).and_then(|()| cri.remove_pod_sandbox(id));
             });
         });
-        wait_for(|| site.node.results().len() < usize::from(ALL) - 2);
+        // One more than there are workers, so one of them has come to its second pod and has removed its first.
+        wait_for(|| site.node.results().len() < usize::from(ALL) - WORKERS);
         let leases = site.node.leases().len();
         wait_for(|| site.node.leases().len() < leases);
         site.node.kill();
         stopping.join().unwrap();
     });
     site.node.start();
-    let known = site.known();
-    assert!(
-        meet(&known, &site.node.results()) && known.len() < all.len(),
-        "{} of {}",
-        known.len(),
-        all.len()
-    );
+    let (known, leases) = (site.known(), site.node.leases());
+    assert!(known.len() < all.len(), "no pod had been removed");
+    assert!(known.iter().any(|id| !leases.contains(id)) && meet(&known, &leases), "no pod was being stopped");
     site.remove_known();
     site.assert_nothing_left();
 }

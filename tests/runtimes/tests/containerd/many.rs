@@ -8,7 +8,7 @@ use crate::life::{DUAL, bridge};
 use crate::node::{HOST, Node, OUTSIDE, Pod, at, port};
 
 /// How many calls are made at a time.
-const WORKERS: usize = 4;
+pub(crate) const WORKERS: usize = 4;
 
 /// The number of a pod, and what it became.
 pub(crate) type Numbered<T> = (u16, T);
