@@ -123,9 +123,10 @@ impl Node {
     /// Kills containerd and nothing else, as the kernel does that has run out of memory. Waits for the plugins that run at
     /// that moment: they are not told, and go on.
     pub(crate) fn kill(&self) {
+        self.run("{ kill -KILL $!; wait $!; } 2>/dev/null || :");
         let bin = self.host.bin_dir();
-        let running = format!("ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q -- '-> {}/'", bin.display());
-        self.run(&format!("{{ kill -KILL $!; wait $!; }} 2>/dev/null; while {running}; do sleep 0.02; done"));
+        let running = format!("ls -l /proc/[0-9]*/exe 2>/dev/null | grep -e '-> {}/' || :", bin.display());
+        self.wait_for("the end of the plugins", || Ok(self.run(&running).is_empty()));
     }
 
     /// A program's first process sleeps for ever. Docker's format of images, since that takes one hash where OCI's takes three.
@@ -261,7 +262,7 @@ impl Node {
         for (network, ifname) in [(NETWORK, "eth0"), ("cni-loopback", "lo")] {
             let valid: String = alive.iter().map(|id| format!(" --valid {id}/{ifname}")).collect();
             let (conf, bin) = (conf.display(), bin.display());
-            self.run(&format!("NETCONFPATH={conf} CNI_PATH={bin} {bin}/cnitool gc {network}{valid} 2>&1"));
+            self.run(&format!("NETCONFPATH={conf} CNI_PATH={bin} {bin}/cnitool gc {network}{valid}"));
         }
     }
 }

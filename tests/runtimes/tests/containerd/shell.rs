@@ -34,11 +34,12 @@ impl Shell {
         Shell { child, input, output }
     }
 
-    /// Runs a script and returns what it printed.
+    /// Runs a script and returns what it printed, errors too.
     #[track_caller]
     pub(crate) fn run(&mut self, script: &str) -> String {
         let input = self.input.as_mut().expect("the shell has not been told to end");
-        write!(input, "{{ {script}\n}} </dev/null; echo \"{END}$?\"\n").expect("cannot write to the shell");
+        write!(input, "{{ {script}\n}} </dev/null 2>&1; echo \"{END}$?\"\n")
+            .expect("cannot write to the shell");
         let mut printed = String::new();
         loop {
             let start = printed.len();
