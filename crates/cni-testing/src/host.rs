@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cni_netlink::{LinkChange, Socket};
 use tempfile::TempDir;
 
-use crate::{Container, PluginRun, Snapshot, http, namespace, run, uplink};
+use crate::{Container, PluginRun, Snapshot, echo, http, namespace, run, uplink};
 
 /// A private host: the calling thread's network namespace from here on, and a folder of its own for state.
 ///
@@ -78,6 +78,16 @@ impl Host {
     /// Fetches a page from the host, as [`Container::http_get`] does from inside.
     pub fn http_get(&self, to: SocketAddr, path: &str) -> Result<(String, String), String> {
         http::get(to, path).map_err(|error| format!("http://{to}{path}: {error}"))
+    }
+
+    /// Sends a message over TCP from the host, as [`Container::echo_tcp`] does from inside.
+    pub fn echo_tcp(&self, to: SocketAddr, message: &str) -> Result<String, String> {
+        echo::tcp(to, message).map_err(|error| format!("tcp {to}: {error}"))
+    }
+
+    /// Sends a message over UDP from the host, as [`Container::echo_udp`] does from inside.
+    pub fn echo_udp(&self, to: SocketAddr, message: &str) -> Result<String, String> {
+        echo::udp(to, message).map_err(|error| format!("udp {to}: {error}"))
     }
 
     /// Whether one ICMP echo from the host is answered within some seconds.

@@ -61,6 +61,25 @@ fn command_lines_are_not_for_plugins(package: &Package, _: &[&str]) -> Vec<Strin
     complain(package, broken, "clap is for cnitool, cni-plugins and xtask, never in a plugin's path")
 }
 
+/// The tests under real runtimes speak gRPC, for which there is no client without one. Sees what `cargo tree` says of all
+/// packages without what is for their tests only, each line with its depth before it: the package itself has none.
+pub(super) fn nothing_ships_an_async_runtime(tree: &str) -> Vec<String> {
+    let (mut package, mut violations) = ("", Vec::new());
+    for line in tree.lines() {
+        let named = line.trim_start_matches(|char: char| char.is_ascii_digit());
+        let name = named.split(' ').next().unwrap_or(named);
+        if line.starts_with('0') {
+            package = name;
+        } else if name == "tokio" {
+            let rule =
+                "no async runtime in a process that lives for milliseconds; tests/* may have it for tests";
+            violations.push(format!("{package} depends on tokio (cargo tree -i tokio -e no-dev): {rule}"));
+        }
+    }
+    violations.dedup();
+    violations
+}
+
 /// Versions, lints and the reason for each dependency are in one place.
 pub(super) fn inherits_from_workspace(package: &Package, manifest: &str) -> Vec<String> {
     let (mut section, mut lints, mut violations) = ("", false, Vec::new());
@@ -149,6 +168,21 @@ mod tests {
     fn a_command_line_in_a_plugin_is_found() {
         assert_eq!(broken("cni-bridge", "clap", None, &[]).len(), 1);
         assert!(broken("cnitool", "clap_complete", None, &[]).is_empty());
+    }
+
+    #[test]
+    fn an_async_runtime_that_would_be_shipped_is_found() {
+        let clean =
+            "0cni-bridge v0.1.0 (/plugins/bridge)\n1serde v1.0.228\n0runtimes v0.1.0 (/tests/runtimes)\n";
+        assert!(nothing_ships_an_async_runtime(clean).is_empty());
+        let direct = format!("{clean}0cni-tap v0.1.0 (/plugins/tap)\n1tokio v1.54.1\n2tokio-util v0.7.20\n");
+        let deep =
+            format!("{direct}0libcni v0.1.0 (/crates/libcni)\n1tower v0.5.3\n2tokio v1.54.1\n3mio v1.2.5\n");
+        let found = nothing_ships_an_async_runtime(&deep);
+        assert!(
+            found.len() == 2 && found[0].starts_with("cni-tap ") && found[1].starts_with("libcni "),
+            "{found:?}"
+        );
     }
 
     #[test]

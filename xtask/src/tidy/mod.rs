@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::cargo::Metadata;
+use crate::cargo::{self, Metadata, cargo};
 use crate::{Result, tools};
 
 mod code;
@@ -26,6 +26,10 @@ pub(crate) fn run() -> Result<()> {
         }
         violations.extend(dependencies::inherits_from_workspace(package, &manifest));
     }
+    let mut tree = cargo();
+    tree.args(["tree", "--workspace", "--edges", "no-dev", "--no-dedupe", "--prefix", "depth"]);
+    let tree = String::from_utf8_lossy(&cargo::output(&mut tree)?).into_owned();
+    violations.extend(dependencies::nothing_ships_an_async_runtime(&tree));
     for source in &sources {
         for rule in sources::RULES {
             violations.extend(rule(source));
