@@ -10,8 +10,8 @@ use crate::lease::{Contents, Holder};
 use crate::range::RangeSet;
 use crate::store::{Lease, Miss, Reserved, Session};
 
-/// How many addresses in a row may turn out taken before the folder is listed to see which are free at all.
-const PROBES: usize = 64;
+/// How many addresses in a row may turn out taken before it is asked which are free at all: first the index, then the folder.
+const PROBES: usize = 16;
 
 /// Takes one address of each set, in their order. On failure what it took is given back.
 pub(crate) fn allocate(
@@ -109,6 +109,14 @@ impl Set<'_> {
                 return Ok(address);
             }
         }
+        if let Some(taken) = session.taken() {
+            let free = self.set.round_robin_of(last, |span| taken.free_in(self.set.is_ipv4(), span));
+            for address in free.take(PROBES) {
+                if session.reserve(address, self.holder)? == Reserved::Done {
+                    return Ok(address);
+                }
+            }
+        }
         loop {
             let taken = session.folder().addresses()?;
             for address in self.set.round_robin(last).filter(|address| !taken.contains(address)) {
@@ -126,3 +134,7 @@ impl Set<'_> {
 #[cfg(test)]
 #[path = "allocator_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "nearly_full_tests.rs"]
+mod nearly_full;

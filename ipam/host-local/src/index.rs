@@ -5,6 +5,7 @@
 //! <dataDir>/.<network>.index/<container ID>:<ifname> -> 10.1.0.5,fd00::5
 //! <dataDir>/.<network>.index/<container ID>:         -> 10.1.0.9*
 //! <dataDir>/.<network>.index/stamp                   -> <boot ID> <nanoseconds since 1970>
+//! <dataDir>/.<network>.index/taken-0a010000          see `taken`
 //! ```
 //!
 //! The second form is of leases that name only a container; a `*` marks a lease of before this boot. A link is made and
@@ -30,6 +31,7 @@ use std::time::SystemTime;
 
 use crate::lease::{Contents, Holder};
 use crate::store::Lease;
+use crate::taken::Taken;
 
 const STAMP: &str = "stamp";
 
@@ -84,9 +86,22 @@ impl Index {
         }
     }
 
+    /// The addresses that have a file; `None` when the folder must be listed.
+    pub(crate) fn taken(&self) -> Option<Taken<'_>> {
+        self.current.then(|| Taken::new(&self.dir))
+    }
+
+    /// Notes which addresses have got a file or lost it.
+    pub(crate) fn put_taken(&mut self, changes: &[(IpAddr, bool)]) {
+        let taken = Taken::new(&self.dir);
+        let done: io::Result<()> = changes.iter().try_for_each(|(address, is)| taken.set(*address, *is));
+        self.current &= done.is_ok();
+    }
+
     /// Makes the index say what the files say. `is_old` tells by its times whether a lease is of before the boot.
     pub(crate) fn rebuild(&mut self, leases: Vec<(IpAddr, Contents)>, is_old: impl Fn(IpAddr) -> bool) {
         let before = self.read_all();
+        let all: Vec<IpAddr> = leases.iter().map(|(address, _)| *address).collect();
         let mut found: BTreeMap<String, Vec<Lease>> = BTreeMap::new();
         for (address, contents) in leases {
             let (key, any_ifname) = match contents {
@@ -102,7 +117,9 @@ impl Index {
             let before_boot = may_be_old && is_old(address);
             found.entry(key).or_default().push(Lease { address, before_boot, any_ifname });
         }
-        self.current = self.write_all(&before, &found).is_ok();
+        let written = self.write_all(&before, &found);
+        let written = written.and_then(|()| Taken::new(&self.dir).set_all(all.into_iter()));
+        self.current = written.is_ok();
         self.remembered = found;
     }
 
@@ -141,8 +158,8 @@ impl Index {
     /// All that the index says, right or wrong; what cannot be read is as good as not there.
     fn read_all(&self) -> BTreeMap<String, Vec<Lease>> {
         let Ok(entries) = fs::read_dir(&self.dir) else { return BTreeMap::new() };
-        let keys =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|key| key != STAMP);
+        let is_key = |name: &String| name != STAMP && !Taken::is_name(name);
+        let keys = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(is_key);
         keys.map(|key| {
             let leases = self.read(&key).unwrap_or_default();
             (key, leases)

@@ -17,6 +17,7 @@ mod range;
 mod resolv_conf;
 mod status;
 mod store;
+mod taken;
 
 pub use config::Config;
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
@@ -176,7 +177,22 @@ impl RangeSet {
 
     /// Every address that can be handed out, once, from the one after `last` round to `last` itself, or from the first on.
     pub(crate) fn round_robin(&self, last: Option<IpAddr>) -> impl Iterator<Item = IpAddr> + '_ {
+        self.round_robin_of(last, |span| span)
+    }
+
+    /// The same, but of each span of addresses only those numbers that `pick` picks.
+    pub(crate) fn round_robin_of<I: Iterator<Item = u128>>(
+        &self,
+        last: Option<IpAddr>,
+        pick: impl Fn(RangeInclusive<u128>) -> I,
+    ) -> impl Iterator<Item = IpAddr> {
         let ipv4 = self.is_ipv4();
+        let numbers = self.spans(last).into_iter().flat_map(pick);
+        numbers.map(move |bits| address(ipv4, bits)).filter(|&address| !self.is_gateway(address))
+    }
+
+    /// The ranges, or parts of them, in the order of the round robin.
+    fn spans(&self, last: Option<IpAddr>) -> Vec<RangeInclusive<u128>> {
         let whole = |range: &Range| bits(range.start)..=bits(range.end);
         let at = last
             .and_then(|last| Some((self.ranges.iter().position(|range| range.contains(last))?, bits(last))));
@@ -195,10 +211,6 @@ impl RangeSet {
             }
         }
         spans
-            .into_iter()
-            .flatten()
-            .map(move |bits| address(ipv4, bits))
-            .filter(|&address| !self.is_gateway(address))
     }
 }
 
@@ -208,14 +220,14 @@ pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 /// An address as a number; only numbers of one family compare.
-fn bits(address: IpAddr) -> u128 {
+pub(crate) fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(u32::from(v4)),
         IpAddr::V6(v6) => u128::from(v6),
     }
 }
 
-fn address(ipv4: bool, bits: u128) -> IpAddr {
+pub(crate) fn address(ipv4: bool, bits: u128) -> IpAddr {
     if ipv4 {
         // Every number here lies between two addresses of the family, so that nothing is cut off.
         IpAddr::V4(Ipv4Addr::from(bits as u32))

@@ -18,6 +18,7 @@
 //! containers that held them as well. A lost lease is then a free address, which is right, and an empty one is reclaimed
 //! when it is met. An fsync would cost several times of all else that ADD does here and change nothing.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -32,6 +33,7 @@ use crate::boot::Boot;
 use crate::error::Error;
 use crate::index::Index;
 use crate::lease::{Contents, Holder};
+use crate::taken::Taken;
 
 /// How long to wait for the lock. A call here holds it for about a millisecond, the reference's for as long as it takes
 /// to read every lease several times. Runtimes give up after two to four minutes, and should hear the reason before.
@@ -59,6 +61,8 @@ pub(crate) struct Session<'s> {
     folder: &'s Folder,
     boot: &'s Boot,
     index: Index,
+    /// Addresses that got a file (true) or lost it since the index was told.
+    changed: RefCell<Vec<(IpAddr, bool)>>,
     _lock: Lock<'s>,
 }
 
@@ -163,7 +167,13 @@ impl Store {
     pub(crate) fn lock(&self) -> Result<Session<'_>, Error> {
         let lock = self.lock.lock(LOCK_TIMEOUT)?;
         let index = Index::open(self.folder.beside(".index"), &self.folder.dir, &self.boot.id);
-        Ok(Session { folder: &self.folder, boot: &self.boot, index, _lock: lock })
+        Ok(Session {
+            folder: &self.folder,
+            boot: &self.boot,
+            index,
+            changed: RefCell::default(),
+            _lock: lock,
+        })
     }
 }
 
@@ -202,7 +212,10 @@ impl Session<'_> {
         }
         let path = self.folder.lease(address);
         match self.write_lease(&path, holder.text().as_bytes()) {
-            Ok(()) => Ok(Reserved::Done),
+            Ok(()) => {
+                self.changed.borrow_mut().push((address, true));
+                Ok(Reserved::Done)
+            }
             // Somebody who does not take the lock was faster.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Reserved::Taken(Contents::Unknown)),
             Err(error) => Err(Error::io("write lease", &path)(error)),
@@ -239,7 +252,10 @@ impl Session<'_> {
         let path = self.folder.lease(address);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove lease", &path)(error)),
-            _ => Ok(()),
+            _ => {
+                self.changed.borrow_mut().push((address, false));
+                Ok(())
+            }
         }
     }
 
@@ -263,6 +279,11 @@ impl Session<'_> {
             .map_err(Error::io("renew lease", &path))
     }
 
+    /// The addresses that have a file, when the index knows.
+    pub(crate) fn taken(&self) -> Option<Taken<'_>> {
+        self.index.taken()
+    }
+
     pub(crate) fn folder(&self) -> &Folder {
         self.folder
     }
@@ -271,11 +292,13 @@ impl Session<'_> {
     /// has now.
     pub(crate) fn note(&mut self, holder: Holder<'_>, leases: &[Lease]) {
         self.index.put(holder, leases);
+        self.index.put_taken(&self.changed.take());
         self.index.seal(&self.folder.dir);
     }
 
     /// Reads every lease and makes the index say the same.
     pub(crate) fn rebuild_index(&mut self) -> Result<(), Error> {
+        self.changed.take();
         let leases = self.leases()?;
         let (folder, boot) = (self.folder, self.boot);
         self.index.rebuild(leases, |address| {

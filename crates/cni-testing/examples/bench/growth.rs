@@ -15,6 +15,8 @@ use crate::samples::{Samples, timed};
 use crate::scenarios::{Setting, host};
 
 const LEASES: [usize; 4] = [10, 1_000, 10_000, 60_000];
+/// All that a /16 has for containers but the last address.
+const NEARLY_FULL: usize = 65_532;
 /// An attachment's share of a bridge's 1,024 ports (BR_MAX_PORTS).
 const HELD: usize = 1_000;
 const MAPPINGS: [usize; 2] = [10, 10_000];
@@ -44,12 +46,48 @@ pub(crate) fn leases(setting: &Setting<'_>, report: &mut Report) -> Result<Vec<C
                 let ratio = medians[LEASES.len() - 1][index] / medians[0][index];
                 report.target(format!("host-local {command}: 60000 leases / 10"), ratio, Limit::AtMost(1.2));
             }
+            if peer.name == setting.ours.name && *command == "ADD" {
+                nearly_full(&host, setting, medians[0][index], report)?;
+            }
             let points =
                 LEASES.iter().zip(&medians).map(|(count, all)| (*count as f64, all[index])).collect();
             curves.push(Curve { name: format!("{}: {command}", peer.name), points });
         }
     }
     Ok(curves)
+}
+
+/// ADD where one address is left, which is as far from the turn as can be; and where the reference has written to the folder
+/// since ours did, so that every lease has to be read.
+fn nearly_full(host: &Host, setting: &Setting<'_>, few: f64, report: &mut Report) -> Result<()> {
+    let dir = host.dir().join("nearly-full");
+    let chain = networks::host_local(&dir, "10.0.0.0/16");
+    hold(&dir.join("bench"), NEARLY_FULL)?;
+    std::fs::write(dir.join("bench/last_reserved_ip.0"), "10.0.255.254")?;
+    let container = host.container("measured");
+    let (mut full, mut written) = (Samples::default(), Samples::default());
+    for round in 0..=setting.rounds {
+        let (time, result) = chain.add(setting.ours, &container)?;
+        chain.del(setting.ours, &container, &result)?;
+        if round > 0 {
+            full.push(time);
+        }
+    }
+    for _ in 0..setting.rounds.min(5) {
+        let (_, result) = chain.add(setting.reference, &container)?;
+        chain.del(setting.reference, &container, &result)?;
+        let (time, result) = chain.add(setting.ours, &container)?;
+        chain.del(setting.ours, &container, &result)?;
+        written.push(time);
+    }
+    report.target(
+        "host-local ADD: one address left of 65533 / 10 leases",
+        full.median() / few,
+        Limit::AtMost(1.2),
+    );
+    report.figure("host-local ADD, one address left of 65533", vec![("ours", full)]);
+    report.figure("host-local ADD, the same just after the reference's ADD and DEL", vec![("ours", written)]);
+    Ok(())
 }
 
 fn leases_held(host: &Host, peer: &Peer, count: usize, rounds: usize) -> Result<(Samples, Samples, Samples)> {
