@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::symlink;
 
 use cni_testing::{Container, HttpServer, Snapshot};
-use cni_types::{ContainerId, IfName};
+use cni_types::{ContainerId, IfName, SpecVersion};
 use libcni::{Attachment, Network, Runtime};
 use serde_json::json;
 
@@ -92,7 +92,7 @@ impl Node {
         }
     }
 
-    /// DEL, and everything is as it was before.
+    /// DEL, after which everything is as it was `before`, where that is told.
     ///
     /// One exception, which is the reference's (1.9.1): with masquerading by nftables, its bridge looks for an iptables rule
     /// as well, and takes for a failure that iptables of nf_tables knows no such chain. By then it has deleted all that was
@@ -210,31 +210,58 @@ fn what_one_set_added_the_other_checks_and_deletes() {
 /// Our tables of nf_tables are not the reference's, which does not look into them; ours looks into the reference's.
 #[test]
 #[ignore = "needs the reference's plugins, nft and iptables: add -- --ignored chain_reference"]
-fn with_nftables_the_reference_leaves_our_elements_and_our_del_removes_them() {
+fn with_nftables_the_reference_leaves_our_elements_and_ours_removes_them() {
     let (node, before) = after_a_first("nftables");
     let (ours, theirs) = (node.runtime(&[]), node.runtime(&ALL));
     let container = node.site.host.container("one");
+    let attachment = node.attachment(&container);
     node.add_and_check(&container, &theirs, &ours);
     node.del(&container, &[], Some(&before));
 
-    node.add_and_check(&container, &ours, &ours);
-    let attachment = node.attachment(&container);
-    let refused = theirs.check(&node.network, &attachment).unwrap_err().to_string();
-    assert!(refused.contains("/portmap failed: missing hostport rules"), "{refused}");
-    // As libcni has it, its bridge's error keeps the cache entry: our DEL is told the addresses.
-    theirs.del(&node.network, &attachment).unwrap_err();
-    let left = node.left();
-    let new: Vec<&String> = left.0.iter().filter(|line| !before.0.contains(line)).collect();
-    let (elements, others): (Vec<_>, Vec<_>) =
-        new.into_iter().partition(|line| line.starts_with("nft \t\telements = "));
+    let mut newest = node.network.clone();
+    newest.cni_version = SpecVersion::V1_1_0;
+    let forget = || ours.cache().remove(&node.network.name, &attachment.key()).unwrap();
+    let told = || ours.del(&node.network, &attachment).unwrap();
+    let untold = || {
+        forget();
+        ours.del(&node.network, &attachment).unwrap();
+    };
+    let collected = || {
+        forget();
+        assert_eq!(ours.gc(&newest, Some(&[])).errors.len(), 0);
+    };
+    for removed in [&told as &dyn Fn(), &untold, &collected] {
+        node.add_and_check(&container, &ours, &ours);
+        let refused = theirs.check(&node.network, &attachment).unwrap_err().to_string();
+        assert!(refused.contains("/portmap failed: missing hostport rules"), "{refused}");
+        // As libcni has it, the error of its bridge keeps the cache entry, which tells our DEL the addresses.
+        theirs.del(&node.network, &attachment).unwrap_err();
+        assert_elements_alone(&node.left(), &before);
+        removed();
+        node.left().assert_same(&before);
+    }
+}
+
+/// Of what is left by the reference, the packet filter has elements of the container's, and there is what ours alone reads.
+#[track_caller]
+fn assert_elements_alone(left: &Snapshot, before: &Snapshot) {
+    let new = left.0.iter().filter(|line| !before.0.contains(line));
+    let (elements, others): (Vec<_>, Vec<_>) = new.partition(|line| line.starts_with("nft \t\telements = "));
+    // Of each family masquerading, the mapping and its masquerading; and the port.
+    assert_eq!(elements.len(), 7, "{elements:#?}");
     assert!(elements.iter().all(|line| line.contains("\"cni:net:one:eth0\"")), "{elements:#?}");
-    assert_eq!(
-        elements.len(),
-        7,
-        "masquerading, mapping, its masquerading of each family; the port: {elements:#?}"
-    );
     let known =
         |line: &str| line.contains("cache/results/") || RECORDS.iter().any(|part| line.contains(part));
     assert!(others.iter().all(|line| known(line)), "{others:#?}");
-    node.del(&container, &[], Some(&before));
+}
+
+#[test]
+#[ignore = "needs the reference's plugins, nft and iptables: add -- --ignored chain_reference"]
+fn an_element_that_the_reference_left_does_not_keep_its_next_container_from_the_port() {
+    let (node, _) = after_a_first("nftables");
+    let (ours, theirs) = (node.runtime(&[]), node.runtime(&ALL));
+    let [old, new] = ["old", "new"].map(|id| node.site.host.container(id));
+    node.add_and_check(&old, &ours, &ours);
+    node.del(&old, &ALL, None);
+    node.add_and_check(&new, &theirs, &theirs);
 }
