@@ -113,10 +113,11 @@ fn family(dst: IpNet) -> AddressFamily {
 #[cfg(test)]
 #[cfg(target_endian = "little")]
 mod tests {
-    use netlink_packet_route::RouteNetlinkMessage::{DelRoute, GetRoute, NewRoute};
+    use nix::libc::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE};
 
     use super::*;
     use crate::golden::{CHANGE, CREATE_EXCL, assert_request};
+    use crate::socket::Request;
 
     fn route(dst: &str, gateways: &[&str]) -> RouteSpec {
         let hop = |gateway: &&str| NextHop { index: 2, gateway: Some(gateway.parse().unwrap()) };
@@ -132,7 +133,7 @@ mod tests {
     }
 
     fn assert_add(route: &RouteSpec, expected: &str) {
-        assert_request(NewRoute(add(route, None)), CREATE_EXCL, expected);
+        assert_request(Request::of(RTM_NEWROUTE, &add(route, None)), CREATE_EXCL, expected);
     }
 
     /// ip route add 10.3.0.0/16 via 10.1.0.1 dev br0 mtu 1400 advmss 1300 metric 5
@@ -212,14 +213,17 @@ mod tests {
         let next_hops = vec![NextHop { index: 2, gateway: None }];
         let on_link = RouteSpec { next_hops, ..route("10.1.0.1/32", &[]) };
         assert_request(
-            NewRoute(add(&on_link, Some("10.1.2.3".parse().unwrap()))),
+            Request::of(RTM_NEWROUTE, &add(&on_link, Some("10.1.2.3".parse().unwrap()))),
             CREATE_EXCL,
             "34000000 18000506 00000000 00000000
              02200000 fe03fd01 00000000
              08000100 0a010001 08000700 0a010203 08000400 02000000",
         );
         assert_request(
-            NewRoute(add(&route("2001:db8::/64", &["2001:db8::1"]), Some("2001:db8::5".parse().unwrap()))),
+            Request::of(
+                RTM_NEWROUTE,
+                &add(&route("2001:db8::/64", &["2001:db8::1"]), Some("2001:db8::5".parse().unwrap())),
+            ),
             CREATE_EXCL,
             "60000000 18000506 00000000 00000000
              0a400000 fe030001 00000000
@@ -234,7 +238,7 @@ mod tests {
     fn removal_goes_by_destination_way_and_metric() {
         let plain = route("10.3.0.0/16", &["10.1.0.1"]);
         assert_request(
-            DelRoute(delete(&RouteSpec { mtu: Some(1400), metric: Some(5), ..plain })),
+            Request::of(RTM_DELROUTE, &delete(&RouteSpec { mtu: Some(1400), metric: Some(5), ..plain })),
             CHANGE,
             "3c000000 19000500 00000000 00000000
              02100000 fe00ff01 00000000
@@ -246,12 +250,12 @@ mod tests {
     #[test]
     fn way_to_an_address() {
         assert_request(
-            GetRoute(get("10.1.0.5".parse().unwrap(), None)),
+            Request::of(RTM_GETROUTE, &get("10.1.0.5".parse().unwrap(), None)),
             0x1,
             "24000000 1a000100 00000000 00000000 02200000 00000000 00000000 08000100 0a010005",
         );
         assert_request(
-            GetRoute(get("10.1.0.5".parse().unwrap(), Some(2))),
+            Request::of(RTM_GETROUTE, &get("10.1.0.5".parse().unwrap(), Some(2))),
             0x1,
             "2c000000 1a000100 00000000 00000000 02200000 00000000 00000000 08000100 0a010005 08000400 02000000",
         );
@@ -261,7 +265,7 @@ mod tests {
     #[test]
     fn dump_of_one_table_and_link() {
         assert_request(
-            GetRoute(dump(None, Some(2), 1000)),
+            Request::of(RTM_GETROUTE, &dump(None, Some(2), 1000)),
             0x301,
             "2c000000 1a000103 00000000 00000000 00000000 00000000 00000000
              08000f00 e8030000 08000400 02000000",
