@@ -4,12 +4,12 @@
 //! Chapters are those of the D-Bus specification, <https://dbus.freedesktop.org/doc/dbus-specification.html>.
 
 use std::cell::Cell;
-use std::ffi::OsStr;
 use std::io::{self, Read, Write};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 
 /// "Header Fields"
 const PATH: u8 = 1;
@@ -63,21 +63,22 @@ pub(crate) struct Reply {
 }
 
 impl Connection {
-    /// Connects to the first of these addresses ("Server Addresses", separated by semicolons) that answers. It waits as long as the
-    /// bus does.
-    pub(crate) fn open(addresses: &str, patience: Duration) -> io::Result<Self> {
+    /// Connects to the first of these addresses ("Server Addresses", separated by semicolons) that can be connected to. No step of it
+    /// takes longer than `greeting`, and no call afterwards longer than `patience`.
+    pub(crate) fn open(addresses: &str, greeting: Duration, patience: Duration) -> io::Result<Self> {
         let mut outcome = Err(invalid(format!("there is no socket in its address {addresses:?}")));
-        for address in addresses.split(';').filter_map(socket) {
-            outcome = address.and_then(|address| UnixStream::connect_addr(&address));
+        for address in addresses.split(';').filter_map(place) {
+            outcome = address.and_then(|address| connect(&address, greeting));
             if outcome.is_ok() {
                 break;
             }
         }
-        let stream = outcome?;
-        authenticate(&stream)?;
-        let connection = Self { stream, serial: Cell::new(0), patience };
+        let stream = outcome.map_err(|error| late(error, greeting))?;
+        stream.set_read_timeout(Some(greeting))?;
+        authenticate(&stream).map_err(|error| late(error, greeting))?;
+        let connection = Self { stream, serial: Cell::new(0), patience: greeting };
         connection.call(BUS, "Hello", &[])?;
-        Ok(connection)
+        Ok(Self { patience, ..connection })
     }
 
     /// Calls a method and waits for what it returns. An error of the other side has its name and its text.
@@ -87,13 +88,13 @@ impl Connection {
         self.stream.set_write_timeout(Some(self.patience))?;
         (&self.stream)
             .write_all(&call(serial, object, method, arguments))
-            .map_err(|error| self.late(error))?;
+            .map_err(|error| late(error, self.patience))?;
         let end = Instant::now() + self.patience;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             // Zero would be for ever.
             self.stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
-            let reply = Reply::read(&self.stream).map_err(|error| self.late(error))?;
+            let reply = Reply::read(&self.stream).map_err(|error| late(error, self.patience))?;
             // Signals to this connection come too.
             match reply.kind {
                 METHOD_RETURN if reply.to == serial => return Ok(reply),
@@ -102,23 +103,34 @@ impl Connection {
             }
         }
     }
+}
 
-    fn late(&self, error: io::Error) -> io::Error {
-        match error.kind() {
-            io::ErrorKind::WouldBlock => {
-                io::Error::other(format!("no answer for {} seconds", self.patience.as_secs()))
-            }
-            _ => error,
+/// What a time that is over is to the kernel is no reason to a reader.
+fn late(error: io::Error, patience: Duration) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            io::Error::other(format!("it has not answered for {} seconds", patience.as_secs()))
         }
+        _ => error,
     }
 }
 
+/// Waits for room among those whom the bus has not taken yet, of whom a bus that hangs has ever more: no longer than the
+/// timeout for sending (net/unix/af_unix.c, unix_stream_connect), which has to be there before.
+fn connect(address: &UnixAddr, patience: Duration) -> io::Result<UnixStream> {
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let stream = UnixStream::from(socket);
+    stream.set_write_timeout(Some(patience))?;
+    socket::connect(stream.as_raw_fd(), address)?;
+    Ok(stream)
+}
+
 /// The Unix socket of one address; `None` for other transports, which no system bus has.
-fn socket(address: &str) -> Option<io::Result<SocketAddr>> {
+fn place(address: &str) -> Option<io::Result<UnixAddr>> {
     let keys = address.strip_prefix("unix:")?;
     keys.split(',').filter_map(|pair| pair.split_once('=')).find_map(|(key, value)| match key {
-        "path" => Some(unescape(value).and_then(|path| SocketAddr::from_pathname(OsStr::from_bytes(&path)))),
-        "abstract" => Some(unescape(value).and_then(SocketAddr::from_abstract_name)),
+        "path" => Some(unescape(value).and_then(|path| Ok(UnixAddr::new(&*path)?))),
+        "abstract" => Some(unescape(value).and_then(|name| Ok(UnixAddr::new_abstract(&name)?))),
         _ => None,
     })
 }

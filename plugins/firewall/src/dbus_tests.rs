@@ -85,15 +85,33 @@ fn no_bytes_panic() {
 #[test]
 fn sockets_are_found_in_addresses() {
     let path = |address: &str| {
-        let found = socket(address)?.ok()?;
-        Some(found.as_pathname().unwrap().to_str().unwrap().to_owned())
+        let found = place(address)?.ok()?;
+        Some(found.path().unwrap().to_str().unwrap().to_owned())
     };
     assert_eq!(path("unix:path=/run/a%20b,guid=12").as_deref(), Some("/run/a b"));
     assert_eq!(path("unix:guid=12,path=/run/bus").as_deref(), Some("/run/bus"));
     assert_eq!(path("tcp:host=localhost,port=1"), None);
-    assert!(socket("unix:path=/run/%2").unwrap().is_err());
-    let unnamed = socket("unix:abstract=/tmp/bus").unwrap().unwrap();
-    assert_eq!(unnamed.as_abstract_name(), Some(&b"/tmp/bus"[..]));
-    let error = Connection::open("tcp:host=a", Duration::ZERO).err().unwrap().to_string();
+    assert!(place("unix:path=/run/%2").unwrap().is_err());
+    let unnamed = place("unix:abstract=/tmp/bus").unwrap().unwrap();
+    assert_eq!(unnamed.as_abstract(), Some(&b"/tmp/bus"[..]));
+    let error = Connection::open("tcp:host=a", Duration::ZERO, Duration::ZERO).err().unwrap().to_string();
     assert_eq!(error, "there is no socket in its address \"tcp:host=a\"");
+}
+
+/// As many as the bus's queue takes connect to one that takes none; nobody may wait for ever for a place in it.
+#[test]
+fn a_bus_that_takes_no_connection_any_more_is_given_up() {
+    let name = format!("cni-firewall-{}", std::process::id());
+    let address = UnixAddr::new_abstract(name.as_bytes()).unwrap();
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let bus = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+    socket::bind(bus.as_raw_fd(), &address).unwrap();
+    socket::listen(&bus, socket::Backlog::new(0).unwrap()).unwrap();
+    let patience = Duration::from_millis(50);
+    let waiting: Vec<_> = std::iter::repeat_with(|| connect(&address, patience)).take(3).collect();
+    assert!(waiting[0].is_ok());
+    assert_eq!(waiting[2].as_ref().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    let addresses = format!("unix:abstract={name}");
+    let error = Connection::open(&addresses, patience, patience).err().unwrap().to_string();
+    assert_eq!(error, "it has not answered for 0 seconds");
 }

@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::mpsc::channel;
-use std::thread;
 use std::time::Duration;
 
 use cni_plugin::{Error, Result, environment, log};
@@ -124,20 +122,11 @@ fn remove(zone: &str, chosen: bool, pick: impl Fn(&Records) -> Vec<IpAddr>) -> R
 }
 
 impl Bus {
-    /// Waits for the bus on a thread that is left behind, since greeting it has no timeout, and a bus that hangs must not hold
-    /// up every container of the host.
+    /// A bus that hangs must not hold up every container of the host.
     fn connect() -> Result<Self> {
-        let cannot = |reason: &str| Error::failed(format!("cannot connect to the system bus: {reason}"));
-        let (done, connected) = channel();
-        let connect = move || {
-            // Nobody listens any more when it took too long.
-            let _ = done.send(Connection::open(&addresses(), PATIENCE));
-        };
-        thread::Builder::new().spawn(connect).map_err(|error| cannot(&error.to_string()))?;
-        match connected.recv_timeout(GREETING) {
-            Ok(connection) => Ok(Bus(connection.map_err(|error| cannot(&error.to_string()))?)),
-            Err(_) => Err(cannot(&format!("it has not answered for {} seconds", GREETING.as_secs()))),
-        }
+        Connection::open(&addresses(), GREETING, PATIENCE)
+            .map(Bus)
+            .map_err(|error| Error::failed(format!("cannot connect to the system bus: {error}")))
     }
 
     fn has_firewalld(&self) -> Result<bool> {

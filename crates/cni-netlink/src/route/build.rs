@@ -5,24 +5,22 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol};
-use netlink_packet_route::route::{RouteScope, RouteType, RouteVia};
+use netlink_packet_route::route::{RouteScope, RouteVia};
+use rtnetlink::{RouteMessageBuilder, RouteNextHopBuilder};
 
 use super::{NextHop, RouteSpec, table_id};
 
 /// `ip route add DST ... [src SRC]`
 pub(super) fn add(route: &RouteSpec, src: Option<IpAddr>) -> RouteMessage {
     let metrics = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)];
-    let mut message = message(route, src, metrics.into_iter().flatten().collect());
-    message.header.protocol = RouteProtocol::Boot;
-    message.header.scope = scope(route).into();
-    message
+    let builder = builder(route, src, metrics.into_iter().flatten().collect());
+    builder.protocol(RouteProtocol::Boot).scope(scope(route).into()).build()
 }
 
 /// `ip route del DST ...`: any protocol, and any scope unless one is named.
 pub(super) fn delete(route: &RouteSpec) -> RouteMessage {
-    let mut message = message(route, None, Vec::new());
-    message.header.scope = route.scope.map_or(RouteScope::NoWhere, Into::into);
-    message
+    let scope = route.scope.map_or(RouteScope::NoWhere, Into::into);
+    builder(route, None, Vec::new()).protocol(RouteProtocol::Unspec).scope(scope).build()
 }
 
 /// `ip route show table TABLE [dev INDEX]`, of the destination's family or both. The kernel does not filter by
@@ -46,33 +44,36 @@ pub(super) fn get(dst: IpAddr, index: Option<u32>) -> RouteMessage {
     message
 }
 
-fn message(route: &RouteSpec, src: Option<IpAddr>, metrics: Vec<RouteMetric>) -> RouteMessage {
-    let mut message = RouteMessage::default();
+/// A unicast route.
+fn builder(route: &RouteSpec, src: Option<IpAddr>, metrics: Vec<RouteMetric>) -> RouteMessageBuilder {
+    let mut builder = RouteMessageBuilder::<IpAddr>::new();
+    let message = builder.get_mut();
     message.header.address_family = family(route.dst);
     message.header.destination_prefix_length = route.dst.prefix_len();
-    message.header.kind = RouteType::Unicast;
     if route.dst.prefix_len() > 0 {
         message.attributes.push(RouteAttribute::Destination(route.dst.addr().into()));
     }
     let single = if let [hop] = route.next_hops.as_slice() { Some(hop) } else { None };
     message.attributes.extend(single.and_then(|hop| gateway(route.dst, hop)));
     message.attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
-    set_table(&mut message, table_id(route.table));
-    message.attributes.extend(route.metric.map(RouteAttribute::Priority));
-    message.attributes.extend(single.map(|hop| RouteAttribute::Oif(hop.index)));
+    builder = builder.table_id(table_id(route.table));
+    if let Some(metric) = route.metric {
+        builder = builder.priority(metric);
+    }
+    if let Some(hop) = single {
+        builder = builder.output_interface(hop.index);
+    }
     if !metrics.is_empty() {
-        message.attributes.push(RouteAttribute::Metrics(metrics));
+        builder.get_mut().attributes.push(RouteAttribute::Metrics(metrics));
     }
     if route.next_hops.len() > 1 {
-        let hops = route.next_hops.iter().map(|hop| next_hop(route.dst, hop)).collect();
-        message.attributes.push(RouteAttribute::MultiPath(hops));
+        builder = builder.multipath(route.next_hops.iter().map(|hop| next_hop(route.dst, hop)).collect());
     }
-    message
+    builder
 }
 
 fn next_hop(dst: IpNet, hop: &NextHop) -> RouteNextHop {
-    let mut next_hop = RouteNextHop::default();
-    next_hop.interface_index = hop.index;
+    let mut next_hop = RouteNextHopBuilder::new(family(dst)).interface(hop.index).build();
     next_hop.attributes.extend(gateway(dst, hop));
     next_hop
 }
