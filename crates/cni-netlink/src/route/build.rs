@@ -56,7 +56,9 @@ fn builder(route: &RouteSpec, src: Option<IpAddr>, metrics: Vec<RouteMetric>) ->
     let single = if let [hop] = route.next_hops.as_slice() { Some(hop) } else { None };
     message.attributes.extend(single.and_then(|hop| gateway(route.dst, hop)));
     message.attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
-    builder = builder.table_id(table_id(route.table));
+    // The builder would leave the main table in the header beside the attribute of a larger number.
+    message.header.table = 0;
+    set_table(message, table_id(route.table));
     if let Some(metric) = route.metric {
         builder = builder.priority(metric);
     }
