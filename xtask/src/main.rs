@@ -70,7 +70,9 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Build => binaries::build().map(|_| ExitCode::SUCCESS),
+        Task::Build => {
+            binaries::build().and_then(|dir| binaries::check_sizes(&dir)).map(|()| ExitCode::SUCCESS)
+        }
         Task::Install { dir, names } => binaries::install(&dir, &names).map(|()| ExitCode::SUCCESS),
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Bench { rounds, scenarios } => bench::run(rounds, &scenarios).map(|()| ExitCode::SUCCESS),

@@ -6,10 +6,12 @@ pub use found::FoundAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::libc::{RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR};
 
 use crate::attr::{self, Attrs};
+use crate::socket::Request;
 use crate::{Result, Socket};
 
 /// Flags of an address to be added.
@@ -34,7 +36,7 @@ pub struct Addr {
 impl Socket {
     /// Adds an address; IPv4 gets the broadcast address that iproute2's `brd +` gives, as the reference does.
     pub fn addr_add(&mut self, index: u32, address: IpNet, flags: AddrFlags) -> Result<()> {
-        let message = RouteNetlinkMessage::NewAddress(add_message(index, address, flags));
+        let message = Request::of(RTM_NEWADDR, &add_message(index, address, flags));
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, || {
             format!("add address {address} to the link with index {index}")
         })
@@ -43,7 +45,7 @@ impl Socket {
     /// The same without the route to the address's subnet that the kernel makes otherwise (IFA_F_NOPREFIXROUTE): for who
     /// reaches its subnet by other ways than this link.
     pub fn addr_add_noprefixroute(&mut self, index: u32, address: IpNet, flags: AddrFlags) -> Result<()> {
-        let message = RouteNetlinkMessage::NewAddress(noprefixroute(add_message(index, address, flags)));
+        let message = Request::of(RTM_NEWADDR, &noprefixroute(add_message(index, address, flags)));
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, || {
             format!("add address {address} to the link with index {index}")
         })
@@ -51,7 +53,7 @@ impl Socket {
 
     /// Removes an address.
     pub fn addr_del(&mut self, index: u32, address: IpNet) -> Result<()> {
-        let message = RouteNetlinkMessage::DelAddress(message(index, address));
+        let message = Request::of(RTM_DELADDR, &message(index, address));
         self.change(message, 0, || format!("remove address {address} from the link with index {index}"))
     }
 
@@ -61,7 +63,7 @@ impl Socket {
         // Both families answer to AF_UNSPEC. Kernels before 4.20 ignore the index and give those of all links.
         message.header.index = index;
         self.dump(
-            RouteNetlinkMessage::GetAddress(message),
+            Request::of(RTM_GETADDR, &message),
             || format!("list the addresses of the link with index {index}"),
             |payload| parse(payload).filter(|addr| addr.index == index),
         )
@@ -142,7 +144,6 @@ fn parse(payload: &[u8]) -> Option<Addr> {
 #[cfg(test)]
 #[cfg(target_endian = "little")]
 mod tests {
-    use netlink_packet_route::RouteNetlinkMessage::{DelAddress, NewAddress};
     use proptest::prelude::*;
 
     use super::*;
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn ipv4_gets_its_broadcast_address() {
         assert_request(
-            NewAddress(add_message(2, net("10.1.2.3/16"), AddrFlags { nodad: true })),
+            Request::of(RTM_NEWADDR, &add_message(2, net("10.1.2.3/16"), AddrFlags { nodad: true })),
             CREATE_EXCL,
             "30000000 14000506 00000000 00000000
              02100000 02000000 08000200 0a010203 08000100 0a010203 08000400 0a01ffff",
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn ipv4_network_of_one_or_two_gets_none() {
         assert_request(
-            NewAddress(add_message(2, net("10.1.2.4/32"), AddrFlags::default())),
+            Request::of(RTM_NEWADDR, &add_message(2, net("10.1.2.4/32"), AddrFlags::default())),
             CREATE_EXCL,
             "28000000 14000506 00000000 00000000 02200000 02000000 08000200 0a010204 08000100 0a010204",
         );
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn ipv6_without_duplicate_detection() {
         assert_request(
-            NewAddress(add_message(2, net("2001:db8::5/64"), AddrFlags { nodad: true })),
+            Request::of(RTM_NEWADDR, &add_message(2, net("2001:db8::5/64"), AddrFlags { nodad: true })),
             CREATE_EXCL,
             "40000000 14000506 00000000 00000000
              0a400200 02000000
@@ -192,7 +193,10 @@ mod tests {
     #[test]
     fn ipv4_without_the_route_to_its_subnet() {
         assert_request(
-            NewAddress(noprefixroute(add_message(2, net("10.1.2.3/16"), AddrFlags::default()))),
+            Request::of(
+                RTM_NEWADDR,
+                &noprefixroute(add_message(2, net("10.1.2.3/16"), AddrFlags::default())),
+            ),
             CREATE_EXCL,
             "38000000 14000506 00000000 00000000
              02100000 02000000
@@ -204,7 +208,10 @@ mod tests {
     #[test]
     fn ipv6_without_the_route_to_its_subnet() {
         assert_request(
-            NewAddress(noprefixroute(add_message(2, net("2001:db8::5/64"), AddrFlags { nodad: true }))),
+            Request::of(
+                RTM_NEWADDR,
+                &noprefixroute(add_message(2, net("2001:db8::5/64"), AddrFlags { nodad: true })),
+            ),
             CREATE_EXCL,
             "48000000 14000506 00000000 00000000
              0a400000 02000000
@@ -218,7 +225,7 @@ mod tests {
     #[test]
     fn removal() {
         assert_request(
-            DelAddress(message(2, net("10.1.2.3/16"))),
+            Request::of(RTM_DELADDR, &message(2, net("10.1.2.3/16"))),
             CHANGE,
             "28000000 15000500 00000000 00000000 02100000 02000000 08000200 0a010203 08000100 0a010203",
         );

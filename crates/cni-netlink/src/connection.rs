@@ -240,18 +240,17 @@ mod tests {
     use std::cell::{Cell, RefCell};
 
     use netlink_packet_core::NLM_F_REQUEST;
-    use netlink_packet_route::RouteNetlinkMessage;
-    use netlink_packet_route::link::LinkMessage;
+    use nix::libc::RTM_GETLINK;
     use nix::sched::CloneFlags;
 
     use super::*;
-    use crate::socket::encode;
+    use crate::socket::Request;
     use crate::{MacAddr, NewVeth, Socket};
 
     #[test]
     fn answer_to_an_earlier_request_is_skipped() {
         let mut socket = Socket::open().unwrap();
-        let mut request = encode(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_REQUEST);
+        let mut request = Request::written(RTM_GETLINK, &[0; 16], |_| {}).with(NLM_F_REQUEST);
         request[8..12].copy_from_slice(&77_u32.to_ne_bytes());
         socket.connection.socket.send_to(&request, &SocketAddr::new(0, 0), 0).unwrap();
         assert_eq!(socket.link_by_name("lo").unwrap().name, "lo");
@@ -316,8 +315,8 @@ mod tests {
             }
             Some(())
         };
-        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        let links = socket.dump(message, || "list links".into(), parse);
+        let request = Request::written(RTM_GETLINK, &[0; 16], |_| {});
+        let links = socket.dump(request, || "list links".into(), parse);
         (links.map(|links| links.len()), tries.get())
     }
 

@@ -3,10 +3,8 @@
 //! To see those bytes: `strace -e trace=sendmsg -e write=all ip ...`. iproute2 6.1 was asked; its sequence number is
 //! zeroed here, and unlike it the message crate ends the strings in IFLA_INFO_KIND with a zero, as the kernel does.
 
-use netlink_packet_route::RouteNetlinkMessage;
-
 use crate::attr::{Message, Messages};
-use crate::socket::encode;
+use crate::socket::Request;
 
 /// Flags of a change as iproute2's hexadecimal digits show them: request, acknowledge, and these.
 pub(crate) const CHANGE: u16 = 0x5;
@@ -28,8 +26,8 @@ pub(crate) fn message(datagram: &[u8]) -> Message<'_> {
 
 /// Fails with both byte strings in words of four when the message is encoded otherwise.
 #[track_caller]
-pub(crate) fn assert_request(message: RouteNetlinkMessage, flags: u16, expected: &str) {
-    assert_bytes(&encode(message, flags), expected);
+pub(crate) fn assert_request(request: Request, flags: u16, expected: &str) {
+    assert_bytes(&request.with(flags), expected);
 }
 
 /// The same for a message that is encoded already.

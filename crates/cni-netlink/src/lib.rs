@@ -1,8 +1,9 @@
 //! Blocking rtnetlink for programs that live for milliseconds: one socket for one network namespace, a request and its
 //! answer at a time. Names follow iproute2's.
 //!
-//! Requests are built with the builders of `rtnetlink` and `netlink-packet-route`; answers are read leniently,
-//! only the attributes that are asked for, so that a newer kernel's surprise in one attribute never fails a plugin.
+//! Requests about addresses, routes and rules are built with `rtnetlink` and `netlink-packet-route`, those about links by hand,
+//! since the crate's link message is a tenth of a plugin. Answers are read leniently, only the attributes that are asked
+//! for, so that a newer kernel's surprise in one attribute never fails a plugin.
 
 mod addr;
 mod attr;

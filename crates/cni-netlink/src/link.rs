@@ -6,14 +6,14 @@ mod kind;
 mod parse;
 mod tun;
 
+pub(crate) use build::Header;
 pub use kind::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent};
-pub(crate) use parse::{IFINFOMSG, index as message_index};
+pub(crate) use parse::{IFINFOMSG, IFLA_AF_SPEC, IFLA_EXT_MASK, index as message_index};
 pub use tun::Tun;
 
 use std::os::fd::BorrowedFd;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
 
 use crate::{MacAddr, Result, Socket};
 
@@ -137,28 +137,28 @@ impl Socket {
     /// Makes a veth pair, both ends down. One transmit and one receive queue each: the default of one a CPU costs
     /// tens of milliseconds on large hosts.
     pub fn link_add_veth(&mut self, veth: &NewVeth<'_>) -> Result<()> {
-        let message = RouteNetlinkMessage::NewLink(build::veth(veth));
-        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || {
+        let request = build::veth(veth);
+        self.change(request, NLM_F_CREATE | NLM_F_EXCL, || {
             format!("add veth pair {} to {}", veth.name, veth.peer_name)
         })
     }
 
     /// Makes a bridge, down.
     pub fn link_add_bridge(&mut self, bridge: &NewBridge<'_>) -> Result<()> {
-        let message = RouteNetlinkMessage::NewLink(build::bridge(bridge));
-        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add bridge {}", bridge.name))
+        let request = build::bridge(bridge);
+        self.change(request, NLM_F_CREATE | NLM_F_EXCL, || format!("add bridge {}", bridge.name))
     }
 
     /// The link of this name (or alternative name, where the kernel has them: since 5.5).
     pub fn link_by_name(&mut self, name: &str) -> Result<Link> {
-        let message = RouteNetlinkMessage::GetLink(build::get_by_name(name));
-        self.get(message, || format!("find link {name}"), parse::link)
+        let request = build::get_by_name(name);
+        self.get(request, || format!("find link {name}"), parse::link)
     }
 
     /// The link with this index.
     pub fn link_by_index(&mut self, index: u32) -> Result<Link> {
-        let message = RouteNetlinkMessage::GetLink(build::get_by_index(index));
-        self.get(message, || format!("find the link with index {index}"), parse::link)
+        let request = build::get_by_index(index);
+        self.get(request, || format!("find the link with index {index}"), parse::link)
     }
 
     /// All links of one kind (filtered by the kernel), or all for `None`.
@@ -169,8 +169,8 @@ impl Socket {
         };
         // A kernel that does not know the kind, or no filters at all, answers with every link.
         let wanted = |link: &Link| kind.is_none_or(|kind| link.kind == kind);
-        let message = RouteNetlinkMessage::GetLink(build::dump(kind));
-        self.dump(message, op, |payload| parse::link(payload).filter(wanted))
+        let request = build::dump(kind);
+        self.dump(request, op, |payload| parse::link(payload).filter(wanted))
     }
 
     /// Applies all changes in one message; in two when it enslaves to a bridge and sets the port, since the kernel
@@ -194,22 +194,22 @@ impl Socket {
     }
 
     fn link_change_at_once(&mut self, index: u32, change: &LinkChange<'_>) -> Result<()> {
-        let message = RouteNetlinkMessage::NewLink(build::change(index, change));
-        self.change(message, 0, || format!("change the link with index {index}: {}", change.summary()))
+        let request = build::change(index, change);
+        self.change(request, 0, || format!("change the link with index {index}: {}", change.summary()))
     }
 
     /// Takes an alternative name from a link: nothing can be renamed to what is one, not even the link that has it.
     pub fn link_altname_del(&mut self, index: u32, altname: &str) -> Result<()> {
-        let message = RouteNetlinkMessage::DelLinkProp(build::altname(index, altname));
-        self.change(message, 0, || {
+        let request = build::altname_del(index, altname);
+        self.change(request, 0, || {
             format!("take the alternative name {altname} from the link with index {index}")
         })
     }
 
     /// Deletes a link; a veth's peer goes with it.
     pub fn link_del(&mut self, index: u32) -> Result<()> {
-        let message = RouteNetlinkMessage::DelLink(build::by_index(index));
-        self.change(message, 0, || format!("delete the link with index {index}"))
+        let request = build::delete(index);
+        self.change(request, 0, || format!("delete the link with index {index}"))
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
+use nix::libc::{RTM_GETNSID, RTM_NEWNSID};
 
 use crate::attr::{self, Attrs};
+use crate::socket::Request;
 use crate::{Error, Result, Socket};
 
 /// Length of `struct rtgenmsg`, padded.
@@ -22,7 +23,7 @@ impl Socket {
         if let Some(id) = self.assigned(netns)? {
             return Ok(id);
         }
-        let message = RouteNetlinkMessage::NewNsId(message(netns, Some(NETNSA_NSID_NOT_ASSIGNED)));
+        let message = Request::of(RTM_NEWNSID, &message(netns, Some(NETNSA_NSID_NOT_ASSIGNED)));
         match self.change(message, 0, || "give a network namespace an ID".to_owned()) {
             // Somebody was faster.
             Err(error) if !error.is_exists() => Err(error),
@@ -35,7 +36,7 @@ impl Socket {
     }
 
     fn assigned(&mut self, netns: BorrowedFd<'_>) -> Result<Option<i32>> {
-        let message = RouteNetlinkMessage::GetNsId(message(netns, None));
+        let message = Request::of(RTM_GETNSID, &message(netns, None));
         let id = self.get(
             message,
             || "find a network namespace's ID".to_owned(),
@@ -65,12 +66,12 @@ mod tests {
     fn an_id_is_asked_for_and_given_by_descriptor() {
         let stdin = std::io::stdin();
         assert_request(
-            RouteNetlinkMessage::GetNsId(message(stdin.as_fd(), None)),
+            Request::of(RTM_GETNSID, &message(stdin.as_fd(), None)),
             1,
             "1c000000 5a000100 00000000 00000000 00000000 08000300 00000000",
         );
         assert_request(
-            RouteNetlinkMessage::NewNsId(message(stdin.as_fd(), Some(NETNSA_NSID_NOT_ASSIGNED))),
+            Request::of(RTM_NEWNSID, &message(stdin.as_fd(), Some(NETNSA_NSID_NOT_ASSIGNED))),
             CHANGE,
             "24000000 58000500 00000000 00000000 00000000 08000300 00000000 08000100 ffffffff",
         );

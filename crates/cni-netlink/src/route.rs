@@ -11,9 +11,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::RouteNetlinkMessage;
 use nix::libc;
+use nix::libc::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE};
 
+use crate::socket::Request;
 use crate::{Result, Socket};
 
 /// The number of a table: RT_TABLE_MAIN for none, and for RT_TABLE_UNSPEC, as the kernel takes it.
@@ -71,7 +72,7 @@ impl Socket {
 
     fn way(&mut self, dst: IpAddr, index: Option<u32>) -> Result<Option<Way>> {
         let way = self.get(
-            RouteNetlinkMessage::GetRoute(build::get(dst, index)),
+            Request::of(RTM_GETROUTE, &build::get(dst, index)),
             || format!("find the route to {dst}"),
             parse::way,
         );
@@ -98,13 +99,13 @@ impl Socket {
     /// The same with a preferred source address (RTA_PREFSRC): whoever has not chosen one sends from it. It must be an
     /// address of the host's; an IPv6 one must not be tentative (net/ipv6/route.c, ip6_route_info_create).
     pub fn route_add_src(&mut self, route: &RouteSpec, src: IpAddr) -> Result<()> {
-        let message = RouteNetlinkMessage::NewRoute(build::add(route, Some(src)));
+        let message = Request::of(RTM_NEWROUTE, &build::add(route, Some(src)));
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add {route} src {src}"))
     }
 
     /// The same behind others to that destination, by other links for one (`ip route append`).
     pub fn route_append_src(&mut self, route: &RouteSpec, src: IpAddr) -> Result<()> {
-        let message = RouteNetlinkMessage::NewRoute(build::add(route, Some(src)));
+        let message = Request::of(RTM_NEWROUTE, &build::add(route, Some(src)));
         self.change(message, NLM_F_CREATE | NLM_F_APPEND, || format!("add {route} src {src}"))
     }
 
@@ -144,7 +145,7 @@ impl Socket {
 
     /// Removes a route. Of an IPv6 multipath route one next hop can be removed; of an IPv4 one all must be named.
     pub fn route_del(&mut self, route: &RouteSpec) -> Result<()> {
-        let message = RouteNetlinkMessage::DelRoute(build::delete(route));
+        let message = Request::of(RTM_DELROUTE, &build::delete(route));
         self.change(message, 0, || format!("remove {route}"))
     }
 
@@ -152,7 +153,7 @@ impl Socket {
     pub fn route_dump(&mut self, index: u32, table: Option<u32>) -> Result<Vec<RouteSpec>> {
         let table = table_id(table);
         let found = self.dump(
-            RouteNetlinkMessage::GetRoute(build::dump(None, Some(index), table)),
+            Request::of(RTM_GETROUTE, &build::dump(None, Some(index), table)),
             || format!("list the routes of table {table} by the link with index {index}"),
             // Kernels before 4.20 ignore both filters.
             |payload| {
@@ -163,7 +164,7 @@ impl Socket {
     }
 
     fn route_new(&mut self, route: &RouteSpec, flags: u16, verb: &str) -> Result<()> {
-        let message = RouteNetlinkMessage::NewRoute(build::add(route, None));
+        let message = Request::of(RTM_NEWROUTE, &build::add(route, None));
         self.change(message, flags, || format!("{verb} {route}"))
     }
 
@@ -173,7 +174,7 @@ impl Socket {
         let table = table_id(route.table);
         let metric = route.metric.unwrap_or(0);
         let found = self.dump(
-            RouteNetlinkMessage::GetRoute(build::dump(Some(route.dst), None, table)),
+            Request::of(RTM_GETROUTE, &build::dump(Some(route.dst), None, table)),
             || format!("list the routes of table {table}"),
             |payload| {
                 parse::route(payload).filter(|found| {

@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use nix::libc::{RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE};
 
 use crate::attr::{self, Attrs};
+use crate::socket::Request;
 use crate::{Result, Socket};
 
 /// A rule by which packets from some addresses are routed by a table.
@@ -34,19 +36,19 @@ pub struct FoundRule {
 impl Socket {
     /// Adds a rule. EEXIST when it is to have the priority of one like it; without a priority there can be several.
     pub fn rule_add(&mut self, rule: &Rule) -> Result<()> {
-        let message = RouteNetlinkMessage::NewRule(message(rule, RuleAction::ToTable));
+        let message = Request::of(RTM_NEWRULE, &message(rule, RuleAction::ToTable));
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add {rule}"))
     }
 
     /// Removes a rule, the first of several.
     pub fn rule_del(&mut self, rule: &Rule) -> Result<()> {
-        let message = RouteNetlinkMessage::DelRule(message(rule, RuleAction::Unspec));
+        let message = Request::of(RTM_DELRULE, &message(rule, RuleAction::Unspec));
         self.change(message, 0, || format!("remove {rule}"))
     }
 
     /// All rules for IPv4 and IPv6.
     pub fn rule_dump(&mut self) -> Result<Vec<FoundRule>> {
-        let message = RouteNetlinkMessage::GetRule(RuleMessage::default());
+        let message = Request::of(RTM_GETRULE, &RuleMessage::default());
         self.dump(message, || "list the rules".into(), parse)
     }
 }
@@ -135,7 +137,6 @@ impl fmt::Display for Rule {
 #[cfg(test)]
 #[cfg(target_endian = "little")]
 mod tests {
-    use netlink_packet_route::RouteNetlinkMessage::{DelRule, GetRule, NewRule};
     use proptest::prelude::*;
 
     use super::*;
@@ -146,7 +147,7 @@ mod tests {
     }
 
     fn assert_add(rule: &Rule, expected: &str) {
-        assert_request(NewRule(message(rule, RuleAction::ToTable)), CREATE_EXCL, expected);
+        assert_request(Request::of(RTM_NEWRULE, &message(rule, RuleAction::ToTable)), CREATE_EXCL, expected);
     }
 
     /// ip rule add from 10.1.0.5/32 table 100
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn removal() {
         let assert_del = |rule: &Rule, expected| {
-            assert_request(DelRule(message(rule, RuleAction::Unspec)), CHANGE, expected);
+            assert_request(Request::of(RTM_DELRULE, &message(rule, RuleAction::Unspec)), CHANGE, expected);
         };
         assert_del(
             &rule("10.1.0.5/32", 1000, Some(77)),
@@ -209,7 +210,7 @@ mod tests {
     #[test]
     fn dump_of_both_families() {
         assert_request(
-            GetRule(RuleMessage::default()),
+            Request::of(RTM_GETRULE, &RuleMessage::default()),
             0x301,
             "1c000000 22000103 00000000 00000000 00000000 00000000 00000000",
         );

@@ -1,11 +1,10 @@
 //! VLANs of bridge ports: `bridge vlan`.
 
-use netlink_packet_route::link::{BridgeVlanInfoFlags, LinkAttribute, LinkExtentMask, LinkMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::{LinkBridgeVlan, LinkMessageBuilder, LinkUnspec};
+use nix::libc::{RTM_DELLINK, RTM_GETLINK, RTM_SETLINK};
 
 use crate::attr::{self, Attrs};
-use crate::link::{IFINFOMSG, message_index};
+use crate::link::{Header, IFINFOMSG, IFLA_AF_SPEC, IFLA_EXT_MASK, message_index};
+use crate::socket::Request;
 use crate::{Result, Socket};
 
 /// A range of VLANs on a port.
@@ -22,20 +21,20 @@ pub struct BridgeVlan {
 impl Socket {
     /// Adds VLANs to a bridge port, or to the bridge itself with `on_bridge` (`self` in iproute2).
     pub fn bridge_vlan_add(&mut self, index: u32, vlans: &[BridgeVlan], on_bridge: bool) -> Result<()> {
-        let message = RouteNetlinkMessage::SetLink(message(index, vlans, on_bridge));
-        self.change(message, 0, || format!("add VLANs {} to the link with index {index}", list(vlans)))
+        let request = request(RTM_SETLINK, index, vlans, on_bridge);
+        self.change(request, 0, || format!("add VLANs {} to the link with index {index}", list(vlans)))
     }
 
     /// Removes VLANs from a bridge port, or from the bridge itself.
     pub fn bridge_vlan_del(&mut self, index: u32, vlans: &[BridgeVlan], on_bridge: bool) -> Result<()> {
-        let message = RouteNetlinkMessage::DelLink(message(index, vlans, on_bridge));
-        self.change(message, 0, || format!("remove VLANs {} from the link with index {index}", list(vlans)))
+        let request = request(RTM_DELLINK, index, vlans, on_bridge);
+        self.change(request, 0, || format!("remove VLANs {} from the link with index {index}", list(vlans)))
     }
 
     /// The VLANs of one port, ranges compressed.
     pub fn bridge_vlan_dump(&mut self, index: u32) -> Result<Vec<BridgeVlan>> {
         let ports = self.dump(
-            RouteNetlinkMessage::GetLink(dump_message()),
+            dump_request(),
             || format!("list the VLANs of the link with index {index}"),
             // This dump takes no index (net/core/rtnetlink.c, valid_bridge_getlink_req).
             |payload| (message_index(payload) == Some(index)).then(|| parse(payload)),
@@ -45,30 +44,37 @@ impl Socket {
 }
 
 /// `bridge vlan add` and `del`, which differ only in the message's type.
-fn message(index: u32, vlans: &[BridgeVlan], on_bridge: bool) -> LinkMessage {
-    let mut builder = LinkBridgeVlan::new(index);
-    if on_bridge {
-        builder = builder.bridge_self();
-    }
-    for vlan in vlans {
-        let mut flags = BridgeVlanInfoFlags::empty();
-        flags.set(BridgeVlanInfoFlags::Pvid, vlan.pvid);
-        flags.set(BridgeVlanInfoFlags::Untagged, vlan.untagged);
-        builder = if vlan.first == vlan.last {
-            builder.vlan(vlan.first, flags)
-        } else {
-            builder.vlan_range_start(vlan.first, flags).vlan_range_end(vlan.last, flags)
-        };
-    }
-    builder.build()
+fn request(kind: u16, index: u32, vlans: &[BridgeVlan], on_bridge: bool) -> Request {
+    let header = Header { family: AF_BRIDGE, index, ..Header::default() };
+    Request::written(kind, &header.bytes(), |writer| {
+        writer.enclose(IFLA_AF_SPEC, |writer| {
+            if on_bridge {
+                writer.attr(IFLA_BRIDGE_FLAGS, &BRIDGE_FLAGS_SELF.to_ne_bytes());
+            }
+            for vlan in vlans {
+                let mut flags = if vlan.pvid { BRIDGE_VLAN_INFO_PVID } else { 0 };
+                flags |= if vlan.untagged { BRIDGE_VLAN_INFO_UNTAGGED } else { 0 };
+                let mut write = |flags: u16, vid: u16| {
+                    let [flags, vid] = [flags, vid].map(u16::to_ne_bytes);
+                    writer.attr(IFLA_BRIDGE_VLAN_INFO, &[flags, vid].concat());
+                };
+                if vlan.first == vlan.last {
+                    write(flags, vlan.first);
+                } else {
+                    write(flags | BRIDGE_VLAN_INFO_RANGE_BEGIN, vlan.first);
+                    write(flags | BRIDGE_VLAN_INFO_RANGE_END, vlan.last);
+                }
+            }
+        });
+    })
 }
 
 /// `bridge -compressvlans vlan show`
-fn dump_message() -> LinkMessage {
-    LinkMessageBuilder::<LinkUnspec>::new()
-        .interface_family(AddressFamily::Bridge)
-        .append_extra_attribute(LinkAttribute::ExtMask(vec![LinkExtentMask::BrvlanCompressed]))
-        .build()
+fn dump_request() -> Request {
+    let header = Header { family: AF_BRIDGE, ..Header::default() };
+    Request::written(RTM_GETLINK, &header.bytes(), |writer| {
+        writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN_COMPRESSED);
+    })
 }
 
 /// `1,10-20` for errors.
@@ -80,8 +86,12 @@ fn list(vlans: &[BridgeVlan]) -> String {
     vlans.iter().map(range).collect::<Vec<_>>().join(",")
 }
 
-/// linux/if_link.h and linux/if_bridge.h
-const IFLA_AF_SPEC: u16 = 26;
+const AF_BRIDGE: u8 = 7;
+/// linux/rtnetlink.h
+const RTEXT_FILTER_BRVLAN_COMPRESSED: u32 = 1 << 2;
+/// linux/if_bridge.h
+const IFLA_BRIDGE_FLAGS: u16 = 0;
+const BRIDGE_FLAGS_SELF: u16 = 2;
 const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
 const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
 const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
@@ -117,7 +127,6 @@ fn parse(payload: &[u8]) -> Vec<BridgeVlan> {
 #[cfg(test)]
 #[cfg(target_endian = "little")]
 mod tests {
-    use netlink_packet_route::RouteNetlinkMessage::{DelLink, GetLink, SetLink};
     use proptest::prelude::*;
 
     use super::*;
@@ -131,14 +140,14 @@ mod tests {
     #[test]
     fn single_vlans_of_a_port() {
         assert_request(
-            SetLink(message(3, &[vlan(10, 10)], false)),
+            request(RTM_SETLINK, 3, &[vlan(10, 10)], false),
             CHANGE,
             "2c000000 13000500 00000000 00000000
              07000000 03000000 00000000 00000000
              0c001a00 08000200 00000a00",
         );
         assert_request(
-            SetLink(message(3, &[BridgeVlan { pvid: true, untagged: true, ..vlan(30, 30) }], false)),
+            request(RTM_SETLINK, 3, &[BridgeVlan { pvid: true, untagged: true, ..vlan(30, 30) }], false),
             CHANGE,
             "2c000000 13000500 00000000 00000000
              07000000 03000000 00000000 00000000
@@ -150,7 +159,7 @@ mod tests {
     #[test]
     fn range_has_a_begin_and_an_end() {
         assert_request(
-            SetLink(message(3, &[BridgeVlan { untagged: true, ..vlan(10, 20) }], false)),
+            request(RTM_SETLINK, 3, &[BridgeVlan { untagged: true, ..vlan(10, 20) }], false),
             CHANGE,
             "34000000 13000500 00000000 00000000
              07000000 03000000 00000000 00000000
@@ -162,7 +171,7 @@ mod tests {
     #[test]
     fn vlan_of_the_bridge_itself() {
         assert_request(
-            SetLink(message(2, &[vlan(10, 10)], true)),
+            request(RTM_SETLINK, 2, &[vlan(10, 10)], true),
             CHANGE,
             "34000000 13000500 00000000 00000000
              07000000 02000000 00000000 00000000
@@ -174,7 +183,7 @@ mod tests {
     #[test]
     fn removal() {
         assert_request(
-            DelLink(message(3, &[vlan(10, 20)], false)),
+            request(RTM_DELLINK, 3, &[vlan(10, 20)], false),
             CHANGE,
             "34000000 11000500 00000000 00000000
              07000000 03000000 00000000 00000000
@@ -186,7 +195,7 @@ mod tests {
     #[test]
     fn dump_of_compressed_ranges() {
         assert_request(
-            GetLink(dump_message()),
+            dump_request(),
             0x301,
             "28000000 12000103 00000000 00000000
              07000000 00000000 00000000 00000000

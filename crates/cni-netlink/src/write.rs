@@ -50,6 +50,11 @@ impl Writer {
         });
     }
 
+    /// An attribute that is a number in the machine's byte order.
+    pub(crate) fn u32(&mut self, kind: u16, value: u32) {
+        self.attr(kind, &value.to_ne_bytes());
+    }
+
     /// An attribute that is a number in network byte order.
     pub fn be32(&mut self, kind: u16, value: u32) {
         self.attr(kind, &value.to_be_bytes());
@@ -63,6 +68,12 @@ impl Writer {
     /// An attribute that holds those that `attributes` writes.
     pub fn nest(&mut self, kind: u16, attributes: impl FnOnce(&mut Self)) {
         self.enclose(kind | NESTED, attributes);
+    }
+
+    /// Bytes as they are, to the next multiple of four: a fixed header within an attribute.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        self.pad();
     }
 
     /// How many bytes were written, which is where the next message or attribute begins.

@@ -1,26 +1,27 @@
 //! The firewalld backend: each address becomes a source of a zone, by D-Bus. What passes is then up to that zone.
 
 use std::collections::HashSet;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::mpsc::channel;
-use std::thread;
 use std::time::Duration;
 
 use cni_plugin::{Error, Result, environment, log};
 use ipnet::IpNet;
-use zbus::Connection;
-use zbus::connection::Builder;
 
 use crate::Pod;
+use crate::dbus::{BUS, Connection, Object, Reply};
 use crate::records::Records;
 
 /// Where the system bus listens, unless `DBUS_SYSTEM_BUS_ADDRESS` says otherwise.
 const SOCKETS: [&str; 2] = ["/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket"];
 
 const SERVICE: &str = "org.fedoraproject.FirewallD1";
-const OBJECT: &str = "/org/fedoraproject/FirewallD1";
-const ZONES: &str = "org.fedoraproject.FirewallD1.zone";
+const ZONES: Object<'static> = Object {
+    destination: SERVICE,
+    path: "/org/fedoraproject/FirewallD1",
+    interface: "org.fedoraproject.FirewallD1.zone",
+};
 
 /// What firewalld says when the address is in that zone already (firewall/errors.py).
 const ALREADY_SET: &str = "ZONE_ALREADY_SET";
@@ -58,7 +59,7 @@ pub(crate) fn add(pod: &Pod, zone: &str) -> Result<()> {
                 bus.remove_source(&old, *address);
             }
             records.set(*address, &pod.owner, zone)?;
-            match bus.call::<String>("addSource", zone, *address) {
+            match bus.call("addSource", zone, *address) {
                 Err(error) if !error.to_string().contains(ALREADY_SET) => {
                     // It is not ours, and DEL leaves it alone.
                     records.remove(*address)?;
@@ -89,7 +90,7 @@ pub(crate) fn gc(network: &str, valid: &HashSet<String>, zone: &str) -> Result<(
 pub(crate) fn check(pod: &Pod, zone: &str) -> Result<()> {
     let bus = Bus::connect()?;
     for address in &pod.addresses {
-        let found = bus.call::<bool>("querySource", zone, *address);
+        let found = bus.call("querySource", zone, *address).and_then(|reply| reply.truth());
         let is_there = found.map_err(|error| {
             Error::failed(format!("cannot look for {address} in firewalld zone {zone}: {error}"))
         })?;
@@ -121,49 +122,35 @@ fn remove(zone: &str, chosen: bool, pick: impl Fn(&Records) -> Vec<IpAddr>) -> R
 }
 
 impl Bus {
-    /// Waits for the bus on a thread that is left behind, since greeting it has no timeout, and a bus that hangs must not hold
-    /// up every container of the host.
+    /// A bus that hangs must not hold up every container of the host.
     fn connect() -> Result<Self> {
-        let cannot = |reason: &str| Error::failed(format!("cannot connect to the system bus: {reason}"));
-        let (done, connected) = channel();
-        let connect = move || {
-            // Nobody listens any more when it took too long.
-            let _ = done.send(zbus::block_on(Builder::system().method_timeout(PATIENCE).build()));
-        };
-        thread::Builder::new().spawn(connect).map_err(|error| cannot(&error.to_string()))?;
-        match connected.recv_timeout(GREETING) {
-            Ok(connection) => Ok(Bus(connection.map_err(|error| cannot(&error.to_string()))?)),
-            Err(_) => Err(cannot(&format!("it has not answered for {} seconds", GREETING.as_secs()))),
-        }
+        Connection::open(&addresses(), GREETING, PATIENCE)
+            .map(Bus)
+            .map_err(|error| Error::failed(format!("cannot connect to the system bus: {error}")))
     }
 
     fn has_firewalld(&self) -> Result<bool> {
-        let (name, path) = ("org.freedesktop.DBus", "/org/freedesktop/DBus");
-        let has_owner = async {
-            let reply = self.0.call_method(Some(name), path, Some(name), "NameHasOwner", &(SERVICE,)).await?;
-            reply.body().deserialize::<bool>()
-        };
-        zbus::block_on(has_owner)
-            .map_err(|error| Error::failed(format!("cannot look for {SERVICE}: {error}")))
+        let reply = self.0.call(BUS, "NameHasOwner", &[SERVICE]).and_then(|reply| reply.truth());
+        reply.map_err(|error| Error::failed(format!("cannot look for {SERVICE}: {error}")))
     }
 
     /// What is refused is left: an address that is not there, or that somebody moved, and a zone that is gone.
     fn remove_source(&self, zone: &str, address: IpAddr) {
-        if let Err(error) = self.call::<String>("removeSource", zone, address) {
+        if let Err(error) = self.call("removeSource", zone, address) {
             log::info(format_args!("{address} is not taken out of firewalld zone {zone}: {error}"));
         }
     }
 
     /// Calls a method of zones that takes a zone and a source.
-    fn call<T>(&self, method: &str, zone: &str, address: IpAddr) -> zbus::Result<T>
-    where
-        T: serde::de::DeserializeOwned + zbus::zvariant::Type,
-    {
-        let source = IpNet::from(address).to_string();
-        zbus::block_on(async {
-            let reply =
-                self.0.call_method(Some(SERVICE), OBJECT, Some(ZONES), method, &(zone, source)).await?;
-            reply.body().deserialize()
-        })
+    fn call(&self, method: &str, zone: &str, address: IpAddr) -> io::Result<Reply> {
+        self.0.call(ZONES, method, &[zone, &IpNet::from(address).to_string()])
+    }
+}
+
+/// Of the system bus.
+fn addresses() -> String {
+    match environment("DBUS_SYSTEM_BUS_ADDRESS") {
+        address if address.is_empty() => SOCKETS.map(|socket| format!("unix:path={socket}")).join(";"),
+        address => address,
     }
 }

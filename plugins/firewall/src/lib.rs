@@ -14,6 +14,7 @@ use cni_plugin::{Call, Error, Plugin, Request, Result, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
 
 mod config;
+mod dbus;
 mod firewalld;
 mod iptables;
 mod nftables;

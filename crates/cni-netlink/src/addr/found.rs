@@ -1,15 +1,14 @@
 //! Addresses just as the kernel has them, to be put back after what takes them away.
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
+use nix::libc::{RTM_GETADDR, RTM_NEWADDR};
 
 use super::{Addr, IFA_F_TENTATIVE, IFA_FLAGS, IFADDRMSG, parse};
 use crate::attr::{self, Attrs};
+use crate::socket::Request;
 use crate::write::Writer;
 use crate::{Result, Socket};
-
-const RTM_NEWADDR: u16 = 20;
 
 /// linux/if_addr.h
 const IFA_F_NODAD: u32 = 2;
@@ -31,7 +30,7 @@ impl Socket {
         let mut message = AddressMessage::default();
         message.header.index = index;
         self.dump(
-            RouteNetlinkMessage::GetAddress(message),
+            Request::of(RTM_GETADDR, &message),
             || format!("list the addresses of the link with index {index}"),
             |payload| FoundAddr::read(payload).filter(|found| found.addr.index == index),
         )

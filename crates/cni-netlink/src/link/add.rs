@@ -1,7 +1,6 @@
 //! Making links of all kinds that stand in one namespace, perhaps on a parent in another.
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
 
 use super::kind;
 use super::{LinkChange, NewLink};
@@ -30,8 +29,8 @@ impl Socket {
     }
 
     fn create(&mut self, new: &NewLink<'_>, name: &str) -> Result<()> {
-        let message = RouteNetlinkMessage::NewLink(kind::build(&NewLink { name, ..*new }));
-        self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add {} {}", new.kind.name(), new.name))
+        let request = kind::add(&NewLink { name, ..*new });
+        self.change(request, NLM_F_CREATE | NLM_F_EXCL, || format!("add {} {}", new.kind.name(), new.name))
     }
 
     /// Renames a link that was just made, or deletes it.

@@ -1,17 +1,13 @@
 //! Kinds of links with settings of their own: `ip link add ... type KIND`. What is read of a link has the same form as what
 //! makes one, so that a plugin's CHECK compares what its ADD asked for.
 
-use netlink_packet_route::link::{
-    InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoVlan, InfoVrf, IpVlanMode as WireIpvlanMode,
-    LinkAttribute, LinkMessage, MacVlanMode as WireMacvlanMode,
-};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec};
-
-use super::build::with_mac_and_mtu;
+use super::build;
+use super::parse::{IFLA_IFNAME, IFLA_INFO_DATA, IFLA_LINK, IFLA_LINK_NETNSID};
 use crate::MacAddr;
 use crate::attr::{self, Attrs};
+use crate::socket::Request;
+use crate::write::Writer;
 
-const IFLA_INFO_DATA: u16 = 2;
 const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_MACVLAN_BC_QUEUE_LEN: u16 = 7;
 const IFLA_IPVLAN_MODE: u16 = 1;
@@ -22,19 +18,19 @@ const IFLA_VRF_TABLE: u16 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum MacvlanMode {
-    Private,
-    Vepa,
-    Bridge,
-    Passthru,
+    Private = 1,
+    Vepa = 2,
+    Bridge = 4,
+    Passthru = 8,
 }
 
 /// At which layer an ipvlan switches (IPVLAN_MODE_* of linux/if_link.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum IpvlanMode {
-    L2,
-    L3,
-    L3s,
+    L2 = 0,
+    L3 = 1,
+    L3s = 2,
 }
 
 /// The kind of a link, with its settings.
@@ -105,20 +101,22 @@ impl LinkKind {
         }
     }
 
-    fn info(&self) -> (InfoKind, Option<InfoData>) {
-        match *self {
+    /// IFLA_INFO_DATA, for kinds that have settings.
+    fn write(&self, info: &mut Writer) {
+        let data = |writer: &mut Writer| match *self {
             LinkKind::Macvlan { mode, bc_queue_len } => {
-                let mut data: Vec<_> = bc_queue_len.map(InfoMacVlan::BcQueueLen).into_iter().collect();
-                data.push(InfoMacVlan::Mode(mode.into()));
-                (InfoKind::MacVlan, Some(InfoData::MacVlan(data)))
+                if let Some(length) = bc_queue_len {
+                    writer.u32(IFLA_MACVLAN_BC_QUEUE_LEN, length);
+                }
+                writer.u32(IFLA_MACVLAN_MODE, mode as u32);
             }
-            LinkKind::Ipvlan { mode } => {
-                (InfoKind::IpVlan, Some(InfoData::IpVlan(vec![InfoIpVlan::Mode(mode.into())])))
-            }
-            LinkKind::Vlan { id } => (InfoKind::Vlan, Some(InfoData::Vlan(vec![InfoVlan::Id(id)]))),
-            LinkKind::Dummy => (InfoKind::Dummy, None),
-            LinkKind::Ifb => (InfoKind::Ifb, None),
-            LinkKind::Vrf { table } => (InfoKind::Vrf, Some(InfoData::Vrf(vec![InfoVrf::TableId(table)]))),
+            LinkKind::Ipvlan { mode } => writer.attr(IFLA_IPVLAN_MODE, &(mode as u16).to_ne_bytes()),
+            LinkKind::Vlan { id } => writer.attr(IFLA_VLAN_ID, &id.to_ne_bytes()),
+            LinkKind::Vrf { table } => writer.u32(IFLA_VRF_TABLE, table),
+            LinkKind::Dummy | LinkKind::Ifb => {}
+        };
+        if !matches!(self, LinkKind::Dummy | LinkKind::Ifb) {
+            info.enclose(IFLA_INFO_DATA, data);
         }
     }
 
@@ -144,70 +142,36 @@ impl LinkKind {
 
 impl MacvlanMode {
     fn read(mode: u32) -> Option<Self> {
-        Some(match WireMacvlanMode::from(mode) {
-            WireMacvlanMode::Private => MacvlanMode::Private,
-            WireMacvlanMode::Vepa => MacvlanMode::Vepa,
-            WireMacvlanMode::Bridge => MacvlanMode::Bridge,
-            WireMacvlanMode::Passthrough => MacvlanMode::Passthru,
-            _ => return None,
-        })
-    }
-}
-
-impl From<MacvlanMode> for WireMacvlanMode {
-    fn from(mode: MacvlanMode) -> Self {
-        match mode {
-            MacvlanMode::Private => WireMacvlanMode::Private,
-            MacvlanMode::Vepa => WireMacvlanMode::Vepa,
-            MacvlanMode::Bridge => WireMacvlanMode::Bridge,
-            MacvlanMode::Passthru => WireMacvlanMode::Passthrough,
-        }
+        use MacvlanMode::{Bridge, Passthru, Private, Vepa};
+        [Private, Vepa, Bridge, Passthru].into_iter().find(|known| *known as u32 == mode)
     }
 }
 
 impl IpvlanMode {
     fn read(mode: u16) -> Option<Self> {
-        Some(match WireIpvlanMode::from(mode) {
-            WireIpvlanMode::L2 => IpvlanMode::L2,
-            WireIpvlanMode::L3 => IpvlanMode::L3,
-            WireIpvlanMode::L3S => IpvlanMode::L3s,
-            _ => return None,
-        })
-    }
-}
-
-impl From<IpvlanMode> for WireIpvlanMode {
-    fn from(mode: IpvlanMode) -> Self {
-        match mode {
-            IpvlanMode::L2 => WireIpvlanMode::L2,
-            IpvlanMode::L3 => WireIpvlanMode::L3,
-            IpvlanMode::L3s => WireIpvlanMode::L3S,
-        }
+        use IpvlanMode::{L2, L3, L3s};
+        [L2, L3, L3s].into_iter().find(|known| *known as u16 == mode)
     }
 }
 
 /// `ip link add link PARENT address MAC mtu MTU link-netnsid ID name NAME type KIND ...`
-pub(super) fn build(new: &NewLink<'_>) -> LinkMessage {
-    let (kind, data) = new.kind.info();
-    let mut builder = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind);
-    if let Some(data) = data {
-        builder = builder.set_info_data(data);
-    }
-    builder = with_mac_and_mtu(builder, new.mac, new.mtu);
-    if let Some(parent) = new.parent {
-        if let Some(id) = parent.netnsid {
-            builder = builder.append_extra_attribute(LinkAttribute::LinkNetNsId(id));
+pub(super) fn add(new: &NewLink<'_>) -> Request {
+    build::create(|writer| {
+        build::mac_and_mtu(writer, new.mac, new.mtu);
+        if let Some(parent) = new.parent {
+            if let Some(id) = parent.netnsid {
+                writer.u32(IFLA_LINK_NETNSID, id.cast_unsigned());
+            }
+            writer.u32(IFLA_LINK, parent.index);
         }
-        builder = builder.append_extra_attribute(LinkAttribute::Link(parent.index));
-    }
-    builder.name(new.name).build()
+        writer.string(IFLA_IFNAME, new.name);
+        build::info(writer, new.kind.name(), |writer| new.kind.write(writer));
+    })
 }
 
 #[cfg(test)]
 #[cfg(target_endian = "little")]
 mod tests {
-    use netlink_packet_route::RouteNetlinkMessage;
-
     use super::*;
     use crate::golden::{CREATE_EXCL, assert_request};
 
@@ -218,7 +182,7 @@ mod tests {
     }
 
     fn assert_new(new: &NewLink<'_>, expected: &str) {
-        assert_request(RouteNetlinkMessage::NewLink(build(new)), CREATE_EXCL, expected);
+        assert_request(add(new), CREATE_EXCL, expected);
     }
 
     /// ip link add link p0 address 02:00:00:00:00:02 mtu 1400 link-netnsid 5 name mv0 type macvlan bcqueuelen 500
@@ -332,8 +296,7 @@ mod tests {
             LinkKind::Ifb,
             LinkKind::Vrf { table: 70_000 },
         ] {
-            let message = RouteNetlinkMessage::NewLink(build(&new("x", kind)));
-            let bytes = crate::socket::encode(message, 0);
+            let bytes = add(&new("x", kind)).with(0);
             let link = super::super::parse::link(crate::golden::message(&bytes).payload).unwrap();
             assert_eq!((link.settings, link.kind.as_str()), (Some(kind), kind.name()));
         }

@@ -1,9 +1,9 @@
 //! Settings of tun and tap devices. They can only be read here: netlink makes none, ioctls of /dev/net/tun do
 //! (drivers/net/tun.c, tun_validate).
 
+use super::parse::IFLA_INFO_DATA;
 use crate::attr::{self, Attrs};
 
-const IFLA_INFO_DATA: u16 = 2;
 const IFLA_TUN_OWNER: u16 = 1;
 const IFLA_TUN_GROUP: u16 = 2;
 const IFLA_TUN_TYPE: u16 = 3;

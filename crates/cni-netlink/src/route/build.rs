@@ -5,24 +5,22 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol};
-use netlink_packet_route::route::{RouteScope, RouteType, RouteVia};
+use netlink_packet_route::route::{RouteScope, RouteVia};
+use rtnetlink::{RouteMessageBuilder, RouteNextHopBuilder};
 
 use super::{NextHop, RouteSpec, table_id};
 
 /// `ip route add DST ... [src SRC]`
 pub(super) fn add(route: &RouteSpec, src: Option<IpAddr>) -> RouteMessage {
     let metrics = [route.mtu.map(RouteMetric::Mtu), route.advmss.map(RouteMetric::Advmss)];
-    let mut message = message(route, src, metrics.into_iter().flatten().collect());
-    message.header.protocol = RouteProtocol::Boot;
-    message.header.scope = scope(route).into();
-    message
+    let builder = builder(route, src, metrics.into_iter().flatten().collect());
+    builder.protocol(RouteProtocol::Boot).scope(scope(route).into()).build()
 }
 
 /// `ip route del DST ...`: any protocol, and any scope unless one is named.
 pub(super) fn delete(route: &RouteSpec) -> RouteMessage {
-    let mut message = message(route, None, Vec::new());
-    message.header.scope = route.scope.map_or(RouteScope::NoWhere, Into::into);
-    message
+    let scope = route.scope.map_or(RouteScope::NoWhere, Into::into);
+    builder(route, None, Vec::new()).protocol(RouteProtocol::Unspec).scope(scope).build()
 }
 
 /// `ip route show table TABLE [dev INDEX]`, of the destination's family or both. The kernel does not filter by
@@ -46,33 +44,38 @@ pub(super) fn get(dst: IpAddr, index: Option<u32>) -> RouteMessage {
     message
 }
 
-fn message(route: &RouteSpec, src: Option<IpAddr>, metrics: Vec<RouteMetric>) -> RouteMessage {
-    let mut message = RouteMessage::default();
+/// A unicast route.
+fn builder(route: &RouteSpec, src: Option<IpAddr>, metrics: Vec<RouteMetric>) -> RouteMessageBuilder {
+    let mut builder = RouteMessageBuilder::<IpAddr>::new();
+    let message = builder.get_mut();
     message.header.address_family = family(route.dst);
     message.header.destination_prefix_length = route.dst.prefix_len();
-    message.header.kind = RouteType::Unicast;
     if route.dst.prefix_len() > 0 {
         message.attributes.push(RouteAttribute::Destination(route.dst.addr().into()));
     }
     let single = if let [hop] = route.next_hops.as_slice() { Some(hop) } else { None };
     message.attributes.extend(single.and_then(|hop| gateway(route.dst, hop)));
     message.attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
-    set_table(&mut message, table_id(route.table));
-    message.attributes.extend(route.metric.map(RouteAttribute::Priority));
-    message.attributes.extend(single.map(|hop| RouteAttribute::Oif(hop.index)));
+    // The builder would leave the main table in the header beside the attribute of a larger number.
+    message.header.table = 0;
+    set_table(message, table_id(route.table));
+    if let Some(metric) = route.metric {
+        builder = builder.priority(metric);
+    }
+    if let Some(hop) = single {
+        builder = builder.output_interface(hop.index);
+    }
     if !metrics.is_empty() {
-        message.attributes.push(RouteAttribute::Metrics(metrics));
+        builder.get_mut().attributes.push(RouteAttribute::Metrics(metrics));
     }
     if route.next_hops.len() > 1 {
-        let hops = route.next_hops.iter().map(|hop| next_hop(route.dst, hop)).collect();
-        message.attributes.push(RouteAttribute::MultiPath(hops));
+        builder = builder.multipath(route.next_hops.iter().map(|hop| next_hop(route.dst, hop)).collect());
     }
-    message
+    builder
 }
 
 fn next_hop(dst: IpNet, hop: &NextHop) -> RouteNextHop {
-    let mut next_hop = RouteNextHop::default();
-    next_hop.interface_index = hop.index;
+    let mut next_hop = RouteNextHopBuilder::new(family(dst)).interface(hop.index).build();
     next_hop.attributes.extend(gateway(dst, hop));
     next_hop
 }
@@ -113,10 +116,11 @@ fn family(dst: IpNet) -> AddressFamily {
 #[cfg(test)]
 #[cfg(target_endian = "little")]
 mod tests {
-    use netlink_packet_route::RouteNetlinkMessage::{DelRoute, GetRoute, NewRoute};
+    use nix::libc::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE};
 
     use super::*;
     use crate::golden::{CHANGE, CREATE_EXCL, assert_request};
+    use crate::socket::Request;
 
     fn route(dst: &str, gateways: &[&str]) -> RouteSpec {
         let hop = |gateway: &&str| NextHop { index: 2, gateway: Some(gateway.parse().unwrap()) };
@@ -132,7 +136,7 @@ mod tests {
     }
 
     fn assert_add(route: &RouteSpec, expected: &str) {
-        assert_request(NewRoute(add(route, None)), CREATE_EXCL, expected);
+        assert_request(Request::of(RTM_NEWROUTE, &add(route, None)), CREATE_EXCL, expected);
     }
 
     /// ip route add 10.3.0.0/16 via 10.1.0.1 dev br0 mtu 1400 advmss 1300 metric 5
@@ -212,14 +216,17 @@ mod tests {
         let next_hops = vec![NextHop { index: 2, gateway: None }];
         let on_link = RouteSpec { next_hops, ..route("10.1.0.1/32", &[]) };
         assert_request(
-            NewRoute(add(&on_link, Some("10.1.2.3".parse().unwrap()))),
+            Request::of(RTM_NEWROUTE, &add(&on_link, Some("10.1.2.3".parse().unwrap()))),
             CREATE_EXCL,
             "34000000 18000506 00000000 00000000
              02200000 fe03fd01 00000000
              08000100 0a010001 08000700 0a010203 08000400 02000000",
         );
         assert_request(
-            NewRoute(add(&route("2001:db8::/64", &["2001:db8::1"]), Some("2001:db8::5".parse().unwrap()))),
+            Request::of(
+                RTM_NEWROUTE,
+                &add(&route("2001:db8::/64", &["2001:db8::1"]), Some("2001:db8::5".parse().unwrap())),
+            ),
             CREATE_EXCL,
             "60000000 18000506 00000000 00000000
              0a400000 fe030001 00000000
@@ -234,7 +241,7 @@ mod tests {
     fn removal_goes_by_destination_way_and_metric() {
         let plain = route("10.3.0.0/16", &["10.1.0.1"]);
         assert_request(
-            DelRoute(delete(&RouteSpec { mtu: Some(1400), metric: Some(5), ..plain })),
+            Request::of(RTM_DELROUTE, &delete(&RouteSpec { mtu: Some(1400), metric: Some(5), ..plain })),
             CHANGE,
             "3c000000 19000500 00000000 00000000
              02100000 fe00ff01 00000000
@@ -246,12 +253,12 @@ mod tests {
     #[test]
     fn way_to_an_address() {
         assert_request(
-            GetRoute(get("10.1.0.5".parse().unwrap(), None)),
+            Request::of(RTM_GETROUTE, &get("10.1.0.5".parse().unwrap(), None)),
             0x1,
             "24000000 1a000100 00000000 00000000 02200000 00000000 00000000 08000100 0a010005",
         );
         assert_request(
-            GetRoute(get("10.1.0.5".parse().unwrap(), Some(2))),
+            Request::of(RTM_GETROUTE, &get("10.1.0.5".parse().unwrap(), Some(2))),
             0x1,
             "2c000000 1a000100 00000000 00000000 02200000 00000000 00000000 08000100 0a010005 08000400 02000000",
         );
@@ -261,7 +268,7 @@ mod tests {
     #[test]
     fn dump_of_one_table_and_link() {
         assert_request(
-            GetRoute(dump(None, Some(2), 1000)),
+            Request::of(RTM_GETROUTE, &dump(None, Some(2), 1000)),
             0x301,
             "2c000000 1a000103 00000000 00000000 00000000 00000000 00000000
              08000f00 e8030000 08000400 02000000",

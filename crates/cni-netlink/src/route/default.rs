@@ -1,9 +1,10 @@
 //! The default route: `ip route show default`.
 
 use ipnet::IpNet;
-use netlink_packet_route::RouteNetlinkMessage;
+use nix::libc::RTM_GETROUTE;
 
 use super::{RouteSpec, build, parse, table_id};
+use crate::socket::Request;
 use crate::{Result, Socket};
 
 impl Socket {
@@ -13,7 +14,7 @@ impl Socket {
         let main = table_id(None);
         let routes = self.dump(
             // The kernel filters by table (since 4.20), not by destination.
-            RouteNetlinkMessage::GetRoute(build::dump(None, None, main)),
+            Request::of(RTM_GETROUTE, &build::dump(None, None, main)),
             || "find the default route".to_owned(),
             |payload| {
                 let found = parse::route(payload)?;

@@ -3,16 +3,14 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST};
-use netlink_packet_route::RouteNetlinkMessage;
+use nix::libc::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE};
 
 use super::parse::{self, RTA_MULTIPATH, RTA_PREFSRC, RTA_TABLE, RTMSG, RTNEXTHOP, RTNH_F_ONLINK};
 use super::{RouteSpec, build};
 use crate::attr::{self, Attrs};
+use crate::socket::Request;
 use crate::write::Writer;
 use crate::{Result, Socket};
-
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
 
 /// linux/rtnetlink.h
 const RTPROT_KERNEL: u8 = 2;
@@ -40,7 +38,7 @@ impl Socket {
             found.spec.leaves_by(index) && table.is_none_or(|table| found.spec.table == Some(table))
         };
         self.dump(
-            RouteNetlinkMessage::GetRoute(build::dump(None, Some(index), table.unwrap_or(0))),
+            Request::of(RTM_GETROUTE, &build::dump(None, Some(index), table.unwrap_or(0))),
             || format!("list the routes by the link with index {index}"),
             // Kernels before 4.20 ignore both filters.
             |payload| FoundRoute::read(payload).filter(wanted),
@@ -49,7 +47,7 @@ impl Socket {
 
     /// The tables that have routes of any kind, each once.
     pub fn route_tables(&mut self) -> Result<Vec<u32>> {
-        let message = RouteNetlinkMessage::GetRoute(build::dump(None, None, 0));
+        let message = Request::of(RTM_GETROUTE, &build::dump(None, None, 0));
         let mut tables = self.dump(
             message,
             || "list the routes".into(),
