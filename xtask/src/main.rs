@@ -40,12 +40,12 @@ struct Cli {
 enum Task {
     /// Build the optimised, statically linked executables into target/cni/bin
     Build,
-    /// Build, and put plugins into a folder, also over ones that are in use
+    /// Build the executable that is every plugin, and let it install itself: docs/install.md
     Install {
         /// The folder, such as /opt/cni/bin
         #[arg(long)]
         dir: PathBuf,
-        /// Executables to install; every plugin when none is named
+        /// Plugins to install; all when none is named
         names: Vec<String>,
     },
     /// Connect two private containers over a private bridge and show every step
