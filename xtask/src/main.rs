@@ -17,6 +17,7 @@ mod ci;
 mod counts;
 mod debian;
 mod demo;
+mod dist;
 mod guest;
 mod kernel;
 mod namespaces;
@@ -48,6 +49,8 @@ enum Task {
         /// Plugins to install; all when none is named
         names: Vec<String>,
     },
+    /// Build, and pack what a release is: archives, a Debian package, checksums
+    Dist,
     /// Connect two private containers over a private bridge and show every step
     Demo,
     /// Measure these plugins against the reference's and the kernel's floor
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Build => binaries::build().map(|_| ExitCode::SUCCESS),
         Task::Install { dir, names } => binaries::install(&dir, &names).map(|()| ExitCode::SUCCESS),
+        Task::Dist => dist::run().map(|()| ExitCode::SUCCESS),
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Bench { rounds, scenarios } => bench::run(rounds, &scenarios).map(|()| ExitCode::SUCCESS),
         Task::Test => test::run(),
