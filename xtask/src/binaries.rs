@@ -79,6 +79,8 @@ fn remapped_paths(meta: &Metadata) -> Result<Vec<String>> {
     let sources = cargo::sysroot()?.join("lib/rustlib/src/rust");
     let mut remapped = vec![
         (meta.workspace_root.clone(), "/cni-plugins".to_owned()),
+        // What build scripts wrote is in here, and here may be elsewhere.
+        (meta.target_directory.clone(), "/cni-plugins/target".to_owned()),
         (sources, format!("/rustc/{}", cargo::rustc_says("commit-hash")?)),
     ];
     let registries = cargo::home()?.join("registry/src");
