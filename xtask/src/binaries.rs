@@ -1,58 +1,51 @@
 //! `build` and `install`: the executables that are shipped.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::cargo::{self, Metadata, cargo};
 use crate::{Result, tools};
 
-/// Executables that are shipped beside the plugins.
-const TOOLS: &[&str] = &["cnitool"];
+/// The executable that is every plugin, and its package.
+pub(crate) const ONE: &str = "cni-plugins";
+
+/// The packages that are shipped beside the plugins, each with an executable of its own name.
+const TOOLS: [&str; 2] = [ONE, "cnitool"];
 
 /// What a plugin may have, in bytes.
 const LIMIT: u64 = 1_800_000;
 
-/// Those above, for want of less code, with what they may have: each number only ever falls.
-const LARGE: &[(&str, u64)] = &[("bridge", 2_070_000), ("portmap", 1_960_000)];
+/// Others, with what they may have: the executable that is all of them, and those above the limit for want of less code. Each
+/// number only ever falls.
+const LARGE: &[(&str, u64)] = &[(ONE, 4_000_000), ("bridge", 2_070_000), ("portmap", 1_960_000)];
 
-/// Builds every plugin and `cnitool` into `target/cni/bin`, prints their sizes, and returns that folder.
+/// Builds every plugin, the executable that is all of them, and `cnitool` into `target/cni/bin`, prints their sizes, and
+/// returns that folder.
 pub(crate) fn build() -> Result<PathBuf> {
     let meta = Metadata::load()?;
-    let triple = cargo::host_triple()?;
-    let names = names(&meta);
-    let mut build = cargo();
-    // Only with an explicit target are procedural macros spared the flags, and they cannot be linked statically.
-    build.args(["build", "--profile", "dist", "--target", &triple]);
-    for name in &names {
-        build.args(["--bin", name]);
-    }
-    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
-    // At a fixed place, since an executable that relocates itself starts a sixth slower and is 60 kB larger. Stack, heap and
-    // mappings are at random places all the same.
-    let flags = format!("{flags} -C target-feature=+crt-static -C relocation-model=static");
-    build.env("RUSTFLAGS", flags.trim());
-    cargo::run(&mut build)?;
-
-    let built = meta.target_directory.join(&triple).join("dist");
+    let mut names: Vec<&str> = meta.plugins().flat_map(|package| package.executables()).collect();
+    names.extend(TOOLS);
+    names.sort_unstable();
+    let built = compile(&meta, &names)?;
     let shipped = meta.target_directory.join("cni/bin");
     fs::create_dir_all(&shipped).map_err(|error| tools::cannot("create", &shipped, error))?;
     for name in &names {
-        let path = built.join(name);
-        let binary = fs::read(&path).map_err(|error| tools::cannot("read", &path, error))?;
-        if !is_static(&binary) {
-            return Err(format!("{} is not statically linked", path.display()));
+        let to = shipped.join(name);
+        // Gone first, since one that is being executed cannot be written to.
+        if to.exists() {
+            fs::remove_file(&to).map_err(|error| tools::cannot("remove", &to, error))?;
         }
-        place(&path, &shipped, name)?;
-        println!("{:>7} kB  {}", binary.len() / 1000, shipped.join(name).display());
+        let bytes = fs::copy(built.join(name), &to).map_err(|error| tools::cannot("write", &to, error))?;
+        println!("{:>7} kB  {}", bytes / 1000, to.display());
     }
     Ok(shipped)
 }
 
-/// Fails when a plugin in this folder is larger than it may be. Only `build` asks: what is too large can be installed.
+/// Fails when an executable in this folder is larger than it may be. Only `build` asks: what is too large can be installed.
 pub(crate) fn check_sizes(dir: &Path) -> Result<()> {
-    for name in names(&Metadata::load()?).into_iter().filter(|name| !TOOLS.contains(name)) {
+    let meta = Metadata::load()?;
+    for name in meta.plugins().flat_map(|package| package.executables()).chain([ONE]) {
         let path = dir.join(name);
         let size = path.metadata().map_err(|error| tools::cannot("read", &path, error))?.len();
         let large = LARGE.iter().find(|(large, _)| *large == name);
@@ -64,52 +57,67 @@ pub(crate) fn check_sizes(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds, then puts the named executables, or every plugin, into `dir`.
+/// Builds the executable that is every plugin, which puts the named ones, or all, into `dir`.
 pub(crate) fn install(dir: &Path, names: &[String]) -> Result<()> {
-    let meta = Metadata::load()?;
-    let known = self::names(&meta);
-    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!("there is no executable {unknown}, only {}", known.join(", ")));
+    let one = compile(&Metadata::load()?, &[ONE])?.join(ONE);
+    cargo::run(Command::new(one).env_remove("CNI_COMMAND").arg("install").arg("--dir").arg(dir).args(names))
+}
+
+/// Compiles executables of these names, statically linked, and returns their folder.
+fn compile(meta: &Metadata, names: &[&str]) -> Result<PathBuf> {
+    let triple = cargo::host_triple()?;
+    let mut build = cargo();
+    // Only with an explicit target are procedural macros spared the flags, and they cannot be linked statically.
+    build.args(["build", "--locked", "--profile", "dist", "--target", &triple]);
+    // All that is shipped, also when only some of it is wanted: cargo gives a dependency the features that the packages ask for
+    // which it is told of, and each executable is to be the same whatever is built beside it.
+    for package in meta.plugins().map(|package| package.name.as_str()).chain(TOOLS) {
+        build.args(["--package", package]);
     }
-    // Runtimes take every file of such a folder for a plugin, so nothing else goes there unasked.
-    let wanted = |name: &str| match names {
-        [] => !TOOLS.contains(&name),
-        names => names.iter().any(|wanted| wanted == name),
-    };
-    let built = build()?;
-    fs::create_dir_all(dir).map_err(|error| tools::cannot("create", dir, error))?;
-    for name in known.iter().filter(|name| wanted(name)) {
-        place(&built.join(name), dir, name)?;
-        println!("installed {}", dir.join(name).display());
+    for name in names {
+        build.args(["--bin", name]);
     }
-    Ok(())
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    let mut flags: Vec<String> = flags.split_whitespace().map(str::to_owned).collect();
+    flags.push("-Ctarget-feature=+crt-static".to_owned());
+    // At a fixed place, since an executable that relocates itself starts a sixth slower and is 60 kB larger. Stack, heap and
+    // mappings are at random places all the same.
+    flags.push("-Crelocation-model=static".to_owned());
+    flags.extend(remapped_paths(meta)?);
+    // Paths may have spaces, so not as RUSTFLAGS.
+    cargo::run(build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")))?;
+
+    let built = meta.target_directory.join(&triple).join("dist");
+    for path in names.iter().map(|name| built.join(name)) {
+        let binary = fs::read(&path).map_err(|error| tools::cannot("read", &path, error))?;
+        if !is_static(&binary) {
+            return Err(format!("{} is not statically linked", path.display()));
+        }
+    }
+    Ok(built)
 }
 
-fn names(meta: &Metadata) -> Vec<&str> {
-    let mut names: Vec<&str> = meta.plugins().flat_map(|package| package.executables()).collect();
-    names.extend(TOOLS);
-    names.sort_unstable();
-    names
-}
-
-/// Puts a copy under its name in one step: who runs the old one keeps it, who starts one gets either the old or the new.
-fn place(from: &Path, dir: &Path, name: &str) -> Result<()> {
-    let to = dir.join(name);
-    let temporary = dir.join(format!(".{name}.{}", std::process::id()));
-    let placed = copy(from, &temporary).and_then(|()| fs::rename(&temporary, &to));
-    placed.map_err(|error| {
-        // What is left of a failed copy; the failure itself is what matters.
-        let _ = fs::remove_file(&temporary);
-        tools::cannot("write", &to, error)
-    })
-}
-
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let mut target = File::create(to)?;
-    io::copy(&mut File::open(from)?, &mut target)?;
-    target.set_permissions(fs::Permissions::from_mode(0o755))?;
-    // Before the rename, or a power loss could leave an empty file under the plugin's name.
-    target.sync_all()
+/// Flags by which the paths in messages of panics are the same wherever it is built: those of this checkout, of the folders that
+/// cargo unpacks packages into, which are named after the registry's mirror, and of the standard library's sources. A
+/// toolchain without these sources has the paths that they are given here.
+fn remapped_paths(meta: &Metadata) -> Result<Vec<String>> {
+    let sources = cargo::sysroot()?.join("lib/rustlib/src/rust");
+    let mut remapped = vec![
+        (meta.workspace_root.clone(), "/cni-plugins".to_owned()),
+        // What build scripts wrote is in here, and here may be elsewhere.
+        (meta.target_directory.clone(), "/cni-plugins/target".to_owned()),
+        (sources, format!("/rustc/{}", cargo::rustc_says("commit-hash")?)),
+    ];
+    let registries = cargo::home()?.join("registry/src");
+    // None when all packages are vendored.
+    for registry in fs::read_dir(registries).into_iter().flatten() {
+        let registry = registry.map_err(|error| format!("cannot read cargo's registries: {error}"))?;
+        remapped.push((registry.path(), "/registry".to_owned()));
+    }
+    // rustc takes the last that fits, and one folder may lie within another.
+    remapped.sort();
+    let flag = |(from, to): (PathBuf, String)| format!("--remap-path-prefix={}={to}", from.display());
+    Ok(remapped.into_iter().map(flag).collect())
 }
 
 /// Whether a 64-bit little-endian ELF executable asks for no dynamic linker: it has no program header PT_INTERP (elf(5)).
@@ -149,32 +157,5 @@ mod tests {
         assert!(!is_static(&elf(&[1, 3, 2])));
         assert!(!is_static(&elf(&[1, 1])[..100]));
         assert!(!is_static(b"#!/bin/sh"));
-    }
-
-    #[test]
-    fn a_file_that_is_being_executed_is_replaced() {
-        let dir = tempfile::tempdir().unwrap();
-        let sleep = dir.path().join("sleep");
-        place(Path::new("/bin/sleep"), dir.path(), "sleep").unwrap();
-        let mut running = std::process::Command::new(&sleep).arg("60").spawn().unwrap();
-        let new = dir.path().join("new");
-        fs::write(&new, "new").unwrap();
-        let replaced = place(&new, dir.path(), "sleep");
-        running.kill().unwrap();
-        running.wait().unwrap();
-        replaced.unwrap();
-        assert_eq!(fs::read(&sleep).unwrap(), b"new");
-        assert_eq!(fs::metadata(&sleep).unwrap().permissions().mode() & 0o777, 0o755);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "no temporary file is left");
-    }
-
-    #[test]
-    fn a_failed_copy_leaves_the_old_file_and_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("bridge"), "old").unwrap();
-        let error = place(&dir.path().join("missing"), dir.path(), "bridge").unwrap_err();
-        assert!(error.contains("bridge"), "{error}");
-        assert_eq!(fs::read(dir.path().join("bridge")).unwrap(), b"old");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

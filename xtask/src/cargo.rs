@@ -129,12 +129,12 @@ impl Built {
         found.ok_or_else(|| format!("cargo has not built {file}"))
     }
 
-    /// The example of this name.
-    pub(crate) fn example(&self, name: &str) -> Result<&Executable> {
+    /// The example, executable or test of this name.
+    pub(crate) fn of_kind(&self, kind: &str, name: &str) -> Result<&Executable> {
         let is_it = |built: &&Executable| {
-            built.target.name == name && built.target.kind.iter().any(|kind| kind == "example")
+            built.target.name == name && built.target.kind.iter().any(|its| its == kind)
         };
-        self.0.iter().find(is_it).ok_or_else(|| format!("cargo has built no example {name}"))
+        self.0.iter().find(is_it).ok_or_else(|| format!("cargo has built no {kind} {name}"))
     }
 }
 
@@ -146,13 +146,34 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
+/// Cargo's own folder.
+pub(crate) fn home() -> Result<PathBuf> {
+    let chosen = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let default = || Some(std::env::home_dir()?.join(".cargo"));
+    chosen.or_else(default).ok_or_else(|| "cannot find cargo's folder: HOME is not set".to_owned())
+}
+
 /// The target triple of this machine, as rustc names it.
 pub(crate) fn host_triple() -> Result<String> {
-    let program = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
-    let text = output(Command::new(program).arg("-vV"))?;
+    rustc_says("host")
+}
+
+/// What `rustc -vV` says after this word.
+pub(crate) fn rustc_says(word: &str) -> Result<String> {
+    let text = output(rustc().arg("-vV"))?;
     let text = String::from_utf8_lossy(&text);
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
+    let said = text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(": "));
+    said.map(str::to_owned).ok_or_else(|| format!("rustc -vV names no {word}"))
+}
+
+/// The folder of the compiler and its standard library.
+pub(crate) fn sysroot() -> Result<PathBuf> {
+    let text = output(rustc().args(["--print", "sysroot"]))?;
+    Ok(String::from_utf8_lossy(&text).trim_end().into())
+}
+
+fn rustc() -> Command {
+    Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc")))
 }
 
 /// Runs it with this process's streams; an error when it fails.

@@ -8,7 +8,7 @@ use crate::{Result, namespaces};
 /// Prints a line a feature, `has <name>` or `lacks <name>`, in namespaces that this process enters for good: features are
 /// tried, by making what they are for.
 pub(crate) fn run() -> Result<()> {
-    let probe = Built::load()?.example("kernel")?.path.clone();
+    let probe = Built::load()?.of_kind("example", "kernel")?.path.clone();
     namespaces::enter()?;
     cargo::run(&mut Command::new(probe))
 }

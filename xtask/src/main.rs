@@ -17,6 +17,7 @@ mod ci;
 mod counts;
 mod debian;
 mod demo;
+mod dist;
 mod guest;
 mod kernel;
 mod namespaces;
@@ -40,14 +41,16 @@ struct Cli {
 enum Task {
     /// Build the optimised, statically linked executables into target/cni/bin
     Build,
-    /// Build, and put plugins into a folder, also over ones that are in use
+    /// Build the executable that is every plugin, and let it install itself: docs/install.md
     Install {
         /// The folder, such as /opt/cni/bin
         #[arg(long)]
         dir: PathBuf,
-        /// Executables to install; every plugin when none is named
+        /// Plugins to install; all when none is named
         names: Vec<String>,
     },
+    /// Build, and pack what a release is: archives, a Debian package, checksums
+    Dist,
     /// Connect two private containers over a private bridge and show every step
     Demo,
     /// Measure these plugins against the reference's and the kernel's floor
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
             binaries::build().and_then(|dir| binaries::check_sizes(&dir)).map(|()| ExitCode::SUCCESS)
         }
         Task::Install { dir, names } => binaries::install(&dir, &names).map(|()| ExitCode::SUCCESS),
+        Task::Dist => dist::run().map(|()| ExitCode::SUCCESS),
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Bench { rounds, scenarios } => bench::run(rounds, &scenarios).map(|()| ExitCode::SUCCESS),
         Task::Test => test::run(),

@@ -34,6 +34,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("runc", Need::Program("/usr/sbin/runc", "runc")),
     ("conmon", Need::Program("/usr/bin/conmon", "conmon")),
     ("busybox-static", Need::Program("/usr/bin/busybox", "busybox-static")),
+    ("dpkg", Need::Program("/usr/bin/dpkg", "dpkg")),
     ("the reference's", Need::Reference),
     ("root", Need::Root),
     ("br_netfilter", Need::BridgeNetfilter),

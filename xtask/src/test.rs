@@ -11,11 +11,11 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use crate::cargo::{self, Built, cargo};
+use crate::cargo::{self, Built, Metadata, cargo};
 use crate::counts::{Counts, Skipped};
 use crate::guest::{self, Guest};
 use crate::needs::{Machine, Verdict};
-use crate::{Result, kernel, namespaces};
+use crate::{Result, binaries, kernel, namespaces};
 
 /// Runs all tests and prints the summary.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -48,6 +48,7 @@ pub(crate) fn counted() -> Result<Counts> {
         harness.envs(machine.environment());
         counts.add(run_harness(&mut harness, None)?);
     }
+    counts.add(run_over_links(&built)?);
     match guest {
         Some(Ok(guest)) if !sorted.elsewhere.is_empty() => {
             counts.add(run_in_guest(&guest, &sorted.by_binary(), &built, &machine)?);
@@ -112,6 +113,22 @@ fn sort(counts: &mut Counts, machine: &Machine) -> Sorted {
         }
     }
     sorted
+}
+
+/// Runs the tests of the protocol and of chains once more, where every plugin is a link to the one executable.
+fn run_over_links(built: &Built) -> Result<Counts> {
+    let links = Metadata::load()?.target_directory.join("cni/links");
+    let one = built.of_kind("bin", binaries::ONE)?;
+    cargo::run(Command::new(&one.path).arg("install").arg("--dir").arg(&links))?;
+    let test = built.of_kind("test", "plugins")?;
+    println!("     Running over links to one executable ({})", test.path.display());
+    let mut harness = Command::new(&test.path);
+    harness.args(["protocol::", "chain::"]).current_dir(&test.package);
+    harness.env("CARGO_MANIFEST_DIR", &test.package).env("CNI_TESTING_BIN", links);
+    let mut counts = run_harness(&mut harness, None)?;
+    // They are among the skipped once already.
+    counts.skipped.retain(|skipped| !skipped.ignored);
+    Ok(counts)
 }
 
 /// Runs tests in a virtual machine. A machine that dies or hangs has failed every test that it has not reported.

@@ -11,9 +11,10 @@ use crate::incoming::{self, Command};
 use crate::vars::Vars;
 use crate::{Attachment, Call, Error, Request, Result, log, panic, process};
 
-/// The release of the reference's plugins that ours stand in for. Programs that run a plugin without CNI_COMMAND (nerdctl,
-/// Nomad) switch features by the first version that it prints, so it comes first, and our own is its build metadata.
-const COMPATIBLE: &str = "1.9.1";
+/// The version in a plugin's banner: the release of the reference's plugins that ours stand in for, and our own as its build
+/// metadata. Programs that run a plugin without CNI_COMMAND (nerdctl, Nomad) switch features by the first version that it
+/// prints.
+pub const VERSION: &str = concat!("1.9.1+rs.", env!("CARGO_PKG_VERSION"));
 
 /// The newest version of the specification, which the reference answers to VERSION.
 const NEWEST: SpecVersion = SpecVersion::V1_1_0;
@@ -43,6 +44,13 @@ pub struct Plugin<C> {
 /// Runs the plugin as this process: reads `CNI_*` and standard input, prints a result or an error, returns the exit code.
 pub fn main<C>(plugin: &Plugin<C>) -> ExitCode {
     process::run(|vars, stdin| plugin.answer(vars, stdin))
+}
+
+/// Answers this process's request with an error, whatever it is, for an executable that is several plugins and was called by
+/// the name of none. `None` when there is no request: CNI_COMMAND is not set.
+pub fn refuse(msg: &str) -> Option<ExitCode> {
+    let refused = || Answer::Error(Error::failed(msg).0.to_json(NEWEST.as_str()));
+    process::is_request().then(|| process::run(|_, _| refused()))
 }
 
 /// What a process prints, and where.
@@ -160,11 +168,7 @@ fn version_info(versions: &[SpecVersion]) -> Value {
 
 fn about(name: &str, versions: &[SpecVersion]) -> String {
     let versions: Vec<&str> = versions.iter().map(|version| version.as_str()).collect();
-    format!(
-        "CNI {name} plugin v{COMPATIBLE}+rs.{}\nCNI protocol versions supported: {}",
-        env!("CARGO_PKG_VERSION"),
-        versions.join(", ")
-    )
+    format!("CNI {name} plugin v{VERSION}\nCNI protocol versions supported: {}", versions.join(", "))
 }
 
 #[cfg(test)]

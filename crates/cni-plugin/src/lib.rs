@@ -26,7 +26,7 @@ mod undo;
 mod vars;
 
 pub use cni_types as types;
-pub use dispatch::{Plugin, main};
+pub use dispatch::{Plugin, VERSION, main, refuse};
 pub use error::{Context, Error, Result};
 pub use process::environment;
 pub use request::{Attachment, Call, Request};

@@ -24,6 +24,11 @@ pub(crate) fn run(answer: impl FnOnce(&Vars, &mut dyn std::io::Read) -> Answer) 
     }
 }
 
+/// Whether this process was started with a request.
+pub(crate) fn is_request() -> bool {
+    !vars().command.is_empty()
+}
+
 /// A variable of the process's environment that is none of CNI's, such as `PATH` for the backends that run programs. An
 /// absent one is empty; what is not UTF-8 has the replacement character in it.
 #[allow(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]

@@ -38,7 +38,7 @@ const UNSAFE: &[&str] = &["crates/cni-host/src/sys.rs"];
 const RUNNERS: &[&str] = &["cni-exec", "cni-iptables", "cni-testing", "xtask"];
 
 /// Who is configured by the environment: plugins through cni-plugin; the others are tools.
-const CONFIGURED: &[&str] = &["cni-plugin", "cnitool", "cni-testing", "xtask"];
+const CONFIGURED: &[&str] = &["cni-plugin", "cni-plugins", "cnitool", "cni-testing", "xtask"];
 
 /// Who writes to standard output: plugins through cni-plugin; the others are for people.
 const SPEAKERS: &[&str] = &["cni-plugin", "cnitool", "cni-plugins", "cni-testing", "xtask"];
