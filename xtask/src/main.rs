@@ -17,6 +17,7 @@ mod ci;
 mod counts;
 mod debian;
 mod demo;
+mod fuzz;
 mod guest;
 mod kernel;
 mod namespaces;
@@ -58,11 +59,19 @@ enum Task {
         /// What to measure; everything when nothing is named
         scenarios: Vec<String>,
     },
+    /// Run what reads others' bytes on bytes that libFuzzer makes up
+    Fuzz {
+        /// How long each target runs
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u32,
+        /// Targets; all when none is named
+        targets: Vec<String>,
+    },
     /// Run all tests, in namespaces of their own
     Test,
     /// Say which features that tests need the running kernel has
     Kernel,
-    /// Format, lints, rules, documentation, dependencies, demo and tests
+    /// Format, lints, rules, documentation, dependencies, fuzz targets, demo and tests
     Ci,
     /// Check who may do what (docs/architecture.md)
     Tidy,
@@ -74,6 +83,7 @@ fn main() -> ExitCode {
         Task::Install { dir, names } => binaries::install(&dir, &names).map(|()| ExitCode::SUCCESS),
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Bench { rounds, scenarios } => bench::run(rounds, &scenarios).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz { seconds, targets } => fuzz::run(seconds, &targets).map(|()| ExitCode::SUCCESS),
         Task::Test => test::run(),
         Task::Kernel => kernel::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),
