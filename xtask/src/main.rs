@@ -18,6 +18,7 @@ mod counts;
 mod debian;
 mod demo;
 mod dist;
+mod fuzz;
 mod guest;
 mod kernel;
 mod namespaces;
@@ -61,11 +62,19 @@ enum Task {
         /// What to measure; everything when nothing is named
         scenarios: Vec<String>,
     },
+    /// Run what reads others' bytes on bytes that libFuzzer makes up
+    Fuzz {
+        /// How long each target runs
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u32,
+        /// Targets; all when none is named
+        targets: Vec<String>,
+    },
     /// Run all tests, in namespaces of their own
     Test,
     /// Say which features that tests need the running kernel has
     Kernel,
-    /// Format, lints, rules, documentation, dependencies, demo and tests
+    /// Format, lints, rules, documentation, dependencies, fuzz targets, demo and tests
     Ci,
     /// Check who may do what (docs/architecture.md)
     Tidy,
@@ -80,6 +89,7 @@ fn main() -> ExitCode {
         Task::Dist => dist::run().map(|()| ExitCode::SUCCESS),
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Bench { rounds, scenarios } => bench::run(rounds, &scenarios).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz { seconds, targets } => fuzz::run(seconds, &targets).map(|()| ExitCode::SUCCESS),
         Task::Test => test::run(),
         Task::Kernel => kernel::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),

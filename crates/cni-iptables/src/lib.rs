@@ -20,6 +20,9 @@
 
 mod change;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod holders;
 mod lock;
 mod meaning;

@@ -119,7 +119,7 @@ const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
 
 /// Reads the payload of RTM_NEWADDR; `None` for other families and for what is cut short.
-fn parse(payload: &[u8]) -> Option<Addr> {
+pub(crate) fn parse(payload: &[u8]) -> Option<Addr> {
     let prefix_len = attr::u8_at(payload, 1)?;
     let mut flags = u32::from(attr::u8_at(payload, 2)?);
     let index = attr::u32_at(payload, 4)?;

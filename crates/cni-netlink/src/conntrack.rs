@@ -144,7 +144,7 @@ fn list(dst: SocketAddr) -> Vec<u8> {
 }
 
 /// `conntrack -D` of one flow
-fn delete(flow: &Flow) -> Vec<u8> {
+pub(crate) fn delete(flow: &Flow) -> Vec<u8> {
     let mut request = Writer::default();
     request.message(DELETE, NLM_F_REQUEST | NLM_F_ACK, 0, &nfgenmsg(flow.dst.ip()), |request| {
         for (kind, value) in &flow.key {
@@ -156,7 +156,7 @@ fn delete(flow: &Flow) -> Vec<u8> {
 }
 
 /// Reads a UDP flow; `None` for one of another protocol, and for what is cut short.
-fn flow(payload: &[u8]) -> Option<Flow> {
+pub(crate) fn flow(payload: &[u8]) -> Option<Flow> {
     let attributes = Attrs::after(payload, NFGENMSG);
     let original = attributes.clone().find(CTA_TUPLE_ORIG)?;
     let reply = attributes.clone().find(CTA_TUPLE_REPLY)?;

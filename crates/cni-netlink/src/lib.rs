@@ -11,6 +11,9 @@ mod connection;
 mod conntrack;
 mod error;
 mod extack;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod link;

@@ -3,7 +3,7 @@
 mod add;
 mod build;
 mod kind;
-mod parse;
+pub(crate) mod parse;
 mod tun;
 
 pub(crate) use build::Header;

@@ -3,7 +3,7 @@
 mod build;
 mod default;
 mod found;
-mod parse;
+pub(crate) mod parse;
 
 pub use found::FoundRoute;
 

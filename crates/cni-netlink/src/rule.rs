@@ -96,7 +96,7 @@ const SUPPRESS_NOTHING: u32 = u32::MAX;
 
 /// Reads the payload of RTM_NEWRULE; `None` for other families (multicast routing has rules of its own) and for what is cut
 /// short.
-fn parse(payload: &[u8]) -> Option<FoundRule> {
+pub(crate) fn parse(payload: &[u8]) -> Option<FoundRule> {
     let [family, dst_len, src_len, tos, table, _, _, action] = *payload.first_chunk()?;
     let flags = attr::u32_at(payload, 8)?;
     let mut src: IpAddr = match family {

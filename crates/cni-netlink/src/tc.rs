@@ -2,7 +2,7 @@
 //! sends, and for what it receives a filter that sends that through another interface's token bucket.
 
 mod build;
-mod parse;
+pub(crate) mod parse;
 
 use nix::libc;
 

@@ -99,7 +99,7 @@ const BRIDGE_VLAN_INFO_RANGE_BEGIN: u16 = 1 << 3;
 const BRIDGE_VLAN_INFO_RANGE_END: u16 = 1 << 4;
 
 /// Reads the VLANs out of the payload of an AF_BRIDGE RTM_NEWLINK.
-fn parse(payload: &[u8]) -> Vec<BridgeVlan> {
+pub(crate) fn parse(payload: &[u8]) -> Vec<BridgeVlan> {
     let Some(spec) = Attrs::after(payload, IFINFOMSG).find(IFLA_AF_SPEC) else {
         return Vec::new();
     };

@@ -106,6 +106,9 @@ mod element;
 mod encode;
 mod error;
 mod expr;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod interval;

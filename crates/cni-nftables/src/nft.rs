@@ -276,7 +276,7 @@ fn rules_request(table: Table, chain: &str) -> Vec<u8> {
     request(GETRULE, DUMP, table, |writer| writer.string(2, chain))
 }
 
-fn read_rule(payload: &[u8], table: Table, chain: &str) -> Option<FoundRule> {
+pub(crate) fn read_rule(payload: &[u8], table: Table, chain: &str) -> Option<FoundRule> {
     let attributes = || Attrs::after(payload, 4);
     let here = attributes().find(1).is_some_and(|name| string(name) == table.name)
         && attributes().find(2).is_some_and(|name| string(name) == chain);
@@ -296,7 +296,7 @@ fn read_compared(expression: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The name of a chain of this table.
-fn read_chain(payload: &[u8], table: Table) -> Option<String> {
+pub(crate) fn read_chain(payload: &[u8], table: Table) -> Option<String> {
     let attributes = || Attrs::after(payload, 4);
     let here = attributes().find(1).is_some_and(|name| string(name) == table.name);
     here.then(|| attributes().find(3).map(string)).flatten()

@@ -86,7 +86,11 @@ impl Value {
             DataType::Mark => Value::Mark(number()?),
             DataType::FibAddrType => Value::AddrType(number()?),
             DataType::CtState | DataType::CtStatus => Value::Bits(number()?),
-            DataType::IfName => Value::IfName(cni_netlink::raw::string(bytes)),
+            // Names may have bytes of any kind, and what is replaced or cut off would be another's name.
+            DataType::IfName => {
+                let name = Value::IfName(cni_netlink::raw::string(bytes));
+                name.bytes(data_type).is_ok_and(|again| again == bytes).then_some(name)?
+            }
             DataType::Verdict => return None,
         })
     }

@@ -17,6 +17,9 @@
 mod delegate;
 mod dispatch;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod incoming;
 pub mod log;
 mod panic;

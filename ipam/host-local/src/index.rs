@@ -212,12 +212,12 @@ fn stamp_text(boot_id: &str, modified: SystemTime) -> String {
     format!("{boot_id} {nanos}")
 }
 
-fn text(leases: &[Lease]) -> String {
+pub(crate) fn text(leases: &[Lease]) -> String {
     let one = |lease: &Lease| format!("{}{}", lease.address, if lease.before_boot { "*" } else { "" });
     leases.iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-fn parse(key: &str, target: &str) -> Option<Vec<Lease>> {
+pub(crate) fn parse(key: &str, target: &str) -> Option<Vec<Lease>> {
     let any_ifname = key.ends_with(':');
     let one = |text: &str| {
         let (address, before_boot) = text.strip_suffix('*').map_or((text, false), |address| (address, true));

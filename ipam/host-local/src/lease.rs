@@ -57,7 +57,7 @@ impl Contents {
         }
     }
 
-    fn parse(text: &[u8]) -> Self {
+    pub(crate) fn parse(text: &[u8]) -> Self {
         if text.iter().all(|&byte| byte == 0) {
             return Contents::Leftover;
         }

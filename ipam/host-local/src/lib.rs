@@ -11,6 +11,9 @@ mod allocator;
 mod boot;
 mod config;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod lease;
 mod range;
@@ -95,15 +98,17 @@ fn check(req: &Request<Config>) -> Result<()> {
 
 /// Frees all that the attachment holds in this network, whatever the ranges are by now.
 fn del(req: &Request<Config>) -> Result<()> {
-    release(req).map_err(Error::coded)
+    Boot::current()
+        .and_then(|boot| release(folder(&req.call, &req.config), boot, holder(req)))
+        .map_err(Error::coded)
 }
 
-fn release(req: &Request<Config>) -> Result<(), Error> {
-    let Some(store) = Store::open(folder(&req.call, &req.config), Boot::current()?)? else {
+fn release(folder: Folder, boot: Boot, holder: Holder<'_>) -> Result<(), Error> {
+    let Some(store) = Store::open(folder, boot)? else {
         return Ok(());
     };
     let mut session = store.lock()?;
-    let leases = session.held(holder(req), Miss::Doubted)?;
+    let leases = session.held(holder, Miss::Doubted)?;
     // A lease that names no interface is this one's only when there is no better.
     let any_ifname = leases.iter().all(|lease| lease.any_ifname);
     let (gone, left): (Vec<_>, Vec<_>) = leases.into_iter().partition(|lease| lease.any_ifname == any_ifname);
@@ -113,7 +118,7 @@ fn release(req: &Request<Config>) -> Result<(), Error> {
     // One that cannot be removed is no reason to keep the others.
     let outcomes: Vec<_> = gone.iter().map(|lease| session.release(lease.address)).collect();
     outcomes.into_iter().collect::<Result<(), Error>>()?;
-    session.note(holder(req), &left);
+    session.note(holder, &left);
     Ok(())
 }
 
@@ -121,12 +126,14 @@ fn release(req: &Request<Config>) -> Result<(), Error> {
 fn gc(call: &Call, config: &Config) -> Result<()> {
     match &call.conf.valid_attachments {
         ValidAttachments::Unknown => Ok(()),
-        ValidAttachments::Known(valid) => collect(call, config, valid).map_err(Error::coded),
+        ValidAttachments::Known(valid) => {
+            Boot::current().and_then(|boot| collect(folder(call, config), boot, valid)).map_err(Error::coded)
+        }
     }
 }
 
-fn collect(call: &Call, config: &Config, valid: &[GcAttachment]) -> Result<(), Error> {
-    let Some(store) = Store::open(folder(call, config), Boot::current()?)? else {
+fn collect(folder: Folder, boot: Boot, valid: &[GcAttachment]) -> Result<(), Error> {
+    let Some(store) = Store::open(folder, boot)? else {
         return Ok(());
     };
     let mut session = store.lock()?;

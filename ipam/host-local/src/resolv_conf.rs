@@ -14,7 +14,7 @@ pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
 }
 
 /// Takes `nameserver`, `domain` (the last one wins), `search` and `options` (all lines together, as the reference has it); other lines say nothing here.
-fn parse(text: &str) -> Dns {
+pub(crate) fn parse(text: &str) -> Dns {
     let mut dns = Dns::default();
     for line in text.lines().map(str::trim) {
         if line.starts_with(['#', ';']) {

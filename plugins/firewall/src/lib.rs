@@ -16,6 +16,9 @@ use cni_types::{CniResult, ErrorCode, SpecVersion};
 mod config;
 mod dbus;
 mod firewalld;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod iptables;
 mod nftables;
 mod records;

@@ -15,6 +15,9 @@ use ipnet::IpNet;
 
 mod config;
 mod flows;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod iptables;
 mod leftovers;
 mod localnet;

@@ -11,6 +11,7 @@ pub(super) const RULES: &[Rule] = &[
     netlink_has_one_home,
     namespaces_have_homes,
     fixtures_are_for_tests,
+    what_is_opened_for_fuzzing_is_for_it_alone,
     command_lines_are_not_for_plugins,
 ];
 
@@ -52,6 +53,13 @@ fn namespaces_have_homes(package: &Package, _: &[&str]) -> Vec<String> {
 /// Nothing that is shipped contains fixtures.
 fn fixtures_are_for_tests(package: &Package, _: &[&str]) -> Vec<String> {
     complain(package, |dep| dep.name == "cni-testing" && !is_dev(dep), "cni-testing is a dev-dependency only")
+}
+
+/// The readers that it shows are private.
+fn what_is_opened_for_fuzzing_is_for_it_alone(package: &Package, _: &[&str]) -> Vec<String> {
+    let opens = |dep: &Dependency| dep.features.iter().any(|feature| feature == "fuzzing");
+    let broken = |dep: &Dependency| dep.name == "cni-fuzz" || (opens(dep) && package.name != "cni-fuzz");
+    complain(package, broken, "only the fuzz targets may use the feature fuzzing, and nothing uses them")
 }
 
 /// It would cost each run of a plugin 0.1 ms and 290 kB.
@@ -162,6 +170,13 @@ mod tests {
     fn fixtures_that_would_be_shipped_are_found() {
         assert_eq!(broken("cni-host", "cni-testing", None, &[]).len(), 1);
         assert!(broken("cni-host", "cni-testing", Some("dev"), &[]).is_empty());
+    }
+
+    #[test]
+    fn a_use_of_what_is_for_fuzzing_is_found() {
+        assert_eq!(broken("cni-bridge", "cni-netlink", None, &["fuzzing"]).len(), 1);
+        assert_eq!(broken("cnitool", "cni-fuzz", Some("dev"), &[]).len(), 1);
+        assert!(broken("cni-fuzz", "cni-netlink", None, &["fuzzing"]).is_empty());
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Socket {
 }
 
 impl FoundAddr {
-    fn read(payload: &[u8]) -> Option<Self> {
+    pub(crate) fn read(payload: &[u8]) -> Option<Self> {
         let addr = parse(payload)?;
         let attributes = || Attrs::after(payload, IFADDRMSG);
         let flags = attributes().find(IFA_FLAGS).and_then(attr::u32);
@@ -61,7 +61,7 @@ impl FoundAddr {
         })
     }
 
-    fn message(&self) -> Vec<u8> {
+    pub(crate) fn message(&self) -> Vec<u8> {
         let mut flags = self.flags;
         if self.addr.address.addr().is_ipv6() && flags & IFA_F_TENTATIVE == 0 {
             flags |= IFA_F_NODAD;

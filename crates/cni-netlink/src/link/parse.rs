@@ -42,7 +42,7 @@ pub(crate) fn index(payload: &[u8]) -> Option<u32> {
 }
 
 /// Reads the payload of RTM_NEWLINK; `None` when there is no whole header or no name.
-pub(super) fn link(payload: &[u8]) -> Option<Link> {
+pub(crate) fn link(payload: &[u8]) -> Option<Link> {
     let flags = attr::u32_at(payload, 8)?;
     let mut link = Link {
         index: index(payload)?,

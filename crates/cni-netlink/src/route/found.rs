@@ -111,7 +111,7 @@ impl FoundRoute {
         Some(self)
     }
 
-    fn read(payload: &[u8]) -> Option<Self> {
+    pub(crate) fn read(payload: &[u8]) -> Option<Self> {
         let spec = parse::route(payload)?.route;
         let mut header: [u8; RTMSG] = *payload.first_chunk()?;
         header[8..].copy_from_slice(&(attr::u32_at(payload, 8)? & u32::from(RTNH_F_ONLINK)).to_ne_bytes());
@@ -131,7 +131,7 @@ impl FoundRoute {
         })
     }
 
-    fn message(&self, kind: u16, flags: u16, table: u32) -> Vec<u8> {
+    pub(crate) fn message(&self, kind: u16, flags: u16, table: u32) -> Vec<u8> {
         let mut header = self.header;
         let small = u8::try_from(table).ok();
         header[4] = small.unwrap_or(0);

@@ -35,7 +35,7 @@ const RTAX_ADVMSS: u16 = 8;
 
 /// A route as found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub(super) route: RouteSpec,
     pub(super) tos: u8,
     /// Nothing about it that `RouteSpec` could not say: protocol boot, no preferred source, no on-link gateway.
@@ -44,7 +44,7 @@ pub(super) struct Found {
 
 /// Reads the payload of RTM_NEWROUTE; `None` for cached routes, for other kinds than unicast, which no `RouteSpec`
 /// can say, for other families, and for what is cut short.
-pub(super) fn route(payload: &[u8]) -> Option<Found> {
+pub(crate) fn route(payload: &[u8]) -> Option<Found> {
     let [family, prefix_len, source_len, tos, table, protocol, scope, kind] = *payload.first_chunk()?;
     let flags = attr::u32_at(payload, 8)?;
     if kind != RTN_UNICAST || flags & RTM_F_CLONED != 0 {
@@ -91,7 +91,7 @@ pub(super) fn route(payload: &[u8]) -> Option<Found> {
 }
 
 /// Reads the answer to RTM_GETROUTE for one address.
-pub(super) fn way(payload: &[u8]) -> Option<Way> {
+pub(crate) fn way(payload: &[u8]) -> Option<Way> {
     let kind = attr::u8_at(payload, 7)?;
     let index = Attrs::after(payload, RTMSG).find(RTA_OIF).and_then(attr::u32)?;
     Some(Way { index, local: kind == RTN_LOCAL })

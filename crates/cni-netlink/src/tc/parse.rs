@@ -20,7 +20,7 @@ const TCA_MIRRED_PARMS: u16 = 2;
 const TCA_EGRESS_REDIR: u32 = 1;
 
 /// A queueing discipline, when it is a token bucket at the link's root.
-pub(super) fn tbf(payload: &[u8]) -> Option<Tbf> {
+pub(crate) fn tbf(payload: &[u8]) -> Option<Tbf> {
     let options = options_of(payload, "tbf")?;
     let parms = options.clone().find(TCA_TBF_PARMS)?;
     let rate64 = options.find(TCA_TBF_RATE64).and_then(|rate| Some(u64::from_ne_bytes(*rate.first_chunk()?)));
@@ -33,7 +33,7 @@ pub(super) fn tbf(payload: &[u8]) -> Option<Tbf> {
 }
 
 /// The link to which a filter redirects. The reference's filters have two actions, of which the second never comes to run.
-pub(super) fn redirect(payload: &[u8]) -> Option<u32> {
+pub(crate) fn redirect(payload: &[u8]) -> Option<u32> {
     let actions = options_of(payload, "u32")?.find(TCA_U32_ACT)?;
     let (_, action) = Attrs(actions).next()?;
     let action = Attrs(action);

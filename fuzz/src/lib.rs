@@ -1,0 +1,144 @@
+//! What reads bytes that others wrote, as functions for libFuzzer (`cargo xtask fuzz`) and for the test that runs the corpus
+//! in `testdata/fuzz`. None may panic, hang or take memory without bound, whatever the bytes; where what was read can be
+//! written, it must be read as the same again.
+//!
+//! Nothing here touches the host: plugins are given a namespace that does not exist, which they find out once all of their
+//! configuration has been validated, and before anything else.
+
+use cni_plugin::{Attachment, Plugin, Request};
+use cni_types::{CniArgs, CniResult, ContainerId, IfName, NetworkConfigList, PluginConf, SpecVersion};
+use serde_json::Value;
+
+/// A target's name, which is that of its folder of `testdata/fuzz`, and what it does with the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    ("cni_args", cni_args),
+    ("conditions", conditions),
+    ("conflist", conflist),
+    ("iptables_save", iptables_save),
+    ("leases", leases),
+    ("netlink", netlink),
+    ("nftables", nftables),
+    ("plugin_config", plugin_config),
+    ("prev_result", prev_result),
+];
+
+/// `CNI_ARGS`.
+pub fn cni_args(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let args = CniArgs::parse(text);
+    let _ = (args.get("IP"), args.expect_only(&["IP", "GATEWAY", "MAC"]));
+}
+
+/// Conditions of portmap's in nft's syntax. What they print as means the same.
+pub fn conditions(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(statements) = cni_nftables::parse_matches(text) else { return };
+    let printed: Vec<String> = statements.iter().map(ToString::to_string).collect();
+    let printed = printed.join(" ");
+    match cni_nftables::parse_matches(&printed) {
+        Ok(again) => assert_eq!(again, statements, "{text:?} printed as {printed:?}"),
+        Err(error) => panic!("{text:?} printed as {printed:?}: {error}"),
+    }
+}
+
+/// A `.conflist` or `.conf` file.
+pub fn conflist(data: &[u8]) {
+    let _ = (NetworkConfigList::from_slice(data), NetworkConfigList::from_single(data));
+    if let Ok(network) = libcni::Network::from_slice(data) {
+        let _ = network.capabilities();
+        // What the cache keeps is a list, and the same network.
+        let again = libcni::Network::from_slice(&network.bytes);
+        assert_eq!(again.ok(), Some(network));
+    }
+}
+
+/// The text of `iptables-save`.
+pub fn iptables_save(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        cni_iptables::fuzzing::saved(text);
+    }
+}
+
+/// host-local's files: a lease; or in two lines an entry of the index; or any number of them, the file of `ipam.resolvConf`.
+pub fn leases(data: &[u8]) {
+    cni_host_local::fuzzing::lease(data);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    cni_host_local::fuzzing::resolv_conf(text);
+    if let Some((key, target)) = text.split_once('\n') {
+        cni_host_local::fuzzing::index(key, target);
+    }
+}
+
+/// A datagram of the kernel's.
+pub fn netlink(data: &[u8]) {
+    cni_netlink::fuzzing::answers(data);
+}
+
+/// The payload of a message of nf_tables'.
+pub fn nftables(data: &[u8]) {
+    cni_nftables::fuzzing::objects(data);
+}
+
+/// A request: in the first line `CNI_ARGS`, then standard input, whose `type` says which plugin it is for.
+pub fn plugin_config(data: &[u8]) {
+    let end = data.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    let (Ok(args), Some(stdin)) = (std::str::from_utf8(&data[..end]), data.get(end + 1..)) else { return };
+    let kind = PluginConf::from_slice(stdin).ok().and_then(|conf| conf.plugin);
+    let kind = kind.map(|kind| kind.to_string()).unwrap_or_default();
+    match kind.as_str() {
+        "bandwidth" => add(&cni_bandwidth::PLUGIN, args, stdin),
+        "dummy" => add(&cni_dummy::PLUGIN, args, stdin),
+        "firewall" => run(&cni_firewall::PLUGIN, args, stdin, cni_firewall::fuzzing::plan),
+        "host-device" => add(&cni_host_device::PLUGIN, args, stdin),
+        // The round robin stands wherever the arguments say.
+        "host-local" => run(&cni_host_local::PLUGIN, args, stdin, |req| {
+            cni_host_local::fuzzing::plan(&req.config, args.trim_start_matches("IP="))
+        }),
+        "ipvlan" => add(&cni_ipvlan::PLUGIN, args, stdin),
+        "loopback" => add(&cni_loopback::PLUGIN, args, stdin),
+        "macvlan" => add(&cni_macvlan::PLUGIN, args, stdin),
+        "portmap" => run(&cni_portmap::PLUGIN, args, stdin, cni_portmap::fuzzing::plan),
+        "ptp" => add(&cni_ptp::PLUGIN, args, stdin),
+        "sbr" => add(&cni_sbr::PLUGIN, args, stdin),
+        "static" => add(&cni_static::PLUGIN, args, stdin),
+        "tap" => add(&cni_tap::PLUGIN, args, stdin),
+        "tuning" => add(&cni_tuning::PLUGIN, args, stdin),
+        "vlan" => add(&cni_vlan::PLUGIN, args, stdin),
+        "vrf" => add(&cni_vrf::PLUGIN, args, stdin),
+        _ => add(&cni_bridge::PLUGIN, args, stdin),
+    }
+}
+
+/// A result, of the version it says or of any other. What is printed of it is read again.
+pub fn prev_result(data: &[u8]) {
+    let Ok(json) = serde_json::from_slice::<Value>(data) else { return };
+    for default in SpecVersion::ALL {
+        let Ok(result) = CniResult::from_json(&json, *default) else { continue };
+        for version in SpecVersion::ALL {
+            let Ok(printed) = result.to_json(*version) else { continue };
+            let again = CniResult::from_json(&printed, *version);
+            assert!(again.is_ok(), "{json} printed as {printed}: {again:?}");
+        }
+    }
+}
+
+/// Runs a plugin's ADD up to where it would begin.
+fn add<C>(plugin: &Plugin<C>, args: &str, stdin: &[u8]) {
+    run(plugin, args, stdin, |req| (plugin.add)(req).map(drop));
+}
+
+fn run<C>(
+    plugin: &Plugin<C>,
+    args: &str,
+    stdin: &[u8],
+    plan: impl FnOnce(&Request<C>) -> cni_plugin::Result<()>,
+) {
+    let (Ok(container_id), Ok(ifname)) = (ContainerId::new("fuzz"), IfName::new("eth0")) else { return };
+    let attachment = Attachment { container_id, ifname, netns: Some("/nonexistent/netns".to_owned()) };
+    let Ok(call) = cni_plugin::fuzzing::call(args, stdin) else { return };
+    let Ok(config) = (plugin.config)(&call) else { return };
+    let _ = plan(&Request { call, attachment, config });
+}
