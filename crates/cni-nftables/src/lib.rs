@@ -116,6 +116,7 @@ mod lex;
 mod nft;
 mod object;
 mod parse;
+mod pause;
 mod request;
 mod rule;
 mod select;

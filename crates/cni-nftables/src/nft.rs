@@ -1,14 +1,12 @@
 //! The connection to the kernel's nf_tables.
 
-use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
-
 use cni_netlink::raw::{Acknowledgement, Attrs, Connection, Protocol, Writer, be32, be64, string};
 use nix::libc;
 
 use crate::element::{all_expire, encode, read_comment, read_list, write_key};
 use crate::encode::{Removal, SUBSYSTEM, header};
 use crate::object::key_text;
+use crate::pause::pause;
 use crate::request::Request;
 use crate::{Batch, Element, Error, Result, Set, Table, Value};
 
@@ -31,9 +29,6 @@ const EXPIRED: u32 = 10;
 
 /// How often a dump is made again, each time with the ten tries of its connection.
 const READS: u32 = 10;
-
-/// The longest pause between tries.
-const MAX_PAUSE: Duration = Duration::from_millis(10);
 
 /// A netlink socket for nf_tables of the calling thread's network namespace.
 pub struct Nft {
@@ -324,18 +319,6 @@ fn malformed(op: String) -> Error {
     cni_netlink::Error::Malformed { op, reason: "no acknowledgement" }.into()
 }
 
-/// Waits a random time, longer with each try, so that processes that got in each other's way part.
-fn pause(tries: u32) {
-    std::thread::sleep(pause_of(tries));
-}
-
-fn pause_of(tries: u32) -> Duration {
-    let longest = MAX_PAUSE.min(Duration::from_micros(100).saturating_mul(tries));
-    // The standard library seeds it anew for each process, and changes it for each call.
-    let random = RandomState::new().hash_one(tries) as u32;
-    longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use cni_netlink::raw::Messages;
@@ -374,14 +357,6 @@ mod tests {
         let mut attributes = Attrs::after(message.payload, 4).map(|(kind, value)| (kind, string(value)));
         assert_eq!(attributes.next(), Some((1, "t".into())));
         assert_eq!(attributes.next(), Some((2, "x".into())), "NFTA_RULE_CHAIN, by which the kernel filters");
-    }
-
-    #[test]
-    fn pauses_grow_to_their_limit() {
-        let longest = |tries| (0..50).map(|_| pause_of(tries)).max().unwrap();
-        assert!(longest(1) <= Duration::from_micros(100));
-        assert!(longest(50) > Duration::from_millis(1) && longest(50) <= Duration::from_millis(5));
-        assert!(longest(u32::MAX) <= MAX_PAUSE);
     }
 
     proptest! {
