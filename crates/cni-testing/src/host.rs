@@ -54,6 +54,13 @@ impl Host {
         namespace::hide(folders);
     }
 
+    /// Like [`Host::hide`] for one folder, but what is written to it lies below [`Host::dir`], where snapshots see it.
+    pub fn cover(&self, folder: &str) {
+        let own = self.state.join(folder.trim_start_matches('/').replace('/', "-"));
+        std::fs::create_dir(&own).unwrap_or_else(|error| panic!("cannot make {}: {error}", own.display()));
+        namespace::cover(folder, &own);
+    }
+
     /// The folder of the executables under test: beside the test's own, or `CNI_TESTING_BIN` when set.
     pub fn bin_dir(&self) -> PathBuf {
         run::bin_dir()

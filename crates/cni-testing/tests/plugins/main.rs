@@ -37,6 +37,12 @@ mod ipam;
 mod ipvlan;
 mod ipvlan_life;
 mod ipvlan_reference;
+#[cfg(target_arch = "x86_64")]
+mod killed;
+#[cfg(target_arch = "x86_64")]
+mod killed_chained;
+#[cfg(target_arch = "x86_64")]
+mod killed_interfaces;
 mod loopback;
 mod macvlan;
 mod macvlan_life;
