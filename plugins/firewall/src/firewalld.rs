@@ -103,12 +103,13 @@ pub(crate) fn check(pod: &Pod, zone: &str) -> Result<()> {
 /// `chosen`: this backend is the host's, so addresses that nobody is recorded for are firewalld's too.
 fn remove(zone: &str, chosen: bool, pick: impl Fn(&Records) -> Vec<IpAddr>) -> Result<()> {
     let records = Records::of(NAME);
-    if !pick(&records).iter().any(|address| chosen || records.knows(*address)) {
+    let is_ours = |address: &IpAddr| chosen || records.knows(*address);
+    if !records.has_unfinished() && !pick(&records).iter().any(is_ours) {
         return Ok(());
     }
     let bus = Bus::connect();
     records.locked(|| {
-        for address in pick(&records).into_iter().filter(|address| chosen || records.knows(*address)) {
+        for address in pick(&records).into_iter().filter(is_ours) {
             let zone = records.note(address).unwrap_or_else(|| zone.to_owned());
             match &bus {
                 Ok(bus) => bus.remove_source(&zone, address),

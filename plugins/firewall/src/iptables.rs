@@ -172,7 +172,7 @@ fn policy_rules(bridge: &Bridge<'_>) -> Vec<(&'static str, Rule)> {
 fn remove(path: &str, pick: impl Fn(&Records) -> Vec<IpAddr>) -> Result<()> {
     let records = Records::of(NAME);
     let addresses = pick(&records);
-    let mut needed = addresses.iter().any(|address| records.knows(*address));
+    let mut needed = records.has_unfinished() || addresses.iter().any(|address| records.knows(*address));
     for (family, _) in families(&addresses) {
         needed |= !holders_of(family, path)?.is_empty();
     }

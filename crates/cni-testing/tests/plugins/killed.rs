@@ -15,9 +15,13 @@ pub(crate) struct Life {
     pub(crate) plugin: String,
     pub(crate) conf: Value,
     pub(crate) container: Container,
+    pub(crate) ifname: &'static str,
     /// Machines outside.
     pub(crate) others: Vec<Container>,
-    pub(crate) ifname: &'static str,
+    /// A plugin that comes before and gives the container its interface.
+    below: Option<Value>,
+    /// Whether it does so each time anew.
+    renewed: bool,
     /// What the plugin may change beyond what snapshots tell.
     pub(crate) more: fn(&Life) -> Vec<String>,
 }
@@ -28,16 +32,51 @@ impl Life {
         let host = Host::new();
         host.cover("/run");
         let conf = conf(&host);
-        let plugin = conf["type"].as_str().unwrap().to_owned();
-        let container = host.container("c1");
-        Life { host, plugin, conf, container, others: Vec::new(), ifname: "eth0", more: |_| Vec::new() }
+        Life {
+            plugin: conf["type"].as_str().unwrap().to_owned(),
+            container: host.container("c1"),
+            host,
+            conf,
+            ifname: "eth0",
+            others: Vec::new(),
+            below: None,
+            renewed: false,
+            more: |_| Vec::new(),
+        }
     }
 
-    /// After a plugin that gave the container its interface.
-    pub(crate) fn after(mut self, conf: &Value) -> Self {
-        let plugin = conf["type"].as_str().unwrap();
-        self.conf["prevResult"] = self.host.plugin(plugin).add(&self.container, self.ifname, conf).ok();
+    /// After a plugin that gives the container its interface: once, and it has to be as it was after each DEL.
+    pub(crate) fn after(mut self, below: Value) -> Self {
+        self.below = Some(below);
+        self.add_below();
         self
+    }
+
+    /// The same, each time anew: what the plugin changes about the interface dies with that.
+    pub(crate) fn after_each(mut self, below: Value) -> Self {
+        self.below = Some(below);
+        self.renewed = true;
+        self
+    }
+
+    fn add_below(&mut self) {
+        let below = self.below.as_ref().unwrap();
+        let plugin = self.host.plugin(below["type"].as_str().unwrap());
+        self.conf["prevResult"] = plugin.add(&self.container, self.ifname, below).ok();
+    }
+
+    fn begin(&mut self) {
+        if self.renewed {
+            self.add_below();
+        }
+    }
+
+    fn end(&self) {
+        if self.renewed {
+            let below = self.below.as_ref().unwrap();
+            let plugin = self.host.plugin(below["type"].as_str().unwrap());
+            plugin.del(&self.container, self.ifname, below).ok();
+        }
     }
 
     fn start(&self) -> PluginRun<'_> {
@@ -49,6 +88,14 @@ impl Life {
             "ADD" => plugin.add(&self.container, self.ifname, &self.conf),
             _ => plugin.del(&self.container, self.ifname, &self.conf),
         }
+    }
+
+    fn add(&self) {
+        self.run(self.start(), "ADD").ok();
+    }
+
+    fn del(&self) {
+        self.run(self.start(), "DEL").ok();
     }
 
     /// Runs a command and kills it at the `n`th moment. Says which that was, unless it has fewer.
@@ -79,34 +126,52 @@ impl Life {
         seen
     }
 
-    /// Kills ADD and DEL wherever they change something, all processes or the one that did.
-    pub(crate) fn survives(&self) {
+    /// Kills ADD wherever it changes something, all its processes or the one that did, and DEL all its processes.
+    pub(crate) fn survives(mut self) {
         // What is shared and stays is there from now on.
-        self.run(self.start(), "ADD").ok();
-        self.run(self.start(), "DEL").ok();
+        self.begin();
+        self.add();
+        self.del();
+        self.end();
         let before = self.seen();
-        for (command, act) in [("ADD", Act::KillAll), ("ADD", Act::KillOne), ("DEL", Act::KillAll)] {
+        for act in [Act::KillAll, Act::KillOne] {
             for n in 1.. {
-                assert!(n < MANY, "{command} does not come to an end");
-                if command == "DEL" {
-                    self.run(self.start(), "ADD").ok();
-                }
-                let (outcome, at) = self.killed(command, n, act);
-                eprintln!("{}", at.as_deref().unwrap_or("not killed"));
+                self.begin();
+                let (outcome, at) = self.killed("ADD", n, act);
+                self.del();
+                self.end();
+                self.compare(&before, &at);
                 if at.is_none() {
                     outcome.ok();
-                }
-                self.run(self.start(), "DEL").ok();
-                self.seen().assert_same(&before);
-                if at.is_none() {
                     break;
                 }
-                if command == "ADD" {
-                    // What these leave behind is seen next time.
-                    self.run(self.start(), "ADD").ok();
-                    self.run(self.start(), "DEL").ok();
-                }
+                assert!(n < MANY, "ADD does not come to an end");
+                // What these leave behind is seen next time.
+                self.begin();
+                self.add();
+                self.del();
+                self.end();
             }
         }
+        for n in 1.. {
+            self.begin();
+            self.add();
+            let (outcome, at) = self.killed("DEL", n, Act::KillAll);
+            self.del();
+            self.end();
+            self.compare(&before, &at);
+            if at.is_none() {
+                outcome.ok();
+                break;
+            }
+            assert!(n < MANY, "DEL does not come to an end");
+        }
+    }
+
+    #[track_caller]
+    fn compare(&self, before: &Snapshot, at: &Option<String>) {
+        // Shown with a failure.
+        eprintln!("{}", at.as_deref().unwrap_or("lived to its end"));
+        self.seen().assert_same(before);
     }
 }

@@ -1,24 +1,30 @@
 //! Plugins that change what others made, killed anywhere.
 
 use cni_netlink::Socket;
-use cni_testing::Host;
 use serde_json::{Value, json};
 
 use crate::bridge_net::{link_in, set};
 use crate::killed::Life;
 use crate::sbr_net::routing;
 
-/// A plugin behind bridge.
-fn chained(plugin: &str, keys: &Value) -> Life {
+fn alone(plugin: &str, keys: &Value) -> Life {
     let mut conf = json!({"cniVersion": "1.1.0", "name": "net", "type": plugin});
     set(&mut conf, keys);
-    let bridge = json!({
+    Life::new(|_| conf)
+}
+
+/// A plugin behind bridge.
+fn chained(plugin: &str, keys: &Value) -> Life {
+    alone(plugin, keys).after(bridge())
+}
+
+fn bridge() -> Value {
+    json!({
         "cniVersion": "1.1.0", "name": "net", "type": "bridge", "bridge": "br0", "isGateway": true,
         "ipam": {"type": "static", "addresses": [
             {"address": "10.88.0.5/24", "gateway": "10.88.0.1"}, {"address": "fd00:88::5/64", "gateway": "fd00:88::1"},
         ]},
-    });
-    Life::new(|_| conf).after(&bridge)
+    })
 }
 
 fn portmap(backend: &str) -> Life {
@@ -91,7 +97,7 @@ fn tuning_killed_anywhere() {
 
 #[test]
 fn sbr_killed_anywhere() {
-    let mut life = chained("sbr", &json!({}));
+    let mut life = alone("sbr", &json!({})).after_each(bridge());
     life.more = |life| routing(&life.container);
     life.survives();
 }
@@ -99,7 +105,7 @@ fn sbr_killed_anywhere() {
 #[test]
 #[ignore = "needs a kernel with vrf"]
 fn vrf_killed_anywhere() {
-    let mut life = chained("vrf", &json!({"vrfname": "red"}));
+    let mut life = alone("vrf", &json!({"vrfname": "red"})).after_each(bridge());
     life.more = |life| routing(&life.container);
     life.survives();
 }
