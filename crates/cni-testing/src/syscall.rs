@@ -57,7 +57,8 @@ impl Syscall {
     /// Up to `size` bytes at an address of the caller's.
     pub fn memory(&self, address: u64, size: usize) -> Vec<u8> {
         let mut bytes = vec![0; size];
-        let read = File::open(format!("/proc/{}/mem", self.task)).and_then(|mem| mem.read_at(&mut bytes, address));
+        let read =
+            File::open(format!("/proc/{}/mem", self.task)).and_then(|mem| mem.read_at(&mut bytes, address));
         bytes.truncate(read.unwrap_or(0));
         bytes
     }
@@ -103,7 +104,11 @@ impl fmt::Display for Syscall {
             libc::SYS_open | libc::SYS_mkdir | libc::SYS_unlink | libc::SYS_rename | libc::SYS_execve => {
                 write!(f, " ({})", self.text(0))
             }
-            libc::SYS_openat | libc::SYS_unlinkat | libc::SYS_mkdirat | libc::SYS_linkat | libc::SYS_renameat => {
+            libc::SYS_openat
+            | libc::SYS_unlinkat
+            | libc::SYS_mkdirat
+            | libc::SYS_linkat
+            | libc::SYS_renameat => {
                 write!(f, " ({})", self.text(1))
             }
             libc::SYS_write | libc::SYS_flock => {

@@ -55,16 +55,23 @@ fn traced(mut command: Command, watcher: &mut Watcher<'_>, stdin: &[u8]) -> Outc
         let stdout = scope.spawn(|| read(stdout));
         let stderr = scope.spawn(|| read(stderr));
         // Before it has its input it does nothing but wait for that.
-        let give = move || drop(scope.spawn(move || { let mut input = input; input.write_all(stdin) }));
+        let give = move || {
+            drop(scope.spawn(move || {
+                let mut input = input;
+                input.write_all(stdin)
+            }))
+        };
         let code = trace(&child, watcher, give);
-        let text = |reader: ScopedJoinHandle<'_, String>| reader.join().expect("reading a pipe does not panic");
+        let text =
+            |reader: ScopedJoinHandle<'_, String>| reader.join().expect("reading a pipe does not panic");
         Outcome { code, stdout: text(stdout), stderr: text(stderr) }
     })
 }
 
 fn read(mut pipe: impl Read) -> String {
     let mut bytes = Vec::new();
-    pipe.read_to_end(&mut bytes).unwrap_or_else(|error| panic!("cannot read what the plugin prints: {error}"));
+    pipe.read_to_end(&mut bytes)
+        .unwrap_or_else(|error| panic!("cannot read what the plugin prints: {error}"));
     String::from_utf8_lossy(&bytes).into_owned()
 }
 

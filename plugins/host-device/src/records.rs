@@ -86,12 +86,12 @@ impl Records {
         let json = serde_json::to_vec(record)?;
         let mut options = OpenOptions::new();
         let file = options.create(true).write(true).truncate(true).mode(0o600).open(&temporary);
-        file.and_then(|mut file| file.write_all(&json))
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|error| {
+        file.and_then(|mut file| file.write_all(&json)).and_then(|()| fs::rename(&temporary, &path)).map_err(
+            |error| {
                 let _ = fs::remove_file(&temporary);
                 cannot("write", &path, &error)
-            })
+            },
+        )
     }
 
     /// Forgets an attachment's device.

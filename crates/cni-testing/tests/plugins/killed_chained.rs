@@ -38,6 +38,10 @@ fn portmap(backend: &str) -> Life {
     )
 }
 
+fn firewall(backend: &str) -> Life {
+    chained("firewall", &json!({"backend": backend, "ingressPolicy": "same-bridge"}))
+}
+
 #[test]
 fn portmap_killed_anywhere() {
     portmap("nftables").survives();
@@ -51,13 +55,26 @@ fn portmap_with_iptables_killed_anywhere() {
 
 #[test]
 fn firewall_killed_anywhere() {
-    chained("firewall", &json!({"backend": "nftables", "ingressPolicy": "same-bridge"})).survives();
+    firewall("nftables").survives();
 }
 
 #[test]
 #[ignore = "needs iptables"]
 fn firewall_with_iptables_killed_anywhere() {
-    chained("firewall", &json!({"backend": "iptables", "ingressPolicy": "same-bridge"})).survives();
+    firewall("iptables").survives();
+}
+
+#[test]
+fn portmap_and_firewall_killed_anywhere_on_a_host_without_anything() {
+    Life::survives_at_first(|| portmap("nftables"));
+    Life::survives_at_first(|| firewall("nftables"));
+}
+
+#[test]
+#[ignore = "needs iptables"]
+fn portmap_and_firewall_with_iptables_killed_anywhere_on_a_host_without_anything() {
+    Life::survives_at_first(|| portmap("iptables"));
+    Life::survives_at_first(|| firewall("iptables"));
 }
 
 #[test]

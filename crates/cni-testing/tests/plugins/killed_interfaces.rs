@@ -57,6 +57,18 @@ fn ptp_killed_anywhere() {
     Life::new(|host| ptp(host, "nftables")).survives();
 }
 
+#[test]
+fn bridge_and_ptp_killed_anywhere_on_a_host_without_anything() {
+    Life::survives_at_first(|| Life::new(|host| bridge(host, "nftables")));
+    Life::survives_at_first(|| Life::new(|host| ptp(host, "nftables")));
+}
+
+#[test]
+#[ignore = "needs iptables"]
+fn ptp_that_masquerades_by_iptables_killed_anywhere_on_a_host_without_anything() {
+    Life::survives_at_first(|| Life::new(|host| ptp(host, "iptables")));
+}
+
 /// macvlan, ipvlan and vlan, on the host's interface to a machine outside.
 fn on_master(plugin: &str, ipam: impl FnOnce(&Host) -> Value) -> Life {
     let mut life = Life::new(|host| {
