@@ -159,13 +159,15 @@ impl Tracer<'_, '_> {
         }
     }
 
-    /// Entry and return alternate.
+    /// Entry and return alternate, but for a call that the plugin was in when it was seized: its execve. Before a call is carried
+    /// out the kernel has ENOSYS where it returns (arch/x86/entry/entry_64.S, PUSH_AND_CLEAR_REGS rax=$-ENOSYS).
     fn at_syscall(&mut self, pid: Pid) {
         // Who cannot be asked has been killed.
         let Ok(mut regs) = ptrace::getregs(pid) else { return };
         let processes: HashSet<Pid> = self.tasks.values().map(|task| task.process).collect();
         let Some(task) = self.tasks.get_mut(&pid) else { return };
         let returned = match std::mem::replace(&mut task.inside, Inside::Nothing) {
+            Inside::Nothing if regs.rax.cast_signed() != -i64::from(Errno::ENOSYS as i32) => return,
             Inside::Nothing => {
                 task.inside = Inside::Call;
                 None

@@ -40,9 +40,7 @@ mod ipvlan_reference;
 #[cfg(target_arch = "x86_64")]
 mod killed;
 #[cfg(target_arch = "x86_64")]
-mod killed_chained;
-#[cfg(target_arch = "x86_64")]
-mod killed_interfaces;
+mod life;
 mod loopback;
 mod macvlan;
 mod macvlan_life;
@@ -63,6 +61,8 @@ mod ptp_chain;
 mod ptp_failure;
 mod ptp_life;
 mod ptp_reference;
+#[cfg(target_arch = "x86_64")]
+mod refused;
 mod sbr;
 mod sbr_life;
 mod sbr_net;
