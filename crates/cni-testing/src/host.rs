@@ -76,10 +76,15 @@ impl Host {
     /// Links, addresses, routes, rules (nft, iptables where installed) of the host's namespace and the files under
     /// [`Host::dir`], to be compared before and after.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot::of_network();
+        let mut snapshot = self.links();
         snapshot.add_rules();
         snapshot.add_files(self.dir());
         snapshot
+    }
+
+    /// The first part of that: links, addresses, routes, for which no program is run.
+    pub fn links(&self) -> Snapshot {
+        Snapshot::of_network()
     }
 
     /// Fetches a page from the host, as [`Container::http_get`] does from inside.

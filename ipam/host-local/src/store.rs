@@ -34,8 +34,9 @@ use crate::index::Index;
 use crate::lease::{Contents, Holder};
 
 /// How long to wait for the lock. A call here holds it for about a millisecond, the reference's for as long as it takes
-/// to read every lease several times. Runtimes give up after two to four minutes, and should hear the reason before.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// to read every lease several times. Runtimes give up after two to four minutes, and should hear the reason before; a plugin
+/// whose ADD of IPAM failed asks for a DEL, which waits as long again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A network's folder, for looking only.
 #[derive(Debug)]

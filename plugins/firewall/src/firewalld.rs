@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use cni_plugin::{Error, Result, environment, log};
+use cni_plugin::{Error, Result, Undo, environment, log};
 use ipnet::IpNet;
 use zbus::Connection;
 use zbus::connection::Builder;
@@ -49,9 +49,11 @@ pub(crate) fn is_running() -> bool {
 }
 
 /// Puts the container's addresses into the zone.
-pub(crate) fn add(pod: &Pod, zone: &str) -> Result<()> {
+pub(crate) fn add<'a>(pod: &'a Pod, zone: &'a str, undo: &mut Undo<'a>) -> Result<()> {
     let (bus, records) = (Bus::connect()?, Records::of(NAME));
     records.locked(|| {
+        // Armed no earlier: who has waited for the lock in vain should not wait for it again.
+        undo.push("take the container out of the firewalld zone", || del(pod, zone, true));
         for address in &pod.addresses {
             // An address is in one zone at most: in another one if the configuration changed and nobody ran a DEL.
             if let Some(old) = records.note(*address).filter(|old| old != zone) {

@@ -23,7 +23,7 @@ const FOLDER: &str = "/run/cni-plugins-rs/firewall";
 
 /// How long others may hold the lock. Each holds it for one change of the rules: milliseconds, unless somebody holds up
 /// iptables or firewalld.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The records of one backend.
 #[derive(Debug)]

@@ -16,6 +16,8 @@ mod chain;
 mod dummy;
 mod dummy_reference;
 mod dummy_vm;
+#[cfg(target_arch = "x86_64")]
+mod faults_disk;
 mod firewall;
 mod firewall_firewalld;
 mod firewall_iptables;
