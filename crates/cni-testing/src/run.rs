@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -21,6 +22,7 @@ pub struct PluginRun<'h> {
     _host: &'h Host,
     program: PathBuf,
     env: Vec<(String, String)>,
+    user: Option<u32>,
     #[cfg(target_arch = "x86_64")]
     watcher: Option<trace::Watcher<'h>>,
 }
@@ -38,6 +40,7 @@ impl<'h> PluginRun<'h> {
             _host: host,
             program,
             env: Vec::new(),
+            user: None,
             #[cfg(target_arch = "x86_64")]
             watcher: None,
         }
@@ -47,6 +50,13 @@ impl<'h> PluginRun<'h> {
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs it as this user, without root's rights.
+    #[must_use]
+    pub fn user(mut self, id: u32) -> Self {
+        self.user = Some(id);
         self
     }
 
@@ -85,6 +95,9 @@ impl<'h> PluginRun<'h> {
         #[allow(clippy::disallowed_methods, reason = "this is the runtime's side")]
         let mut command = Command::new(&self.program);
         command.env_clear().envs(self.env.drain(..));
+        if let Some(user) = self.user {
+            command.uid(user);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(target_arch = "x86_64")]
         if let Some(watcher) = &mut self.watcher {

@@ -52,6 +52,8 @@ impl Life {
     fn run(&self, plugin: PluginRun<'_>, command: &str) -> Outcome {
         match command {
             "ADD" => plugin.add(&self.container, self.ifname, &self.conf),
+            "CHECK" => plugin.check(&self.container, self.ifname, &self.conf),
+            "STATUS" => plugin.command(command, &self.conf),
             _ => plugin.del(&self.container, self.ifname, &self.conf),
         }
     }
@@ -75,6 +77,11 @@ impl Life {
     /// Runs a command under the eyes of `watch`.
     pub(crate) fn watched(&self, command: &str, watch: impl FnMut(&Syscall) -> Act + Send) -> Outcome {
         self.run(self.start().watch(watch), command)
+    }
+
+    /// Runs a command as a user without rights.
+    pub(crate) fn unprivileged(&self, command: &str) -> Outcome {
+        self.run(self.start().user(65534), command)
     }
 
     /// What comes before ADD.

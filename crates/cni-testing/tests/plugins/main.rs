@@ -18,6 +18,8 @@ mod dummy_reference;
 mod dummy_vm;
 #[cfg(target_arch = "x86_64")]
 mod faults_disk;
+#[cfg(target_arch = "x86_64")]
+mod faults_kernel;
 mod firewall;
 mod firewall_firewalld;
 mod firewall_iptables;
