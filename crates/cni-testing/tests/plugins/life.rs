@@ -22,8 +22,9 @@ pub(crate) struct Life {
     others: Vec<Container>,
     /// A plugin that comes before and gives the container its interface, each time anew.
     below: Option<Value>,
-    /// Without rules and files, of which it has none, and looking at which takes seconds on a processor that is emulated.
-    links_alone: bool,
+    /// For a processor that may be emulated, where running a program takes seconds: without looking at rules and files, of which
+    /// the plugin has none.
+    pub(crate) links_alone: bool,
     /// What the plugin may change beyond what snapshots tell.
     more: fn(&Life) -> Vec<String>,
 }
@@ -72,6 +73,13 @@ impl Life {
 
     pub(crate) fn del(&self) {
         self.try_del().ok();
+    }
+
+    /// GC of a runtime that knows of no attachment.
+    pub(crate) fn gc(&self) {
+        let mut conf = self.conf.clone();
+        set(&mut conf, &json!({"cni.dev/valid-attachments": [], "prevResult": null}));
+        self.start().command("GC", &conf).ok();
     }
 
     /// Runs a command under the eyes of `watch`.

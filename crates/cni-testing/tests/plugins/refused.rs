@@ -90,27 +90,10 @@ fn ptp_takes_back() {
     takes_back(life::ptp("nftables", leases));
 }
 
+/// ipvlan, vlan and dummy do it as macvlan does, by cni-interface.
 #[test]
 fn macvlan_takes_back() {
     takes_back(life::on_master("macvlan"));
-}
-
-#[test]
-#[ignore = "needs a kernel with ipvlan"]
-fn ipvlan_takes_back() {
-    takes_back(life::on_master("ipvlan"));
-}
-
-#[test]
-#[ignore = "needs a kernel with vlan"]
-fn vlan_takes_back() {
-    takes_back(life::on_master("vlan"));
-}
-
-#[test]
-#[ignore = "needs a kernel with dummy"]
-fn dummy_takes_back() {
-    takes_back(life::dummy());
 }
 
 #[test]
