@@ -46,6 +46,7 @@ pub(crate) fn run(command: Command, watcher: &mut Watcher<'_>, stdin: &[u8]) -> 
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+#[allow(clippy::zombie_processes, reason = "it is waited for below, with all that it has started")]
 fn traced(mut command: Command, watcher: &mut Watcher<'_>, stdin: &[u8]) -> Outcome {
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
     let input = child.stdin.take().expect("standard input is piped");
