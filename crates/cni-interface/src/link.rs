@@ -35,8 +35,9 @@ pub fn link_own<'a>(
     Ok(link)
 }
 
-/// DEL: deletes the attachment's link of this kind, also when somebody has renamed it, or it never got its name, then releases its lease. A link that
-/// carries no owner is the reference's, when it has the interface's name. A namespace that is gone took its links along.
+/// DEL: deletes the attachment's link of this kind, also when somebody has renamed it, or an ADD was killed before it had its
+/// name, then releases its lease. A link that carries no owner is the reference's, when it has the interface's name. A namespace
+/// that is gone took its links along.
 pub fn link_del<C>(req: &Request<C>, kind: &str) -> Result<()> {
     let link = log::step("delete the interface", || match open_inside(req)? {
         Some((_, mut inside)) => delete(&mut inside, kind, &owner(req)),
