@@ -28,6 +28,12 @@ impl Owner {
         format!("veth{}", self.digest(11))
     }
 
+    /// The name of this attachment's link while it cannot have its own yet: `cni` and 12 hex digits of the SHA-512 of the key. DEL
+    /// finds by it what an ADD left that was killed meanwhile.
+    pub fn temporary_name(&self) -> String {
+        format!("cni{}", self.digest(12))
+    }
+
     /// The first `digits` hex digits, 128 at most, of the SHA-512 of the key, for names of links and files.
     pub fn digest(&self, digits: usize) -> String {
         // NUL can be in none of the parts, so no two keys give the same text.
@@ -165,7 +171,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_key_has_names_that_the_kernel_takes(owner in key()) {
-            prop_assert_eq!(owner.veth_name().len(), 15);
+            prop_assert_eq!((owner.veth_name().len(), owner.temporary_name().len()), (15, 15));
             prop_assert!(owner.alias().len() <= 255);
             prop_assert!(owner.comment().len() <= 128);
         }

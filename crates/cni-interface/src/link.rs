@@ -15,7 +15,7 @@ pub fn link_add<'a>(
     owner: &Owner,
     undo: &mut Undo<'a>,
 ) -> Result<Link> {
-    log::step("make the interface", || inside.link_add(new))?;
+    log::step("make the interface", || inside.link_add_beside(new, &owner.temporary_name()))?;
     link_own(netns, inside, new.kind.name(), owner, undo)
 }
 
@@ -35,8 +35,9 @@ pub fn link_own<'a>(
     Ok(link)
 }
 
-/// DEL: deletes the attachment's link of this kind, also when somebody has renamed it, then releases its lease. A link that
-/// carries no owner is the reference's, when it has the interface's name. A namespace that is gone took its links along.
+/// DEL: deletes the attachment's link of this kind, also when somebody has renamed it, or an ADD was killed before it had its
+/// name, then releases its lease. A link that carries no owner is the reference's, when it has the interface's name. A namespace
+/// that is gone took its links along.
 pub fn link_del<C>(req: &Request<C>, kind: &str) -> Result<()> {
     let link = log::step("delete the interface", || match open_inside(req)? {
         Some((_, mut inside)) => delete(&mut inside, kind, &owner(req)),
@@ -57,6 +58,6 @@ fn is_of(link: &Link, owner: &Owner) -> bool {
         Some(alias) if owner.owns(alias) => true,
         // Another attachment's keeps away; what people write there does not.
         Some(alias) if Owner::from_alias(alias).is_some() => false,
-        _ => link.name == owner.ifname,
+        _ => link.name == owner.ifname || link.name == owner.temporary_name(),
     }
 }

@@ -5,7 +5,9 @@
 //! both find a chain missing would else both put the jump to it.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -20,6 +22,10 @@ const FILE: &str = "/run/cni-plugins-rs/iptables.lock";
 /// waits for some seconds itself.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Set by a wait that was in vain: its thread still waits, and would have the lock before any other of this process. What is
+/// taken back then, for both families, is not to wait as long again each time.
+static GAVE_UP: AtomicBool = AtomicBool::new(false);
+
 /// Takes the lock; held until the file is closed. After a timeout a thread still waits, until the process ends.
 pub(crate) fn take() -> Result<File> {
     let failed = |op| move |source| Error::Lock { op, path: FILE.to_owned(), source };
@@ -31,6 +37,10 @@ pub(crate) fn take() -> Result<File> {
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
     }
+    let timeout = || failed("lock")(io::Error::new(io::ErrorKind::TimedOut, "held by others for 30 s"));
+    if GAVE_UP.load(Ordering::Relaxed) {
+        return Err(timeout());
+    }
     // flock(2) serves who waits in it first come first served, but cannot be given a time. So a thread waits in it, on the
     // same open file.
     let waiter = file.try_clone().map_err(failed("lock"))?;
@@ -40,7 +50,11 @@ pub(crate) fn take() -> Result<File> {
         drop(waiter);
         let _ = done.send(locked);
     });
-    let timeout = || std::io::Error::new(std::io::ErrorKind::TimedOut, "held by others for 30 s");
-    outcome.recv_timeout(TIMEOUT).unwrap_or_else(|_| Err(timeout())).map_err(failed("lock"))?;
-    Ok(file)
+    match outcome.recv_timeout(TIMEOUT) {
+        Ok(locked) => locked.map(|()| file).map_err(failed("lock")),
+        Err(_) => {
+            GAVE_UP.store(true, Ordering::Relaxed);
+            Err(timeout())
+        }
+    }
 }

@@ -131,12 +131,15 @@ fn run(program: &Path, args: &[&str], stdin: &str) -> Result<Output> {
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    if let Some(mut input) = child.stdin.take() {
-        // It says nothing before it has read all of it, so this cannot block both. When it ends early, its own words
-        // tell more than the broken pipe.
-        let _ = input.write_all(stdin.as_bytes());
+    // It says nothing before it has read all of it, so this cannot block both.
+    let given = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(stdin.as_bytes()));
+    let output = child.wait_with_output().map_err(failed)?;
+    match given {
+        // Without its last line a change is none, and iptables-restore succeeds. When it ends early, its own words tell more
+        // than the broken pipe.
+        Err(source) if output.status.success() => Err(failed(source)),
+        _ => Ok(output),
     }
-    child.wait_with_output().map_err(failed)
 }
 
 fn failed(op: &'static str, table: &str, program: &Path, output: &Output, script: &str) -> Error {

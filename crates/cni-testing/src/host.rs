@@ -54,6 +54,13 @@ impl Host {
         namespace::hide(folders);
     }
 
+    /// Like [`Host::hide`] for one folder, but what is written to it lies below [`Host::dir`], where snapshots see it.
+    pub fn cover(&self, folder: &str) {
+        let own = self.state.join(folder.trim_start_matches('/').replace('/', "-"));
+        std::fs::create_dir(&own).unwrap_or_else(|error| panic!("cannot make {}: {error}", own.display()));
+        namespace::cover(folder, &own);
+    }
+
     /// The folder of the executables under test: beside the test's own, or `CNI_TESTING_BIN` when set.
     pub fn bin_dir(&self) -> PathBuf {
         run::bin_dir()
@@ -69,10 +76,15 @@ impl Host {
     /// Links, addresses, routes, rules (nft, iptables where installed) of the host's namespace and the files under
     /// [`Host::dir`], to be compared before and after.
     pub fn snapshot(&self) -> Snapshot {
-        let mut snapshot = Snapshot::of_network();
+        let mut snapshot = self.links();
         snapshot.add_rules();
         snapshot.add_files(self.dir());
         snapshot
+    }
+
+    /// The first part of that: links, addresses, routes, for which no program is run.
+    pub fn links(&self) -> Snapshot {
+        Snapshot::of_network()
     }
 
     /// Fetches a page from the host, as [`Container::http_get`] does from inside.

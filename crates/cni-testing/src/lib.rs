@@ -17,8 +17,12 @@ mod ping;
 mod run;
 mod service;
 mod snapshot;
+#[cfg(target_arch = "x86_64")]
+mod syscall;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod trace;
 mod uplink;
 
 pub use container::Container;
@@ -28,6 +32,10 @@ pub use http::HttpServer;
 pub use outcome::Outcome;
 pub use run::PluginRun;
 pub use snapshot::Snapshot;
+#[cfg(target_arch = "x86_64")]
+pub use syscall::Syscall;
+#[cfg(target_arch = "x86_64")]
+pub use trace::Act;
 
 /// How long an answer is waited for. The kernel repeats a lost neighbour solicitation after a second, and one may get lost
 /// on an interface that is young: the group that it is sent to is joined by a work queue (net/ipv6/addrconf.c,

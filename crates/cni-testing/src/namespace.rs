@@ -19,18 +19,29 @@ pub(crate) fn enter_fresh() {
 }
 
 /// Gives the calling thread mounts of its own, with an empty file system over each of these folders.
-#[allow(clippy::disallowed_methods, reason = "the private host is made here, and nowhere else")]
 pub(crate) fn hide(folders: &[&str]) {
+    unshare_mounts();
+    for folder in folders {
+        mount(Some("tmpfs"), *folder, Some("tmpfs"), MsFlags::empty(), None::<&str>)
+            .unwrap_or_else(|error| panic!("cannot mount an empty file system over {folder}: {error}"));
+    }
+}
+
+/// Gives the calling thread mounts of its own, with a folder over another.
+pub(crate) fn cover(folder: &str, by: &Path) {
+    unshare_mounts();
+    mount(Some(by), folder, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .unwrap_or_else(|error| panic!("cannot mount {} over {folder}: {error}", by.display()));
+}
+
+#[allow(clippy::disallowed_methods, reason = "the private host is made here, and nowhere else")]
+fn unshare_mounts() {
     nix::sched::unshare(CloneFlags::CLONE_NEWNS)
         .unwrap_or_else(|error| panic!("cannot make a mount namespace: {error}"));
     let none = None::<&str>;
     // Else what is mounted here would show on the machine.
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .unwrap_or_else(|error| panic!("cannot make the mounts private: {error}"));
-    for folder in folders {
-        mount(Some("tmpfs"), *folder, Some("tmpfs"), MsFlags::empty(), none)
-            .unwrap_or_else(|error| panic!("cannot mount an empty file system over {folder}: {error}"));
-    }
 }
 
 /// Takes away what is mounted below a folder, for the calling thread's mount namespace.

@@ -2,12 +2,15 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
+#[cfg(target_arch = "x86_64")]
+use crate::{Act, Syscall, trace};
 use crate::{Container, Host, Outcome};
 
 /// Where `iptables-restore` is, for the one backend that runs a program.
@@ -20,6 +23,9 @@ pub struct PluginRun<'h> {
     _host: &'h Host,
     program: PathBuf,
     env: Vec<(String, String)>,
+    user: Option<u32>,
+    #[cfg(target_arch = "x86_64")]
+    watcher: Option<trace::Watcher<'h>>,
 }
 
 impl<'h> PluginRun<'h> {
@@ -31,13 +37,27 @@ impl<'h> PluginRun<'h> {
              `cargo test`",
             program.display()
         );
-        PluginRun { _host: host, program, env: Vec::new() }
+        PluginRun {
+            _host: host,
+            program,
+            env: Vec::new(),
+            user: None,
+            #[cfg(target_arch = "x86_64")]
+            watcher: None,
+        }
     }
 
     /// Sets an environment variable above the usual ones.
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.env.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs it as this user, without root's rights.
+    #[must_use]
+    pub fn user(mut self, id: u32) -> Self {
+        self.user = Some(id);
         self
     }
 
@@ -61,18 +81,30 @@ impl<'h> PluginRun<'h> {
         self.usual(&[("CNI_COMMAND", command)]).raw(conf.to_string().as_bytes())
     }
 
+    /// Shows each system call of the plugin and of all that it starts to `watcher`, which says what becomes of it.
+    #[cfg(target_arch = "x86_64")]
+    #[must_use]
+    pub fn watch(mut self, watcher: impl FnMut(&Syscall) -> Act + Send + 'h) -> Self {
+        self.watcher = Some(trace::Watcher(Box::new(watcher)));
+        self
+    }
+
     /// Nothing but what [`PluginRun::env`] set, and these bytes on standard input.
-    pub fn raw(self, stdin: &[u8]) -> Outcome {
-        let program = self.program.display();
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut, reason = "the watcher is told what happens"))]
+    pub fn raw(mut self, stdin: &[u8]) -> Outcome {
+        let program = self.program.display().to_string();
         #[allow(clippy::disallowed_methods, reason = "this is the runtime's side")]
-        let mut child = Command::new(&self.program)
-            .env_clear()
-            .envs(self.env.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
+        let mut command = Command::new(&self.program);
+        command.env_clear().envs(self.env.drain(..));
+        if let Some(user) = self.user {
+            command.uid(user);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        #[cfg(target_arch = "x86_64")]
+        if let Some(watcher) = &mut self.watcher {
+            return trace::run(command, watcher, stdin);
+        }
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
         let mut input = child.stdin.take().expect("standard input is piped");
         let output = std::thread::scope(|scope| {
             // Beside reading, so that a plugin that answers before it has read everything blocks nobody. One that does

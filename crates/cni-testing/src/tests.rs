@@ -162,3 +162,43 @@ fn a_missing_executable_names_the_command_that_builds_it() {
     let panic = catch_unwind(AssertUnwindSafe(|| host.plugin("no-such-plugin"))).unwrap_err();
     assert!(panic.downcast_ref::<String>().unwrap().contains("cargo xtask test"));
 }
+
+/// loopback changes one thing: it sets lo up.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_watcher_sees_a_change_before_and_after_and_can_refuse_it_or_kill() {
+    use crate::{Act, Syscall};
+
+    let host = Host::new();
+    let container = host.container("c1");
+    let conf = serde_json::json!({"cniVersion": "1.1.0", "name": "net", "type": "loopback"});
+    let is_up = || container.snapshot().to_string().contains("link lo kind \"\" mtu 65536 up");
+    let add = |act: fn(&Syscall) -> Act| {
+        let mut seen = Vec::new();
+        let watch = |call: &Syscall| {
+            if !call.changes() {
+                return Act::Go;
+            }
+            seen.push((call.to_string(), call.returned.is_some(), call.processes));
+            act(call)
+        };
+        let outcome = host.plugin("loopback").watch(watch).add(&container, "lo", &conf);
+        (outcome, seen)
+    };
+    let call = |returned| ("sendto of loopback (kind [16, 0])".to_owned(), returned, 1);
+
+    let (refused, seen) = add(|_| Act::Fail(nix::errno::Errno::ENOBUFS));
+    assert!(refused.err().1.contains("No buffer space available"), "{refused:?}");
+    // The second would have taken it back.
+    assert_eq!((seen, is_up()), (vec![call(false), call(false)], false));
+
+    let (killed, seen) = add(|_| Act::KillAll);
+    assert_eq!((killed.code, seen, is_up()), (None, vec![call(false)], false), "before it is carried out");
+
+    let (killed, seen) = add(|call: &Syscall| if call.returned.is_some() { Act::KillOne } else { Act::Go });
+    assert_eq!((killed.code, seen, is_up()), (None, vec![call(false), call(true)], true));
+
+    let (lived, seen) = add(|_| Act::Go);
+    lived.ok();
+    assert_eq!(seen, [call(false), call(true)]);
+}

@@ -36,8 +36,9 @@ use crate::lease::{Contents, Holder};
 use crate::taken::Taken;
 
 /// How long to wait for the lock. A call here holds it for about a millisecond, the reference's for as long as it takes
-/// to read every lease several times. Runtimes give up after two to four minutes, and should hear the reason before.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+/// to read every lease several times. Runtimes give up after two to four minutes, and should hear the reason before; a plugin
+/// whose ADD of IPAM failed asks for a DEL, which waits as long again.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A network's folder, for looking only.
 #[derive(Debug)]
@@ -97,6 +98,11 @@ impl Folder {
         let mut name = self.beside.clone().into_os_string();
         name.push(extension);
         name.into()
+    }
+
+    /// A lease while it is being written.
+    fn temporary(&self) -> PathBuf {
+        self.beside(".tmp")
     }
 
     /// A lease's file. The name is the address as Go prints it, which is as Rust does but for IPv4 mapped into IPv6.
@@ -166,6 +172,9 @@ impl Store {
     /// Waits for the lock.
     pub(crate) fn lock(&self) -> Result<Session<'_>, Error> {
         let lock = self.lock.lock(LOCK_TIMEOUT)?;
+        // Nobody else writes a lease now, so what is there was left by a plugin that was killed, maybe as a second name of a
+        // lease: it must be removed, not emptied.
+        let _ = fs::remove_file(self.folder.temporary());
         let index = Index::open(self.folder.beside(".index"), &self.folder.dir, &self.boot.id);
         Ok(Session {
             folder: &self.folder,
@@ -224,9 +233,7 @@ impl Session<'_> {
 
     /// All or nothing, and never over what is there.
     fn write_lease(&self, path: &Path, text: &[u8]) -> io::Result<()> {
-        let temporary = self.folder.beside(".tmp");
-        // A crash may have left it, as a second name of a lease: it must be removed, not emptied.
-        let _ = fs::remove_file(&temporary);
+        let temporary = self.folder.temporary();
         let linked = write_new(&temporary, text).and_then(|()| fs::hard_link(&temporary, path));
         let _ = fs::remove_file(&temporary);
         // The file system knows no links, or the network's folder is a mount of its own: then straight to the name. An empty

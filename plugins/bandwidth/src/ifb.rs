@@ -57,11 +57,11 @@ pub(crate) fn find(socket: &mut Socket, owner: &Owner) -> Result<Option<Link>> {
     Ok(own.or(shared.filter(|link| !link.alias.as_deref().is_some_and(Owner::is_alias))))
 }
 
-/// Deletes what [`find`] finds. Whether there was one.
-pub(crate) fn remove(socket: &mut Socket, owner: &Owner) -> Result<bool> {
+/// Deletes what [`find`] finds.
+pub(crate) fn remove(socket: &mut Socket, owner: &Owner) -> Result<()> {
     match find(socket, owner)? {
-        Some(link) => delete(socket, &link).map(|()| true),
-        None => Ok(false),
+        Some(link) => delete(socket, &link),
+        None => Ok(()),
     }
 }
 

@@ -57,25 +57,28 @@ fn check(req: &Request<Wire>) -> Result<()> {
     Place::find(&netns, req.attachment.ifname.as_str())?.check(&owner(req), &limits)
 }
 
-/// The ifb first, for which the container's namespace is not needed. What is on the interface would go with it, but a
-/// runtime may add the same interface to another network.
+/// The ifb last: a DEL that is killed before leaves it, and the next one knows by it that what leads there is ours. What is on
+/// the interface would go with that, but a runtime may add the same interface to another network.
 fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
-    let ifb = log::step("delete the ifb", || ifb::remove(&mut Socket::open()?, &owner));
-    let had_ifb = matches!(ifb, Ok(true));
-    if !had_ifb && !req.config.has_limits() {
-        return ifb.map(drop);
+    let mut host = Socket::open()?;
+    let found = ifb::find(&mut host, &owner);
+    let has_ifb = matches!(found, Ok(Some(_)));
+    if !has_ifb && !req.config.has_limits() {
+        return found.map(drop);
     }
-    let released = log::step("take the limits off", || release(req, &owner, had_ifb));
-    all([ifb.map(drop), released])
+    let released = log::step("take the limits off", || release(req, &owner, has_ifb));
+    let ifb = log::step("delete the ifb", || ifb::remove(&mut host, &owner));
+    all([released, ifb])
 }
 
-fn release(req: &Request<Wire>, owner: &Owner, had_ifb: bool) -> Result<()> {
+/// The container's namespace is not needed for what is on the host.
+fn release(req: &Request<Wire>, owner: &Owner, has_ifb: bool) -> Result<()> {
     let Some((netns, mut inside)) = open_inside(req)? else { return Ok(()) };
     match inside.link_by_name(&owner.ifname) {
-        Err(error) if error.is_not_found() => ifb::remove(&mut inside, owner).map(drop),
+        Err(error) if error.is_not_found() => ifb::remove(&mut inside, owner),
         Err(error) => Err(error.into()),
-        Ok(link) => Place::of(&netns, inside, link)?.release(owner, had_ifb),
+        Ok(link) => Place::of(&netns, inside, link)?.release(owner, has_ifb),
     }
 }
 

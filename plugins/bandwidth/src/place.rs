@@ -80,7 +80,7 @@ impl<'a> Place<'a> {
         let Place { socket, link, netns, in_container } = self;
         let (index, netns, in_container) = (link.index, *netns, *in_container);
         let ifb = log::step("make the ifb", || ifb::make(socket, owner, link.mtu))?;
-        undo.push("delete the ifb", move || ifb::remove(&mut open(netns, in_container)?, owner).map(drop));
+        undo.push("delete the ifb", move || ifb::remove(&mut open(netns, in_container)?, owner));
         socket.tbf_add(ifb.index, &limit.tbf).with_context(|| format!("cannot limit {}", ifb.name))?;
         let what = format!("cannot redirect {} to {}", link.name, ifb.name);
         socket.ingress_add(index).context(&what)?;
@@ -137,16 +137,14 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
-    /// Takes the limits off. What leads to the ifb goes only where there was one, or else it is not ours.
-    pub(crate) fn release(&mut self, owner: &Owner, had_ifb: bool) -> Result<()> {
+    /// Takes the limits off. What leads to the ifb goes only where there is one, or else it is not ours.
+    pub(crate) fn release(&mut self, owner: &Owner, has_ifb: bool) -> Result<()> {
         let Place { socket, link, in_container, .. } = self;
-        let ifb = if *in_container { ifb::remove(socket, owner) } else { Ok(had_ifb) };
-        let redirection = match ifb {
-            Ok(true) => socket.ingress_del(link.index).map(drop).map_err(Error::from),
-            _ => Ok(()),
-        };
-        let bucket = socket.tbf_del(link.index).map(drop).map_err(Error::from);
-        all([ifb.map(drop), redirection, bucket])
+        let has_ifb = if *in_container { ifb::find(socket, owner)?.is_some() } else { has_ifb };
+        let redirection = if has_ifb { socket.ingress_del(link.index).map(drop) } else { Ok(()) };
+        let bucket = socket.tbf_del(link.index).map(drop);
+        let ifb = if *in_container { ifb::remove(socket, owner) } else { Ok(()) };
+        all([redirection.map_err(Error::from), bucket.map_err(Error::from), ifb])
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use cni_plugin::{Error, Result, environment, log};
+use cni_plugin::{Error, Result, Undo, environment, log};
 use ipnet::IpNet;
 
 use crate::Pod;
@@ -50,9 +50,11 @@ pub(crate) fn is_running() -> bool {
 }
 
 /// Puts the container's addresses into the zone.
-pub(crate) fn add(pod: &Pod, zone: &str) -> Result<()> {
+pub(crate) fn add<'a>(pod: &'a Pod, zone: &'a str, undo: &mut Undo<'a>) -> Result<()> {
     let (bus, records) = (Bus::connect()?, Records::of(NAME));
     records.locked(|| {
+        // Armed no earlier: who has waited for the lock in vain should not wait for it again.
+        undo.push("take the container out of the firewalld zone", || del(pod, zone, true));
         for address in &pod.addresses {
             // An address is in one zone at most: in another one if the configuration changed and nobody ran a DEL.
             if let Some(old) = records.note(*address).filter(|old| old != zone) {
@@ -104,12 +106,13 @@ pub(crate) fn check(pod: &Pod, zone: &str) -> Result<()> {
 /// `chosen`: this backend is the host's, so addresses that nobody is recorded for are firewalld's too.
 fn remove(zone: &str, chosen: bool, pick: impl Fn(&Records) -> Vec<IpAddr>) -> Result<()> {
     let records = Records::of(NAME);
-    if !pick(&records).iter().any(|address| chosen || records.knows(*address)) {
+    let is_ours = |address: &IpAddr| chosen || records.knows(*address);
+    if !records.has_unfinished() && !pick(&records).iter().any(is_ours) {
         return Ok(());
     }
     let bus = Bus::connect();
     records.locked(|| {
-        for address in pick(&records).into_iter().filter(|address| chosen || records.knows(*address)) {
+        for address in pick(&records).into_iter().filter(is_ours) {
             let zone = records.note(address).unwrap_or_else(|| zone.to_owned());
             match &bus {
                 Ok(bus) => bus.remove_source(&zone, address),

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use cni_iptables::{Change, Error as IptablesError, Family, Iptables, Rule, Saved, holders};
-use cni_plugin::{Error, Result, log};
+use cni_plugin::{Error, Result, Undo, log};
 
 use crate::config::Policy;
 use crate::records::Records;
@@ -35,9 +35,17 @@ pub(crate) fn is_installed(path: &str) -> bool {
 }
 
 /// Lets the container through, and sets its bridge's policy: one change for each family that it has an address of.
-pub(crate) fn add(pod: &Pod, admin_chain: &str, bridge: Option<&Bridge<'_>>, path: &str) -> Result<()> {
+pub(crate) fn add<'a>(
+    pod: &'a Pod,
+    admin_chain: &str,
+    bridge: Option<&Bridge<'_>>,
+    path: &'a str,
+    undo: &mut Undo<'a>,
+) -> Result<()> {
     let records = Records::of(NAME);
     records.locked(|| {
+        // Armed no earlier: who has waited for the lock in vain should not wait for it again.
+        undo.push("remove the container's iptables rules", || del(pod, path));
         for address in &pod.addresses {
             records.set(*address, &pod.owner, "")?;
         }
@@ -172,7 +180,7 @@ fn policy_rules(bridge: &Bridge<'_>) -> Vec<(&'static str, Rule)> {
 fn remove(path: &str, pick: impl Fn(&Records) -> Vec<IpAddr>) -> Result<()> {
     let records = Records::of(NAME);
     let addresses = pick(&records);
-    let mut needed = addresses.iter().any(|address| records.knows(*address));
+    let mut needed = records.has_unfinished() || addresses.iter().any(|address| records.knows(*address));
     for (family, _) in families(&addresses) {
         needed |= !holders_of(family, path)?.is_empty();
     }

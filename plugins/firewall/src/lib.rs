@@ -76,17 +76,13 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         // One transaction: nothing of a failed one is left.
         Backend::Nftables => log::step("change the nftables table", || nftables::add(&pod, bridge.as_ref()))?,
         Backend::Iptables => {
-            undo.push("remove the container's iptables rules", || iptables::del(&pod, &path));
             let bridge = bridge.as_ref().filter(has_policy);
             log::step("change the iptables rules", || {
-                iptables::add(&pod, &config.admin_chain, bridge, &path)
+                iptables::add(&pod, &config.admin_chain, bridge, &path, &mut undo)
             })?;
         }
         Backend::Firewalld => {
-            undo.push("take the container out of the firewalld zone", || {
-                firewalld::del(&pod, &config.zone, true)
-            });
-            log::step("add to the firewalld zone", || firewalld::add(&pod, &config.zone))?;
+            log::step("add to the firewalld zone", || firewalld::add(&pod, &config.zone, &mut undo))?;
             if let Some(bridge) = bridge.as_ref().filter(has_policy) {
                 log::step("set the bridge's policy", || beside_firewalld(&pod, bridge, &path))?;
             }

@@ -23,7 +23,7 @@ const FOLDER: &str = "/run/cni-plugins-rs/firewall";
 
 /// How long others may hold the lock. Each holds it for one change of the rules: milliseconds, unless somebody holds up
 /// iptables or firewalld.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The records of one backend.
 #[derive(Debug)]
@@ -45,18 +45,23 @@ impl Records {
             .map_err(|error| cannot("make", &self.folder, &error))?;
         let lock = LockFile::open(self.folder.with_extension("lock"))?;
         let _turn = lock.lock(PATIENCE)?;
+        // Nobody else is writing now.
+        let _ = fs::remove_file(self.unfinished());
         work()
     }
 
     /// Makes an address this owner's, whoever had it before. `note` is one line, for [`Records::note`].
     pub(crate) fn set(&self, address: IpAddr, owner: &Owner, note: &str) -> Result<()> {
-        let (path, new) = (self.path(address), self.folder.join(format!(".{address}")));
+        let (path, new) = (self.path(address), self.unfinished());
         let text = format!("{}\n{note}\n", owner.comment());
         // In its place only when it is complete: half a record would be nobody's.
         let mut options = fs::OpenOptions::new();
         let file = options.create(true).write(true).truncate(true).mode(0o600).open(&new);
         let written = file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
-        written.and_then(|()| fs::rename(&new, &path)).map_err(|error| cannot("write", &path, &error))
+        written.and_then(|()| fs::rename(&new, &path)).map_err(|error| {
+            let _ = fs::remove_file(&new);
+            cannot("write", &path, &error)
+        })
     }
 
     /// What was noted about an address.
@@ -116,6 +121,15 @@ impl Records {
     fn line(&self, address: IpAddr, number: usize) -> Option<String> {
         let text = fs::read_to_string(self.path(address)).ok()?;
         text.lines().nth(number).filter(|line| !line.is_empty()).map(str::to_owned)
+    }
+
+    /// Whether a plugin was killed while it wrote a record; the next turn removes what it left.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        self.unfinished().exists()
+    }
+
+    fn unfinished(&self) -> PathBuf {
+        self.folder.join(".new")
     }
 
     fn path(&self, address: IpAddr) -> PathBuf {
@@ -184,9 +198,10 @@ mod tests {
         let files = || fs::read_dir(&records.folder).unwrap().count();
         assert_eq!(files(), 1);
         // As a process that was killed leaves it.
-        fs::write(records.folder.join(".10.1.0.6"), "cni:bl").unwrap();
-        assert_eq!(records.matching(|_| true), [address(5)]);
+        fs::write(records.folder.join(".new"), "cni:bl").unwrap();
+        assert_eq!((records.has_unfinished(), records.matching(|_| true)), (true, vec![address(5)]));
         records.locked(|| records.set(address(6), &mine, "")).unwrap();
+        assert!(!records.has_unfinished());
         assert_eq!((files(), records.note(address(6))), (2, None));
     }
 

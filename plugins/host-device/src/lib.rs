@@ -185,9 +185,11 @@ fn check(req: &Request<Wire>) -> Result<()> {
 }
 
 fn del(req: &Request<Wire>) -> Result<()> {
-    let device = log::step("give the device back", || give_back(req, &owner(req)));
+    let owner = owner(req);
+    let device = log::step("give the device back", || give_back(req, &owner));
+    let record = Records::host().remove_unfinished(&owner);
     // Last, when nothing uses the address any more.
-    all([device, req.ipam_del()])
+    all([device, record, req.ipam_del()])
 }
 
 fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {

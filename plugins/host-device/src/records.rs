@@ -82,22 +82,26 @@ impl Records {
             .create(&self.folder)
             .map_err(|error| cannot("make", &self.folder, &error))?;
         let path = self.path(&record.owner());
-        let temporary = path.with_extension("new");
+        let temporary = unfinished(&path);
         let json = serde_json::to_vec(record)?;
         let mut options = OpenOptions::new();
         let file = options.create(true).write(true).truncate(true).mode(0o600).open(&temporary);
-        file.and_then(|mut file| file.write_all(&json))
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|error| cannot("write", &path, &error))
+        file.and_then(|mut file| file.write_all(&json)).and_then(|()| fs::rename(&temporary, &path)).map_err(
+            |error| {
+                let _ = fs::remove_file(&temporary);
+                cannot("write", &path, &error)
+            },
+        )
     }
 
     /// Forgets an attachment's device.
     pub(crate) fn remove(&self, owner: &Owner) -> Result<()> {
-        let path = self.path(owner);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", &path, &error)),
-            _ => Ok(()),
-        }
+        remove(&self.path(owner))
+    }
+
+    /// Removes what an ADD left that was killed while it wrote the record, before it touched the device.
+    pub(crate) fn remove_unfinished(&self, owner: &Owner) -> Result<()> {
+        remove(&unfinished(&self.path(owner)))
     }
 
     /// That of an attachment.
@@ -119,6 +123,18 @@ impl Records {
 
     fn path(&self, owner: &Owner) -> PathBuf {
         self.folder.join(owner.digest(32))
+    }
+}
+
+/// A record while it is being written.
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", path, &error)),
+        _ => Ok(()),
     }
 }
 

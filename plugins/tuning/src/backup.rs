@@ -111,7 +111,7 @@ impl BackupFile {
             .mode(0o700)
             .create(folder)
             .map_err(|error| cannot("make", folder, &error))?;
-        let temporary = self.path.with_extension("new");
+        let temporary = self.unfinished();
         let text = backup.to_json()?;
         let written = OpenOptions::new()
             .create(true)
@@ -130,6 +130,16 @@ impl BackupFile {
     /// Removes it, if it is there.
     pub(crate) fn remove(&self) -> Result<()> {
         remove(&self.path)
+    }
+
+    /// Removes what an ADD left that was killed while it wrote the file, before it touched the interface.
+    pub(crate) fn remove_unfinished(&self) -> Result<()> {
+        remove(&self.unfinished())
+    }
+
+    /// The file while it is being written.
+    fn unfinished(&self) -> PathBuf {
+        self.path.with_extension("new")
     }
 
     /// As it was before: with this content, or not there.

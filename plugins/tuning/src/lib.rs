@@ -73,7 +73,7 @@ fn del(req: &Request<Wire>) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     };
-    if let Err(error) = restored {
+    if let Err(error) = cni_interface::all([restored, file.remove_unfinished()]) {
         log::warn(format_args!("cannot restore {}: {error}", owner.ifname));
     }
     Ok(())

@@ -4,21 +4,25 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
 use super::kind;
 use super::{LinkChange, NewLink};
-use crate::{MacAddr, Result, Socket};
+use crate::{Result, Socket};
 
 impl Socket {
     /// Makes a link of another kind than veth or bridge, down, in the socket's namespace; what stays after an error is nothing.
-    ///
-    /// A name that the parent's namespace has already is no obstacle. Before Linux 6.15 a link is born in its parent's
-    /// namespace, under its name, and only then moved (net/core/rtnetlink.c, rtnl_newlink_create): there, and only where the
-    /// name is taken, it is made under a temporary one and renamed, which takes two messages more.
     pub fn link_add(&mut self, new: &NewLink<'_>) -> Result<()> {
+        self.create(new, new.name)
+    }
+
+    /// The same with a parent in another namespace, where the name may be taken already.
+    ///
+    /// Before Linux 6.15 a link is born in its parent's namespace, under its name, and only then moved (net/core/rtnetlink.c,
+    /// rtnl_newlink_create): there, and only where the name is taken, it is made under the temporary one and renamed, which
+    /// takes two messages more. Who is killed in between leaves it under that name, so it should be one to know it by.
+    pub fn link_add_beside(&mut self, new: &NewLink<'_>, temporary: &str) -> Result<()> {
         match self.create(new, new.name) {
             Err(error) if error.is_exists() && new.parent.is_some_and(|parent| parent.netnsid.is_some()) => {
-                let temporary = temporary_name();
                 // For a VLAN that its parent has already, say, the name makes no difference.
-                self.create(new, &temporary)?;
-                match self.rename(&temporary, new.name) {
+                self.create(new, temporary)?;
+                match self.rename(temporary, new.name) {
                     // It was this namespace that has the name.
                     Err(renaming) if renaming.is_exists() => Err(error),
                     renamed => renamed,
@@ -43,10 +47,4 @@ impl Socket {
         }
         renamed
     }
-}
-
-/// `cni` and twelve random hex digits: all that a name can have, so that no two are ever the same at one time.
-fn temporary_name() -> String {
-    let digits: String = MacAddr::random().0.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("cni{digits}")
 }

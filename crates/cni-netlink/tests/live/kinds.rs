@@ -8,11 +8,12 @@ use nix::libc;
 use crate::support::{Container, in_netns, skipped, veth};
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+const TEMPORARY: &str = "cni0123456789ab";
 const MACVLAN: LinkKind = LinkKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: None };
 
 /// Makes the link, or says that this kernel has no such kind.
 fn add(socket: &mut Socket, new: &NewLink<'_>) -> Option<Link> {
-    match socket.link_add(new) {
+    match socket.link_add_beside(new, TEMPORARY) {
         Ok(()) => Some(socket.link_by_name(new.name).unwrap()),
         Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {
             skipped(&format!("needs a kernel with {}", new.kind.name()));
@@ -75,7 +76,7 @@ fn macvlan_is_made_beside_its_parents_namespace_under_a_name_that_is_taken_there
         assert_eq!((link.peer, link.peer_netnsid), (Some(index), Some(netnsid)));
         assert_eq!(host.link_by_name("eth0").unwrap().index, index, "the host's own is untouched");
 
-        let error = container.socket.link_add(&new).unwrap_err();
+        let error = container.socket.link_add_beside(&new, TEMPORARY).unwrap_err();
         assert_eq!(error.to_string(), "cannot add macvlan eth0: File exists (os error 17)");
         assert_eq!(
             container.socket.link_dump(Some("macvlan")).unwrap().len(),

@@ -17,6 +17,10 @@ mod chain_reference;
 mod dummy;
 mod dummy_reference;
 mod dummy_vm;
+#[cfg(target_arch = "x86_64")]
+mod faults_disk;
+#[cfg(target_arch = "x86_64")]
+mod faults_kernel;
 mod firewall;
 mod firewall_firewalld;
 mod firewall_iptables;
@@ -38,6 +42,10 @@ mod ipam;
 mod ipvlan;
 mod ipvlan_life;
 mod ipvlan_reference;
+#[cfg(target_arch = "x86_64")]
+mod killed;
+#[cfg(target_arch = "x86_64")]
+mod life;
 mod load;
 mod load_node;
 mod load_work;
@@ -64,6 +72,8 @@ mod ptp_chain;
 mod ptp_failure;
 mod ptp_life;
 mod ptp_reference;
+#[cfg(target_arch = "x86_64")]
+mod refused;
 mod sbr;
 mod sbr_life;
 mod sbr_net;
