@@ -29,4 +29,4 @@ pub use spoof_check::{
 };
 pub use sysctl::{sysctl_read, sysctl_write};
 pub use tap::{NewTap, tap_add, tap_attach, tap_status};
-pub use veth::{NewVethPair, VethPair, veth_add, veth_del};
+pub use veth::{NewVethPair, VethPair, veth_add, veth_del, veth_make_room};

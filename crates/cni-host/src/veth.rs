@@ -39,9 +39,9 @@ pub struct VethPair {
 /// Makes the pair in one message, refuses router advertisements on the near end before it is up (CVE-2020-10749), then
 /// sets alias, port and IFF_UP together. Call in the host's namespace, with a socket of it.
 ///
-/// A pair that the same attachment left behind in another namespace is replaced; when the container already has an
-/// interface of that name nothing is touched and the error says so. On failure nothing stays.
-pub fn veth_add(host: &mut Socket, new: &NewVethPair<'_>) -> Result<VethPair> {
+/// Where the name of either end is taken nothing is touched, and the answer is `None`: [`veth_make_room`] is for who knows that
+/// the attachment does not live. On failure nothing stays.
+pub fn veth_add(host: &mut Socket, new: &NewVethPair<'_>) -> Result<Option<VethPair>> {
     let name = new.owner.veth_name();
     let peer_mac = new.mac.unwrap_or_else(MacAddr::random);
     let veth = NewVeth {
@@ -54,14 +54,11 @@ pub fn veth_add(host: &mut Socket, new: &NewVethPair<'_>) -> Result<VethPair> {
         mtu: new.mtu,
     };
     match host.link_add_veth(&veth) {
-        Err(error) if error.is_exists() => {
-            make_room(host, new)?;
-            host.link_add_veth(&veth)?;
-        }
+        Err(error) if error.is_exists() => return Ok(None),
         made => made?,
     }
     match set_up(host, new, &name) {
-        Ok(link) => Ok(VethPair { host: link, peer_mac }),
+        Ok(link) => Ok(Some(VethPair { host: link, peer_mac })),
         Err(error) => {
             // The first error tells more than one about cleaning up after it.
             let _ = veth_del(host, new.owner);
@@ -70,13 +67,12 @@ pub fn veth_add(host: &mut Socket, new: &NewVethPair<'_>) -> Result<VethPair> {
     }
 }
 
-/// EEXIST does not say which end's name is taken.
-fn make_room(host: &mut Socket, new: &NewVethPair<'_>) -> Result<()> {
-    match new.netns.socket()?.link_by_name(&new.owner.ifname) {
-        Ok(_) => {
-            Err(Error::LinkExists { ifname: new.owner.ifname.clone(), netns: new.netns.path().to_owned() })
-        }
-        Err(error) if error.is_not_found() => veth_del(host, new.owner).map(drop),
+/// Removes what keeps [`veth_add`] from making the pair: one that the same attachment left behind in another namespace. When the
+/// container has an interface of that name already, nothing is touched and the error says so.
+pub fn veth_make_room(host: &mut Socket, netns: &NetNs, owner: &Owner) -> Result<()> {
+    match netns.socket()?.link_by_name(&owner.ifname) {
+        Ok(_) => Err(Error::LinkExists { ifname: owner.ifname.clone(), netns: netns.path().to_owned() }),
+        Err(error) if error.is_not_found() => veth_del(host, owner).map(drop),
         Err(error) => Err(error.into()),
     }
 }

@@ -24,7 +24,7 @@ pub use masquerade::Masquerade;
 pub use master::{Master, expect_mtu_fits};
 pub use outcome::{absent_is_fine, all};
 pub use owner::{owner, valid_owners};
-pub use pair::{collect_pairs, delete_attachment, delete_pair, near_end};
+pub use pair::{collect_pairs, delete_attachment, delete_pair, near_end, replace_pair};
 pub use result::{inside, on_host};
 pub use setup::{enable_forwarding, expect_free, iface_config, ipam_add, ipam_add_beside, open_inside};
 pub use single::{check_link, configure, configure_on};

@@ -7,7 +7,7 @@
 use std::thread;
 use std::time::Duration;
 
-use cni_host::{Owner, veth_del};
+use cni_host::{NetNs, Owner, veth_del, veth_make_room};
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Error, Request, Result, log};
 
@@ -28,6 +28,19 @@ pub fn near_end(host: &mut Socket, container: &Link) -> Result<Link> {
 /// Deletes the owner's pair, if there is one; the container's namespace is not needed.
 pub fn delete_pair(owner: &Owner) -> Result<()> {
     Ok(veth_del(&mut Socket::open()?, owner).map(drop)?)
+}
+
+/// Makes the attachment's pair by `connect` in the place of one that an ADD which was killed has left behind. To be called once
+/// IPAM has answered, which refuses the second ADD of an attachment that lives.
+pub fn replace_pair<T>(
+    host: &mut Socket,
+    netns: &NetNs,
+    owner: &Owner,
+    connect: impl FnOnce(&mut Socket) -> Result<Option<T>>,
+) -> Result<T> {
+    veth_make_room(host, netns, owner)?;
+    connect(host)?
+        .ok_or_else(|| Error::failed(format!("cannot make {}: it is there again", owner.veth_name())))
 }
 
 /// DEL of what has a pair: the pair goes, `rest` is done, and the lease is released last, when nothing uses its addresses.

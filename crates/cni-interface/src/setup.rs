@@ -27,8 +27,9 @@ pub fn ipam_add<'a, C>(req: &'a Request<C>, undo: &mut Undo<'a>) -> Result<CniRe
     arm(req, req.ipam_add(), undo)
 }
 
-/// The same while `work` is done, which is half of the time of an ADD where that is the making of a link. The link has to go
-/// before the lease does: give what takes back the work an `Undo` that is made later than this one.
+/// The same while `work` is done, which is half of the time of an ADD where that is the making of a link. Work that does harm when
+/// IPAM refuses is not for here: the attachment may have its address and its link already, and live. The link has to go before
+/// the lease does: give what takes back the work an `Undo` that is made later than this one.
 pub fn ipam_add_beside<'a, C: Sync, T>(
     req: &'a Request<C>,
     undo: &mut Undo<'a>,

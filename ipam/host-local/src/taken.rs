@@ -44,18 +44,22 @@ impl<'a> Taken<'a> {
     pub(crate) fn set(&self, address: IpAddr, taken: bool) -> io::Result<()> {
         let number = bits(address);
         let at = number % BLOCK;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(self.path(address.is_ipv4(), number))?;
+        let path = self.path(address.is_ipv4(), number);
+        let file = OpenOptions::new().read(true).write(true).create(taken).mode(0o600).open(&path);
+        let file = match file {
+            Err(error) if error.kind() == ErrorKind::NotFound && !taken => return Ok(()),
+            other => other?,
+        };
         let (mut byte, bit) = ([0], 1 << (at % 8));
         // Behind the end there are zeros.
         let _ = file.read_at(&mut byte, at as u64 / 8)?;
         byte[0] = if taken { byte[0] | bit } else { byte[0] & !bit };
-        file.write_all_at(&byte, at as u64 / 8)
+        file.write_all_at(&byte, at as u64 / 8)?;
+        // The last one of a block takes the file along.
+        if byte == [0] && self.read(address.is_ipv4(), number).iter().all(|byte| *byte == 0) {
+            fs::remove_file(&path)?;
+        }
+        Ok(())
     }
 
     /// Notes that these addresses have a file, and no others.
@@ -156,6 +160,10 @@ mod tests {
         assert_eq!(free().collect::<Vec<_>>(), ["10.0.255.254", "10.1.0.1", "10.1.0.3"]);
         taken.set("10.1.0.0".parse().unwrap(), false).unwrap();
         assert_eq!(free().collect::<Vec<_>>(), ["10.0.255.254", "10.1.0.0", "10.1.0.1", "10.1.0.3"]);
+        for text in ["10.0.255.255", "10.1.0.2", "10.2.0.0"] {
+            taken.set(text.parse().unwrap(), false).unwrap();
+        }
+        assert_eq!(taken.files().unwrap().len(), 0, "what says nothing is not kept");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cni_host::{NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, veth_add};
 use cni_interface::{all, expect_free, iface_config, ipam_add_beside, on_host, owner, valid_owners};
-use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding};
+use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, replace_pair};
 use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, Interface, SpecVersion};
@@ -58,10 +58,14 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut lease = Undo::default();
     let mut undo = Undo::default();
     let mut monitor = LinkMonitor::open()?;
-    let mut connect = || connect(&mut host, &netns, &owner, &config, &mut undo);
-    let (mut result, (bridge, pair)) = match config.layer {
-        Layer::Three => ipam_add_beside(req, &mut lease, connect)?,
-        Layer::Two | Layer::Untouched => (CniResult::default(), connect()?),
+    let mut connect = |host: &mut Socket| connect(host, &netns, &owner, &config, &mut undo);
+    let (mut result, connected) = match config.layer {
+        Layer::Three => ipam_add_beside(req, &mut lease, || connect(&mut host))?,
+        Layer::Two | Layer::Untouched => (CniResult::default(), connect(&mut host)?),
+    };
+    let (bridge, pair) = match connected {
+        Some(connected) => connected,
+        None => replace_pair(&mut host, &netns, &owner, connect)?,
     };
     let gateways = gateway::plan(&mut result, &config)?;
     if let Some(vlans) = &config.vlans {
@@ -128,7 +132,7 @@ fn status(call: &Call, wire: &Wire) -> Result<()> {
     call.ipam_status()
 }
 
-/// The bridge and a port of it for this attachment. Between finding the bridge and making the port, a failing ADD that
+/// The bridge and a port of it for this attachment; `None` when there is one already. Between finding the bridge and making the port, a failing ADD that
 /// had made the bridge may remove it; then both are done again.
 fn connect(
     host: &mut Socket,
@@ -136,7 +140,7 @@ fn connect(
     owner: &Owner,
     config: &Config,
     undo: &mut Undo<'_>,
-) -> Result<(Link, VethPair)> {
+) -> Result<Option<(Link, VethPair)>> {
     let mut tries = 1;
     loop {
         let Bridge { link: bridge, created } =
@@ -154,11 +158,12 @@ fn connect(
             port: Some(config.port),
         };
         match log::step("make the veth pair", || veth_add(host, &new)) {
-            Ok(pair) => {
+            Ok(Some(pair)) => {
                 let owner = owner.clone();
                 undo.push("delete the veth pair", move || delete_pair(&owner));
-                return Ok((bridge, pair));
+                return Ok(Some((bridge, pair)));
             }
+            Ok(None) => return Ok(None),
             Err(error) if tries == BRIDGE_TRIES || !is_gone(host, &bridge) => return Err(error.into()),
             Err(_) => tries += 1,
         }

@@ -10,7 +10,7 @@ use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add};
 use cni_interface::{
     Masquerade, all, expect_free, iface_config, ipam_add_beside, on_host, owner, valid_owners,
 };
-use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding};
+use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, replace_pair};
 use cni_netlink::{LinkMonitor, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, Interface, SpecVersion};
@@ -49,8 +49,12 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut lease = Undo::default();
     let mut undo = Undo::default();
     let mut monitor = LinkMonitor::open()?;
-    let connect = || connect(&mut host, &netns, &owner, &config, &mut undo);
-    let (mut result, pair) = ipam_add_beside(req, &mut lease, connect)?;
+    let mut connect = |host: &mut Socket| connect(host, &netns, &owner, &config, &mut undo);
+    let (mut result, connected) = ipam_add_beside(req, &mut lease, || connect(&mut host))?;
+    let pair = match connected {
+        Some(pair) => pair,
+        None => replace_pair(&mut host, &netns, &owner, connect)?,
+    };
     expect_gateways(&result)?;
     enable_forwarding(result.ips.iter().map(|ip| ip.address.addr()))?;
     log::step("set up the host's end", || host_end::add_addresses(&mut host, &pair.host, &result.ips))?;
@@ -122,19 +126,22 @@ fn expect_gateways(result: &CniResult) -> Result<()> {
     Ok(())
 }
 
+/// The pair; `None` when there is one already.
 fn connect(
     host: &mut Socket,
     netns: &NetNs,
     owner: &Owner,
     config: &Config,
     undo: &mut Undo<'_>,
-) -> Result<VethPair> {
+) -> Result<Option<VethPair>> {
     let new =
         NewVethPair { netns, owner, mac: None, mtu: config.mtu.map(Into::into), master: None, port: None };
     let pair = log::step("make the veth pair", || veth_add(host, &new))?;
-    let owner = owner.clone();
-    // Addresses and routes go with it.
-    undo.push("delete the veth pair", move || delete_pair(&owner));
+    if pair.is_some() {
+        let owner = owner.clone();
+        // Addresses and routes go with it.
+        undo.push("delete the veth pair", move || delete_pair(&owner));
+    }
     Ok(pair)
 }
 

@@ -96,13 +96,12 @@ pub(super) fn del(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
             if !of_owner(&found) {
                 continue;
             }
-            // The chain can only go once nothing leads there, which an element that is to expire still does.
-            match chain_of_address(&found) {
-                Some(chain) => {
-                    batch.delete_element(&set, found.key);
-                    batch.flush_chain(set.table, &chain).delete_chain(set.table, &chain);
-                }
-                None => drop(batch.remove_element(&set, found)),
+            // Not to expire: until the kernel frees it, some time later, the chain that it leads to could not be deleted. The
+            // wait after a deletion falls into that for the link.
+            let own_chain = chain_of_address(&found);
+            batch.delete_element(&set, found.key);
+            if let Some(chain) = own_chain {
+                batch.flush_chain(set.table, &chain).delete_chain(set.table, &chain);
             }
         }
         batch.append(reference::delete_masquerade(nft, |comment| {
@@ -114,15 +113,6 @@ pub(super) fn del(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
 }
 
 pub(super) fn gc(network: &str, valid: &[Owner]) -> Result<()> {
-    match collect(network, valid, true) {
-        // An element that a DEL has just had expire leads to its chain until the kernel frees it, which it does every second.
-        // The next GC finds the chain again.
-        Err(Error::Nftables(error)) if error.is_busy() => collect(network, valid, false),
-        done => done,
-    }
-}
-
-fn collect(network: &str, valid: &[Owner], chains_too: bool) -> Result<()> {
     let plan = |nft: &mut Nft| {
         let mut batch = Batch::default();
         for side in [&SIDE4, &SIDE6] {
@@ -135,8 +125,7 @@ fn collect(network: &str, valid: &[Owner], chains_too: bool) -> Result<()> {
                     in_use.insert(chain.clone());
                 }
             }
-            let chains = if chains_too { nft.chains(side.table)? } else { Vec::new() };
-            for chain in chains {
+            for chain in nft.chains(side.table)? {
                 if chain.starts_with(SUBNET) && !in_use.contains(&chain) {
                     batch.flush_chain(side.table, &chain).delete_chain(side.table, &chain);
                 }

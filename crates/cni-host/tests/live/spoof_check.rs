@@ -57,6 +57,8 @@ fn del_leaves_nothing_of_its_own_with_or_without_the_address_and_again() {
             spoof_check_add(&one, MAC).unwrap();
             for _ in 0..2 {
                 spoof_check_del(&one, mac).unwrap();
+                // What was removed goes with the kernel's next tick.
+                std::thread::sleep(std::time::Duration::from_millis(20));
                 assert_eq!(ruleset(), before);
             }
         });

@@ -1,6 +1,6 @@
 //! The veth pair between host and container.
 
-use cni_host::{Error, NetNs, NewVethPair, Owner, sysctl_read, veth_add, veth_del};
+use cni_host::{NetNs, NewVethPair, Owner, sysctl_read, veth_add, veth_del, veth_make_room};
 use cni_netlink::{BridgePort, LinkChange, MacAddr, Socket};
 
 use crate::{bridge, fresh_netns, hide_ipv6_settings, make_proc_sys_read_only, on_private_host};
@@ -33,7 +33,7 @@ fn a_pair_is_made_with_everything_asked_for() {
             port: Some(port),
             ..plain(&netns, &owner)
         };
-        let pair = veth_add(&mut host, &new).unwrap();
+        let pair = veth_add(&mut host, &new).unwrap().unwrap();
 
         let near = host.link_by_name(&owner.veth_name()).unwrap();
         assert_eq!(near.index, pair.host.index);
@@ -53,7 +53,7 @@ fn a_pair_is_made_with_everything_asked_for() {
 fn without_wishes_the_pair_has_random_addresses_of_its_own() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
-        let pair = veth_add(&mut host, &plain(&netns, &owner)).unwrap();
+        let pair = veth_add(&mut host, &plain(&netns, &owner)).unwrap().unwrap();
         let far = netns.socket().unwrap().link_by_name("eth0").unwrap();
         assert_eq!(far.mac, Some(pair.peer_mac));
         assert_ne!(far.mac, pair.host.mac);
@@ -65,8 +65,11 @@ fn a_pair_left_behind_by_the_same_attachment_is_replaced() {
     on_private_host(|| {
         let (mut host, owner) = (Socket::open().unwrap(), owner());
         let (before, after) = (fresh_netns(), fresh_netns());
-        let old = veth_add(&mut host, &plain(&before, &owner)).unwrap();
-        let new = veth_add(&mut host, &plain(&after, &owner)).unwrap();
+        let old = veth_add(&mut host, &plain(&before, &owner)).unwrap().unwrap();
+        assert!(veth_add(&mut host, &plain(&after, &owner)).unwrap().is_none(), "it may live");
+        assert_eq!(names(&mut before.socket().unwrap()), ["eth0", "lo"]);
+        veth_make_room(&mut host, &after, &owner).unwrap();
+        let new = veth_add(&mut host, &plain(&after, &owner)).unwrap().unwrap();
         assert_ne!(old.host.index, new.host.index);
         assert_eq!(names(&mut before.socket().unwrap()), ["lo"]);
         assert_eq!(names(&mut after.socket().unwrap()), ["eth0", "lo"]);
@@ -77,8 +80,9 @@ fn a_pair_left_behind_by_the_same_attachment_is_replaced() {
 fn an_interface_that_the_container_has_is_not_touched() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
-        let first = veth_add(&mut host, &plain(&netns, &owner)).unwrap();
-        let error = veth_add(&mut host, &plain(&netns, &owner)).unwrap_err();
+        let first = veth_add(&mut host, &plain(&netns, &owner)).unwrap().unwrap();
+        assert!(veth_add(&mut host, &plain(&netns, &owner)).unwrap().is_none());
+        let error = veth_make_room(&mut host, &netns, &owner).unwrap_err();
         let text = format!("cannot make interface eth0 in {}: there is one already", netns.path().display());
         assert_eq!(error.to_string(), text);
         assert_eq!(host.link_by_name(&owner.veth_name()).unwrap().index, first.host.index);
@@ -90,13 +94,13 @@ fn a_link_of_the_same_name_but_another_owner_is_not_touched() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
         let elsewhere = fresh_netns();
-        let pair = veth_add(&mut host, &plain(&elsewhere, &owner)).unwrap();
+        let pair = veth_add(&mut host, &plain(&elsewhere, &owner)).unwrap().unwrap();
         let change = LinkChange { alias: Some("cni:green:c1:eth0"), ..LinkChange::default() };
         host.link_change(pair.host.index, &change).unwrap();
 
         assert!(!veth_del(&mut host, &owner).unwrap());
-        let error = veth_add(&mut host, &plain(&netns, &owner)).unwrap_err();
-        assert!(matches!(&error, Error::Netlink(error) if error.is_exists()), "{error}");
+        veth_make_room(&mut host, &netns, &owner).unwrap();
+        assert!(veth_add(&mut host, &plain(&netns, &owner)).unwrap().is_none());
         assert_eq!(host.link_by_name(&owner.veth_name()).unwrap().index, pair.host.index);
         assert_eq!(names(&mut netns.socket().unwrap()), ["lo"]);
     });
@@ -137,7 +141,7 @@ fn a_pair_is_deleted_by_its_owner_alone() {
 fn a_pair_without_an_alias_is_its_names_owner() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
-        let pair = veth_add(&mut host, &plain(&netns, &owner)).unwrap();
+        let pair = veth_add(&mut host, &plain(&netns, &owner)).unwrap().unwrap();
         host.link_change(pair.host.index, &LinkChange { alias: Some(""), ..LinkChange::default() }).unwrap();
         assert!(veth_del(&mut host, &owner).unwrap());
         assert_eq!(names(&mut host), ["lo"]);

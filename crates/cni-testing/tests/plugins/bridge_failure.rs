@@ -92,6 +92,9 @@ fn a_second_add_of_an_attachment_is_refused_and_the_first_lives_on() {
     let (code, msg) = net.try_add(&container).err();
     assert_eq!(code, 999);
     assert!(msg.contains("eth0") && msg.contains("already exists"), "{msg}");
+    // Nor is it by one into another namespace, which IPAM refuses while the pair is made beside it.
+    let elsewhere = net.host.container("one");
+    assert_eq!(net.try_add(&elsewhere).err().0, 999);
     net.check(&container, &result).ok();
     assert_eq!(net.leases().len(), 2);
 }
