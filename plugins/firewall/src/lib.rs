@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use cni_host::Owner;
-use cni_interface::{owner, valid_owners};
+use cni_interface::{all, owner, valid_owners};
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
 
@@ -230,17 +230,4 @@ fn about_no_bridge(policy: Policy, reason: &str) -> Error {
 
 fn has_policy(bridge: &&Bridge<'_>) -> bool {
     bridge.policy != Policy::Open
-}
-
-/// The first error, the others in the log: one backend's fault must not keep another's rules.
-fn all<const N: usize>(outcomes: [Result<()>; N]) -> Result<()> {
-    let mut first = Ok(());
-    for outcome in outcomes {
-        match (&first, outcome) {
-            (Ok(()), outcome) => first = outcome,
-            (Err(_), Err(error)) => log::warn(error),
-            (Err(_), Ok(())) => {}
-        }
-    }
-    first
 }

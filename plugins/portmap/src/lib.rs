@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use cni_host::Owner;
-use cni_interface::{owner, valid_owners};
+use cni_interface::{all, owner, valid_owners};
 use cni_plugin::{Call, Error, Plugin, Request, Result, environment, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
 use ipnet::IpNet;
@@ -188,19 +188,6 @@ fn forwards(config: &Config, pod: &Pod) -> Vec<Forward> {
     let mut ports = HashSet::new();
     let forwards = pod.addresses.iter().flat_map(of_address);
     forwards.filter(|forward| ports.insert((forward.protocol, forward.host))).collect()
-}
-
-/// The first error, the others in the log: one backend's fault must not keep another's rules.
-fn all<const N: usize>(outcomes: [Result<()>; N]) -> Result<()> {
-    let mut first = Ok(());
-    for outcome in outcomes {
-        match (&first, outcome) {
-            (Ok(()), outcome) => first = outcome,
-            (Err(_), Err(error)) => log::warn(error),
-            (Err(_), Ok(())) => {}
-        }
-    }
-    first
 }
 
 #[cfg(test)]

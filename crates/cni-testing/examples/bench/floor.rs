@@ -3,6 +3,7 @@
 
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use cni_netlink::{AddrFlags, LinkChange, MacAddr, NewBridge, NewVeth, NextHop, RouteSpec, Socket};
@@ -16,26 +17,37 @@ pub(crate) struct Floor {
     host: Socket,
     bridge: u32,
     empty: PathBuf,
+    near: u32,
 }
 
 /// Processes of a chain of bridge and host-local.
 const PROCESSES: usize = 2;
-const NEAR: &str = "floor-veth";
+/// Numbers the near ends, since two floors may be at work at a time.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+fn make_bridge(host: &mut Socket, name: &str) -> Result<u32> {
+    host.link_add_bridge(&NewBridge {
+        name,
+        mac: Some(MacAddr::random()),
+        mtu: None,
+        vlan_filtering: false,
+    })?;
+    let bridge = host.link_by_name(name)?.index;
+    host.addr_add(bridge, "10.78.0.1/16".parse()?, AddrFlags { nodad: true })?;
+    host.link_change(bridge, &LinkChange { up: Some(true), ..LinkChange::default() })?;
+    Ok(bridge)
+}
 
 impl Floor {
-    pub(crate) fn new(empty: &Path) -> Result<Self> {
+    /// On this bridge, which is made where there is none of the name.
+    pub(crate) fn new(empty: &Path, bridge: &str) -> Result<Self> {
         let mut host = Socket::open()?;
-        let name = "floor0";
-        host.link_add_bridge(&NewBridge {
-            name,
-            mac: Some(MacAddr::random()),
-            mtu: None,
-            vlan_filtering: false,
-        })?;
-        let bridge = host.link_by_name(name)?.index;
-        host.addr_add(bridge, "10.78.0.1/16".parse()?, AddrFlags { nodad: true })?;
-        host.link_change(bridge, &LinkChange { up: Some(true), ..LinkChange::default() })?;
-        Ok(Floor { host, bridge, empty: empty.to_owned() })
+        let bridge = match host.link_by_name(bridge) {
+            Ok(link) => link.index,
+            Err(error) if error.is_not_found() => make_bridge(&mut host, bridge)?,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Floor { host, bridge, empty: empty.to_owned(), near: NEXT.fetch_add(1, Ordering::Relaxed) })
     }
 
     /// A veth pair, its port up, an address and a route inside.
@@ -48,7 +60,7 @@ impl Floor {
     fn add_pair(&mut self, inside: &mut Socket, container: &Container) -> Result<()> {
         self.run_processes()?;
         self.host.link_add_veth(&NewVeth {
-            name: NEAR,
+            name: &self.near(),
             mac: MacAddr::random(),
             master: Some(self.bridge),
             peer_name: "eth0",
@@ -57,7 +69,7 @@ impl Floor {
             mtu: None,
         })?;
         let (near, far) = {
-            let near = self.host.link_by_name(NEAR)?;
+            let near = self.host.link_by_name(&self.near())?;
             (near.index, near.peer.ok_or("a veth without a peer")?)
         };
         let up = LinkChange { up: Some(true), ..LinkChange::default() };
@@ -79,12 +91,16 @@ impl Floor {
 
     /// The pair goes.
     pub(crate) fn del(&mut self) -> Result<Duration> {
-        let near = self.host.link_by_name(NEAR)?.index;
+        let near = self.host.link_by_name(&self.near())?.index;
         let (time, done) = timed(|| -> Result<()> {
             self.run_processes()?;
             Ok(self.host.link_del(near)?)
         });
         done.map(|()| time)
+    }
+
+    fn near(&self) -> String {
+        format!("floor-veth{}", self.near)
     }
 
     fn run_processes(&self) -> Result<()> {

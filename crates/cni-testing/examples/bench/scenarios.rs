@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use cni_testing::{Container, Host};
-use serde_json::Value;
 
 use crate::Result;
 use crate::chain::{Chain, Peer};
@@ -78,7 +77,7 @@ fn leases(host: &Host, peer: &Peer) -> std::path::PathBuf {
 pub(crate) fn bridge(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
     let host = host();
     let runs = [setting.ours, setting.reference].map(|peer| (peer, networks::bridge(&leases(&host, peer))));
-    let mut floor = Floor::new(setting.empty)?;
+    let mut floor = Floor::new(setting.empty, "floor0")?;
     let mut containers = Vec::new();
     let (mut ours, mut reference, mut least) = (Pair::default(), Pair::default(), Pair::default());
     for round in 0..=setting.rounds {
@@ -165,49 +164,57 @@ fn add_figures(report: &mut Report, what: &str, names: &[&'static str], pairs: V
     report.figure(format!("{what} DEL"), del);
 }
 
-/// Two chains at a time: how many more get done than one at a time.
+/// Two chains at a time: how many more get done than one at a time, and how many more the kernel's changes alone.
 pub(crate) fn concurrency(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
     let host = host();
     let chain = networks::bridge(&leases(&host, setting.ours));
-    let mut throughputs = Vec::new();
-    for threads in [1_usize, 2] {
-        let containers: Vec<_> = (0..threads)
-            .map(|thread| {
-                (0..setting.rounds)
-                    .map(|round| host.container(&format!("p{thread}-{round}")))
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        let (time, outcomes) = crate::samples::timed(|| {
-            std::thread::scope(|scope| {
-                let workers: Vec<_> = containers
-                    .iter()
-                    .map(|own| {
-                        scope.spawn(|| {
-                            own.iter().try_for_each(|container| {
-                                let (_, result): (_, Value) =
-                                    chain.add(setting.ours, container).map_err(|error| error.to_string())?;
-                                chain
-                                    .del(setting.ours, container, &result)
-                                    .map_err(|error| error.to_string())
-                                    .map(drop)
-                            })
-                        })
-                    })
-                    .collect();
-                workers
-                    .into_iter()
-                    .map(|worker| worker.join().unwrap_or_else(|_| Err("it panicked".to_owned())))
-                    .collect::<Vec<_>>()
-            })
-        });
-        outcomes.into_iter().collect::<std::result::Result<(), String>>()?;
-        throughputs.push((threads * setting.rounds) as f64 / time.as_secs_f64());
-    }
-    report.target(
-        "bridge + host-local, two at a time: throughput / one at a time",
-        throughputs[1] / throughputs[0],
-        Limit::AtLeast(1.7),
-    );
+    let chains = || {
+        Ok(|container: &Container| {
+            let (_, result) = chain.add(setting.ours, container)?;
+            chain.del(setting.ours, container, &result).map(drop)
+        })
+    };
+    let floors = || {
+        let mut floor = Floor::new(setting.empty, "floor0")?;
+        Ok(move |container: &Container| {
+            floor.add(container)?;
+            floor.del().map(drop)
+        })
+    };
+    // Makes the bridge.
+    Floor::new(setting.empty, "floor0")?;
+    let rounds = setting.rounds;
+    let ours = throughput(&host, 2, rounds, chains)? / throughput(&host, 1, rounds, chains)?;
+    let floor = throughput(&host, 2, rounds, floors)? / throughput(&host, 1, rounds, floors)?;
+    let what = "bridge + host-local, two at a time: throughput / one at a time";
+    report.target(what, ours, Limit::AtLeast(1.7));
+    report.target("the same of the floor", floor, Limit::AtLeast(1.7));
+    report.target("two at a time: ours / floor", ours / floor, Limit::AtLeast(0.95));
     Ok(())
+}
+
+/// How many attachments come and go in a second. Each thread has a worker of its own.
+fn throughput<W: FnMut(&Container) -> Result<()>>(
+    host: &Host,
+    threads: usize,
+    rounds: usize,
+    worker: impl Fn() -> Result<W> + Sync,
+) -> Result<f64> {
+    let own = |thread| (0..rounds).map(move |round| host.container(&format!("p{thread}-{round}")));
+    let containers: Vec<Vec<Container>> = (0..threads).map(|thread| own(thread).collect()).collect();
+    let work = |own: &Vec<Container>| {
+        let mut worker = worker()?;
+        own.iter().try_for_each(&mut worker)
+    };
+    let (time, outcomes) = crate::samples::timed(|| {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = containers.iter().map(|own| scope.spawn(|| work(own))).collect();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+                thread.join().unwrap_or_else(|_| Err("it panicked".into()))
+            };
+            threads.into_iter().map(join).collect::<Vec<Result<()>>>()
+        })
+    });
+    outcomes.into_iter().collect::<Result<()>>()?;
+    Ok((threads * rounds) as f64 / time.as_secs_f64())
 }
