@@ -93,6 +93,9 @@ impl<'h> PluginRun<'h> {
     #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut, reason = "the watcher is told what happens"))]
     pub fn raw(mut self, stdin: &[u8]) -> Outcome {
         let program = self.program.display().to_string();
+        let is_removal =
+            |(key, value): &(String, String)| key == "CNI_COMMAND" && ["DEL", "GC"].contains(&value.as_str());
+        let removes = self.env.iter().any(is_removal);
         #[allow(clippy::disallowed_methods, reason = "this is the runtime's side")]
         let mut command = Command::new(&self.program);
         command.env_clear().envs(self.env.drain(..));
@@ -113,7 +116,7 @@ impl<'h> PluginRun<'h> {
             child.wait_with_output()
         })
         .unwrap_or_else(|error| panic!("cannot wait for {program}: {error}"));
-        if self.env.iter().any(|(key, value)| key == "CNI_COMMAND" && (value == "DEL" || value == "GC")) {
+        if removes {
             // What nf_tables removes goes with the kernel's next tick (cni_nftables::Batch::remove_element).
             std::thread::sleep(Duration::from_millis(10));
         }
