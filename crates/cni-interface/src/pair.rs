@@ -39,8 +39,8 @@ pub fn replace_pair<T>(
     connect: impl FnOnce(&mut Socket) -> Result<Option<T>>,
 ) -> Result<T> {
     veth_make_room(host, netns, owner)?;
-    connect(host)?
-        .ok_or_else(|| Error::failed(format!("cannot make {}: it is there again", owner.veth_name())))
+    let taken = || Error::failed(format!("cannot make {}: another link has that name", owner.veth_name()));
+    connect(host)?.ok_or_else(taken)
 }
 
 /// DEL of what has a pair: the pair goes, `rest` is done, and the lease is released last, when nothing uses its addresses.
