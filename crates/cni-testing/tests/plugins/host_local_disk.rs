@@ -128,8 +128,8 @@ fn two(node: &Node) -> (Container, Container) {
 fn a_full_disk_refuses_add_leaves_nothing_of_it_and_lets_del_through() {
     let node = on_own_file_system();
     let (c1, c2) = two(&node);
-    // Root, blue, lock, lease, last_reserved_ip, index, its entry, its stamp.
-    remount(&node, MsFlags::empty(), "nr_inodes=8");
+    // Root, blue, lock, lease, last_reserved_ip, index, its entry, its bits, its stamp.
+    remount(&node, MsFlags::empty(), "nr_inodes=9");
     let before = node.host.snapshot();
     let path = node.path("10.1.2.3");
     let text = format!("cannot write lease {}: No space left on device (os error 28)", path.display());
