@@ -94,6 +94,7 @@ pub(crate) struct Executable {
     /// The folder of its package, where cargo runs it.
     pub(crate) package: PathBuf,
     target: Target,
+    is_harness: bool,
 }
 
 /// The part of cargo's messages that is used here.
@@ -102,6 +103,13 @@ struct Message {
     executable: Option<PathBuf>,
     manifest_path: Option<PathBuf>,
     target: Option<Target>,
+    profile: Option<Profile>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    /// It is a harness: of tests, or of the unit tests of what has the same name.
+    test: bool,
 }
 
 impl Built {
@@ -113,11 +121,11 @@ impl Built {
         for line in output(&mut cargo)?.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let message: Message = serde_json::from_slice(line)
                 .map_err(|error| format!("cannot read cargo's messages: {error}"))?;
-            if let (Some(path), Some(manifest), Some(target)) =
-                (message.executable, message.manifest_path, message.target)
+            if let (Some(path), Some(manifest), Some(target), Some(profile)) =
+                (message.executable, message.manifest_path, message.target, message.profile)
             {
                 let package = manifest.parent().unwrap_or(Path::new("/")).to_owned();
-                built.push(Executable { path, package, target });
+                built.push(Executable { path, package, target, is_harness: profile.test });
             }
         }
         Ok(Built(built))
@@ -132,7 +140,9 @@ impl Built {
     /// The example, executable or test of this name.
     pub(crate) fn of_kind(&self, kind: &str, name: &str) -> Result<&Executable> {
         let is_it = |built: &&Executable| {
-            built.target.name == name && built.target.kind.iter().any(|its| its == kind)
+            built.target.name == name
+                && built.target.kind.iter().any(|its| its == kind)
+                && built.is_harness == (kind == "test")
         };
         self.0.iter().find(is_it).ok_or_else(|| format!("cargo has built no {kind} {name}"))
     }

@@ -5,32 +5,32 @@ use std::process::ExitCode;
 /// A plugin's name, and its `main`.
 pub(crate) type Entry = (&'static str, fn() -> ExitCode);
 
-/// Makes the table from the plugins' libraries.
+/// Makes the table from the plugins' own tables.
 macro_rules! plugins {
-    ($($library:ident),+ $(,)?) => {
-        &[$(($library::PLUGIN.name, || cni_plugin::main(&$library::PLUGIN))),+]
+    ($($plugin:path),+ $(,)?) => {
+        &[$(($plugin.name, || cni_plugin::main(&$plugin))),+]
     };
 }
 
 /// All that there are, in alphabetical order.
 pub(crate) const PLUGINS: &[Entry] = plugins![
-    cni_bandwidth,
-    cni_bridge,
-    cni_dummy,
-    cni_firewall,
-    cni_host_device,
-    cni_host_local,
-    cni_ipvlan,
-    cni_loopback,
-    cni_macvlan,
-    cni_portmap,
-    cni_ptp,
-    cni_sbr,
-    cni_static,
-    cni_tap,
-    cni_tuning,
-    cni_vlan,
-    cni_vrf,
+    cni_bandwidth::PLUGIN,
+    cni_bridge::PLUGIN,
+    cni_dummy::PLUGIN,
+    cni_firewall::PLUGIN,
+    cni_host_device::PLUGIN,
+    cni_host_local::PLUGIN,
+    cni_ipvlan::PLUGIN,
+    cni_loopback::PLUGIN,
+    cni_macvlan::PLUGIN,
+    cni_portmap::PLUGIN,
+    cni_ptp::PLUGIN,
+    cni_sbr::PLUGIN,
+    cni_static::PLUGIN,
+    cni_tap::PLUGIN,
+    cni_tuning::PLUGIN,
+    cni_vlan::PLUGIN,
+    cni_vrf::PLUGIN,
 ];
 
 /// The names, in the same order.
