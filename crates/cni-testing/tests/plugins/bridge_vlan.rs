@@ -88,7 +88,9 @@ fn a_trunk_passes_its_vlans_with_vlan_1_as_the_native_one() {
         (json!({"vlanTrunk": []}), vec![(1, 1, true, true)]),
     ] {
         let net = Net::layer2(keys);
-        let result = net.add_and_check(&net.host.container("one"));
+        // Kept until the port has been looked at, which goes with the container's namespace.
+        let container = net.host.container("one");
+        let result = net.add_and_check(&container);
         assert_eq!(vlans_of(&result), vlans, "{}", net.conf);
         assert_eq!(link("br0").vlan_filtering, Some(true));
     }
