@@ -262,7 +262,7 @@ fn remove(
     let removed = Nft::open().and_then(|mut nft| {
         nft.update(op, None, |nft| {
             let mut batch = Batch::default();
-            gone.clear();
+            // What an earlier try has found stays: where the kernel knows no expiry, its mappings of UDP are deleted by now.
             for (set, element) in meant(nft)? {
                 let mapping = forward(&element);
                 gone.extend(mapping);
