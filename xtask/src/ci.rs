@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use crate::cargo::{self, Metadata, cargo};
 use crate::counts::Counts;
@@ -16,11 +17,13 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut counts = Counts::default();
     for (name, check) in CHECKS {
         println!("== {name}");
+        let start = Instant::now();
         let done = check();
         if let Err(error) = &done {
             eprintln!("xtask: {name}: {error}");
         }
         counts.check(done.is_ok());
+        println!("   {name} took {} s", start.elapsed().as_secs());
     }
     println!("== test");
     match test::counted() {

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cargo::{self, Built, Metadata};
+use crate::watch::Watch;
 use crate::{Result, debian, tools};
 
 /// Programs that a machine is made of, and their packages.
@@ -18,6 +19,9 @@ const PROGRAMS: &[(&str, &str)] =
 const KERNEL: &str = "linux-image-amd64";
 /// Boots a kernel over this machine's files; from the Python package index.
 const VIRTME: &str = "virtme-ng==1.42";
+
+/// In which a machine with KVM boots, or does not at all: within some virtual machines KVM is there, and the guest hangs.
+const BOOT_LIMIT: Duration = Duration::from_secs(40);
 
 /// After which a machine that still runs hangs. Emulated, it boots within a minute or two, and a test takes up to one more.
 pub(crate) const LIMIT: Duration = Duration::from_secs(2400);
@@ -46,12 +50,6 @@ impl fmt::Display for Way {
     }
 }
 
-/// The ways to try, best first: a KVM that is there may still fail, as within some virtual machines.
-pub(crate) fn ways() -> Vec<Way> {
-    let kvm = File::options().read(true).write(true).open("/dev/kvm").is_ok();
-    if kvm { vec![Way::Real, Way::Emulated] } else { vec![Way::Emulated] }
-}
-
 /// All that a machine needs, found.
 pub(crate) struct Guest {
     vng: PathBuf,
@@ -78,6 +76,21 @@ impl Guest {
         Ok(Guest { vng: virtme(&target.join("virtme-ng"))?, kernel, target })
     }
 
+    /// The better way of those that work here, for which the machine is booted once.
+    pub(crate) fn way(&self) -> Result<Way> {
+        if File::options().read(true).write(true).open("/dev/kvm").is_err() {
+            return Ok(Way::Emulated);
+        }
+        let mut trial = self.machine(Way::Real)?;
+        trial.arg("--").arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let shown = cargo::show(&trial);
+        let cannot = |error| format!("cannot run {shown}: {error}");
+        let (mut child, watch) = Watch::over(&mut trial, Some(BOOT_LIMIT)).map_err(cannot)?;
+        let status = child.wait().map_err(cannot)?;
+        let works = !watch.has_bitten() && status.success();
+        Ok(if works { Way::Real } else { Way::Emulated })
+    }
+
     /// The command that boots it, runs the tests (names by the file name of their executable), printing what their harnesses
     /// print, and ends with it.
     pub(crate) fn command(
@@ -90,6 +103,13 @@ impl Guest {
         let script = self.target.join("guest.sh");
         let text = script_of(tests, built, environment)?;
         fs::write(&script, text).map_err(|error| tools::cannot("write", &script, error))?;
+        let mut vng = self.machine(way)?;
+        vng.arg("--").arg("sh").arg(&script).stdin(Stdio::null());
+        Ok(vng)
+    }
+
+    /// What boots it, but for the program that it runs.
+    fn machine(&self, way: Way) -> Result<Command> {
         let mut vng = Command::new(&self.vng);
         // It finds the others of its programs there.
         let own = self.vng.parent().map(Path::to_owned);
@@ -109,7 +129,6 @@ impl Guest {
             vng.arg("--disable-kvm");
         }
         vng.arg(format!("--qemu-opts={CARDS}"));
-        vng.arg("--").arg("sh").arg(&script).stdin(Stdio::null());
         Ok(vng)
     }
 }

@@ -27,6 +27,7 @@ mod reference;
 mod test;
 mod tidy;
 mod tools;
+mod watch;
 
 /// What a task gives: an error is a sentence for the person who ran it.
 type Result<T> = std::result::Result<T, String>;

@@ -2,19 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
-
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 
 use crate::cargo::{self, Built, Metadata, cargo};
 use crate::counts::{Counts, Skipped};
 use crate::guest::{self, Guest};
 use crate::needs::{Machine, Verdict};
+use crate::watch::Watch;
 use crate::{Result, binaries, kernel, namespaces};
 
 /// Runs all tests and prints the summary.
@@ -134,18 +129,13 @@ fn run_over_links(built: &Built) -> Result<Counts> {
 /// Runs tests in a virtual machine. A machine that dies or hangs has failed every test that it has not reported.
 fn run_in_guest(guest: &Guest, tests: &ByBinary, built: &Built, machine: &Machine) -> Result<Counts> {
     let wanted: usize = tests.values().map(Vec::len).sum();
-    let mut counts = Counts::default();
-    for way in guest::ways() {
-        println!("booting a virtual machine, {way}, for {wanted} tests of what the running kernel lacks");
-        let mut command = guest.command(way, tests, built, machine.environment())?;
-        match run_harness(&mut command, Some(guest::LIMIT)) {
-            Ok(run) => {
-                counts = run;
-                break;
-            }
-            Err(error) => eprintln!("xtask: {error}"),
-        }
-    }
+    let way = guest.way()?;
+    println!("booting a virtual machine, {way}, for {wanted} tests of what the running kernel lacks");
+    let mut command = guest.command(way, tests, built, machine.environment())?;
+    let mut counts = run_harness(&mut command, Some(guest::LIMIT)).unwrap_or_else(|error| {
+        eprintln!("xtask: {error}");
+        Counts::default()
+    });
     let unreported = counts.expect(wanted);
     if unreported > 0 {
         eprintln!("xtask: the virtual machine has not reported {unreported} of {wanted} tests");
@@ -170,18 +160,13 @@ fn run_harness_to(
     let (harness, stdout) = io::pipe().map_err(cannot)?;
     let stderr = stdout.try_clone().map_err(cannot)?;
     command.env("CARGO_TERM_COLOR", "never").stdout(stdout).stderr(stderr);
-    if limit.is_some() {
-        // To be ended with all that it has started.
-        command.process_group(0);
-    }
-    let mut child = command.spawn().map_err(cannot)?;
+    let (mut child, watch) = Watch::over(command, limit).map_err(cannot)?;
     // It keeps the writing ends, and the pipe would never end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let watch = limit.map(|limit| Watch::over(&child, limit));
     let mut counts = Counts::default();
     counts.read(harness, out).map_err(cannot)?;
     let status = child.wait().map_err(cannot)?;
-    let late = watch.is_some_and(Watch::has_bitten);
+    let late = watch.has_bitten();
     let how = if late { "took too long and was ended".to_owned() } else { format!("failed ({status})") };
     if counts.passed + counts.failed + counts.skipped.len() == 0 {
         return Err(format!("{shown} {how} and ran no test at all"));
@@ -191,30 +176,6 @@ fn run_harness_to(
         counts.check(false);
     }
     Ok(counts)
-}
-
-/// Ends a process group that takes too long.
-struct Watch {
-    done: mpsc::Sender<()>,
-    thread: JoinHandle<bool>,
-}
-
-impl Watch {
-    fn over(child: &Child, limit: Duration) -> Self {
-        let (done, end) = mpsc::channel();
-        let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
-        let thread = std::thread::spawn(move || {
-            let late = end.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
-            late && killpg(group, Signal::SIGKILL).is_ok()
-        });
-        Watch { done, thread }
-    }
-
-    /// Whether it had to. To be asked when the process has ended.
-    fn has_bitten(self) -> bool {
-        drop(self.done);
-        self.thread.join().unwrap_or(true)
-    }
 }
 
 #[cfg(test)]

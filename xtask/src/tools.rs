@@ -26,9 +26,11 @@ impl Tool {
         }
         println!("building {} {}, once; this takes minutes", self.name, self.version);
         let mut install = cargo();
+        // Unoptimised it is there in less than half the time, and what it does here takes seconds.
         install.args([
             "install",
             "--quiet",
+            "--debug",
             "--locked",
             "--force",
             "--version",
