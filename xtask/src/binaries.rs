@@ -64,6 +64,13 @@ pub(crate) fn install(dir: &Path, names: &[String]) -> Result<()> {
     cargo::run(Command::new(one).env_remove("CNI_COMMAND").arg("install").arg("--dir").arg(dir).args(names))
 }
 
+/// Installs all of them in target/cni/installed, for what runs them as they are shipped; returns that folder.
+pub(crate) fn installed() -> Result<PathBuf> {
+    let dir = Metadata::load()?.target_directory.join("cni/installed");
+    install(&dir, &[])?;
+    Ok(dir)
+}
+
 /// Compiles executables of these names, statically linked, and returns their folder.
 fn compile(meta: &Metadata, names: &[&str]) -> Result<PathBuf> {
     let triple = cargo::host_triple()?;
