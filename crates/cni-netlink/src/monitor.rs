@@ -19,6 +19,10 @@ const RTMGRP_LINK: u32 = 1;
 const RTMGRP_IPV6_IFADDR: u32 = 0x100;
 const RTMGRP_IPV6_ROUTE: u32 = 0x400;
 
+/// After which a route is looked for once more without an event: the kernel tells of a route before it marks the node of its
+/// tree as one that has routes (net/ipv6/ip6_fib.c, fib6_add_rt2node), and until then a look on another processor finds nothing.
+const SECOND_LOOK: Duration = Duration::from_millis(2);
+
 /// Enough for the start of every event: only its index is read.
 const BUFFER: usize = 8 * 1024;
 
@@ -47,7 +51,7 @@ impl LinkMonitor {
             if ready(&link) {
                 return Ok(link);
             }
-            self.0.wait(&wait, |event| about(event, index))?;
+            self.0.wait(&wait, Duration::MAX, |event| about(event, index))?;
         }
     }
 
@@ -65,7 +69,7 @@ impl LinkMonitor {
             if ready(&addrs) {
                 return Ok(addrs);
             }
-            self.0.wait(&wait, |event| about(event, index))?;
+            self.0.wait(&wait, Duration::MAX, |event| about(event, index))?;
         }
     }
 }
@@ -85,7 +89,7 @@ impl RouteMonitor {
     pub fn wait_local(&mut self, socket: &mut Socket, address: Ipv6Addr, timeout: Duration) -> Result<()> {
         let wait = Wait::new(format!("wait until packets to {address} are received"), timeout);
         while !socket.route_get(address.into())?.is_some_and(|way| way.local) {
-            self.0.wait(&wait, |_| true)?;
+            self.0.wait(&wait, SECOND_LOOK, |_| true)?;
         }
         Ok(())
     }
@@ -101,7 +105,7 @@ impl RouteMonitor {
         let wait =
             Wait::new(format!("wait until packets to {address} are received on link {index}"), timeout);
         while !socket.route_get_oif(address.into(), index)?.is_some_and(|way| way.local) {
-            self.0.wait(&wait, |_| true)?;
+            self.0.wait(&wait, SECOND_LOOK, |_| true)?;
         }
         Ok(())
     }
@@ -121,13 +125,14 @@ impl Events {
         Ok(Self { socket, buffer: Vec::with_capacity(BUFFER) })
     }
 
-    /// Returns when a datagram of events matters, or may have been one among those that were lost.
-    fn wait(&mut self, wait: &Wait, matters: impl Fn(&[u8]) -> bool) -> Result<()> {
+    /// Returns when a datagram of events matters, or may have been one among those that were lost, and after this while at the
+    /// latest.
+    fn wait(&mut self, wait: &Wait, at_most: Duration, matters: impl Fn(&[u8]) -> bool) -> Result<()> {
         loop {
-            let left = wait.left()?;
+            let left = wait.left(at_most)?;
             let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
             let ready = uninterrupted(|| Ok(poll(&mut fds, left)?)).map_err(|source| wait.failed(source))?;
-            if ready > 0 && self.drain(&matters).map_err(|source| wait.failed(source))? {
+            if ready == 0 || self.drain(&matters).map_err(|source| wait.failed(source))? {
                 return Ok(());
             }
         }
@@ -166,9 +171,9 @@ impl Wait {
         Self { op, timeout, since: Instant::now() }
     }
 
-    /// The time left, rounded up so that the last millisecond is not spent spinning.
-    fn left(&self) -> Result<PollTimeout> {
-        let left = self.timeout.saturating_sub(self.since.elapsed());
+    /// The time left, or a shorter one, rounded up so that the last millisecond is not spent spinning.
+    fn left(&self, at_most: Duration) -> Result<PollTimeout> {
+        let left = self.timeout.saturating_sub(self.since.elapsed()).min(at_most);
         if left.is_zero() {
             return Err(Error::TimedOut { op: self.op.clone(), millis: self.timeout.as_millis() });
         }
