@@ -27,6 +27,8 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     pub(crate) container: Container,
+    /// Whose ADD it was.
+    pub(crate) kind: Kind,
     /// The bridge's result; `Null` until the first ADD.
     pub(crate) prev: Value,
 }
@@ -73,7 +75,7 @@ impl Node {
     /// Makes what is there for good: the bridge, tables and chains, the folder of leases.
     pub(crate) fn warm_up(&self) {
         for kind in self.kinds {
-            let mut attachment = self.attachment("first");
+            let mut attachment = self.attachment(*kind, "first");
             attachment.prev = self.attach(*kind, &attachment.container).ok();
             self.chain(&attachment);
             self.unchain(&attachment);
@@ -81,8 +83,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn attachment(&self, id: &str) -> Attachment {
-        Attachment { container: self.host.container(id), prev: Value::Null }
+    pub(crate) fn attachment(&self, kind: Kind, id: &str) -> Attachment {
+        Attachment { container: self.host.container(id), kind, prev: Value::Null }
     }
 
     /// ADD of bridge and host-local.

@@ -175,7 +175,10 @@ impl<'n> Work<'n> {
                 scope.spawn(move || part.iter().for_each(|attachment| self.node.check(attachment)));
             }
         });
-        live.iter().take(4).for_each(|attachment| self.node.assert_published(attachment));
+        // The reference's bridge announces addresses before its port forwards, so that for some seconds the host may send to
+        // whoever had the address before.
+        let announced = live.iter().filter(|attachment| attachment.kind != Kind::TheirBridge);
+        announced.take(4).for_each(|attachment| self.node.assert_published(attachment));
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -209,7 +212,8 @@ impl<'n> Work<'n> {
     fn step(&self, job: Job) {
         let node = self.node;
         let Job { step, index, kind, coin, .. } = job;
-        let mut attachment = job.attachment.unwrap_or_else(|| node.attachment(&format!("load-{index}")));
+        let mut attachment =
+            job.attachment.unwrap_or_else(|| node.attachment(kind, &format!("load-{index}")));
         let phase = match step {
             Step::Add => {
                 attachment.prev = node.attach(kind, &attachment.container).ok();
@@ -262,7 +266,7 @@ impl<'n> Work<'n> {
 
     /// In its namespace or in a new one, as after a crash of the container.
     fn add_again(&self, kind: Kind, attachment: &Attachment, restarted: bool) {
-        let again = restarted.then(|| self.node.attachment(attachment.id()).container);
+        let again = restarted.then(|| self.node.attachment(kind, attachment.id()).container);
         let refused = self.node.attach(kind, again.as_ref().unwrap_or(&attachment.container));
         // The reference's error has no version, so that `err` would not take it for one.
         let duplicate = ["\"code\": 999", "duplicate allocation is not allowed"];
