@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use cni_netlink::Socket;
 use cni_testing::{Container, Host, Outcome, Snapshot};
@@ -199,12 +200,13 @@ impl Node {
         };
         assert_eq!(self.leases(), live.iter().flat_map(lease).collect());
 
-        let mut socket = Socket::open().unwrap();
-        let bridge = socket.link_by_name("br-load").unwrap().index;
-        let links = socket.link_dump(None).unwrap().into_iter();
-        let ports: BTreeSet<String> =
-            links.filter(|link| link.master == Some(bridge)).map(|link| link.name).collect();
-        assert_eq!(ports, live.iter().map(|attachment| attachment.port()).collect());
+        let ports: BTreeSet<String> = live.iter().map(|attachment| attachment.port()).collect();
+        // What the reference's bridge leaves of a refused ADD goes with its namespace, in the background.
+        let since = Instant::now();
+        while bridge_ports() != ports && since.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(bridge_ports(), ports);
 
         let snapshot = self.host.snapshot();
         let rules =
@@ -230,6 +232,13 @@ impl Node {
         list(Path::new("/run/cni-plugins-rs"), &mut left.0);
         left
     }
+}
+
+fn bridge_ports() -> BTreeSet<String> {
+    let mut socket = Socket::open().unwrap();
+    let bridge = socket.link_by_name("br-load").unwrap().index;
+    let links = socket.link_dump(None).unwrap().into_iter();
+    links.filter(|link| link.master == Some(bridge)).map(|link| link.name).collect()
 }
 
 /// The containers that a line of rules names: all are called `load-<number>`.
