@@ -72,6 +72,8 @@ fn build(meta: &Metadata) -> Result<PathBuf> {
     fuzz.current_dir(cargo::root()).args(["fuzz", "build", "--fuzz-dir", "fuzz", "--features", "libfuzzer"]);
     // The stable compiler has no sanitizers; what they would find safe code does not do.
     fuzz.args(["--sanitizer", "none", "--codegen-units", "16", "--target-dir"]).arg(&target);
+    // Little optimised it is built in three fifths of the time, and does three quarters of the runs.
+    fuzz.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only");
     cargo::run(&mut fuzz)?;
     Ok(target.join(cargo::host_triple()?).join("release"))
 }

@@ -23,8 +23,8 @@ const VIRTME: &str = "virtme-ng==1.42";
 /// In which a machine with KVM boots, or does not at all: within some virtual machines KVM is there, and the guest hangs.
 const BOOT_LIMIT: Duration = Duration::from_secs(40);
 
-/// After which a machine that still runs hangs. Emulated, it boots within a minute or two, and a test takes up to one more.
-pub(crate) const LIMIT: Duration = Duration::from_secs(2400);
+/// After which a machine that still runs hangs. Emulated, it boots within a minute or two, and all tests take six more.
+pub(crate) const LIMIT: Duration = Duration::from_secs(1500);
 
 /// Two network cards wired to each other, and the modules of their drivers: such cards come back to the host when a container's
 /// namespace ends, as no other link does.
