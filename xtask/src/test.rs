@@ -119,7 +119,8 @@ fn sort(counts: &mut Counts, machine: &Machine) -> Sorted {
     sorted
 }
 
-/// Runs the tests of the protocol and of chains once more, where every plugin is a link to the one executable.
+/// Runs the tests of the protocol, of chains and of interrupted plugins with a delegate once more, where every plugin is a link
+/// to the one executable.
 fn run_over_links(built: &Built) -> Result<Counts> {
     let links = Metadata::load()?.target_directory.join("cni/links");
     let one = built.of_kind("bin", binaries::ONE)?;
@@ -127,7 +128,9 @@ fn run_over_links(built: &Built) -> Result<Counts> {
     let test = built.of_kind("test", "plugins")?;
     println!("     Running over links to one executable ({})", test.path.display());
     let mut harness = Command::new(&test.path);
-    harness.args(["protocol::", "chain::"]).current_dir(&test.package);
+    harness
+        .args(["protocol::", "chain::", "killed::bridge_killed", "refused::bridge_takes"])
+        .current_dir(&test.package);
     harness.env("CARGO_MANIFEST_DIR", &test.package).env(PLUGINS, links);
     let mut counts = run_harness(&mut harness, None)?;
     // They are among the skipped once already.

@@ -3,7 +3,7 @@
 use cni_exec::ExecError;
 use cni_types::{CniResult, ErrorCode, PluginType};
 
-use crate::{Call, Error, Request, Result, log};
+use crate::{Call, Error, Request, Result, log, several};
 
 /// What host-local says to a second ADD of an attachment that has its lease already.
 const DUPLICATE: &str = "duplicate allocation is not allowed";
@@ -91,7 +91,10 @@ impl Call {
         let path = cni_exec::find(plugin, &self.path)?;
         let mut all = vec![("CNI_COMMAND", command)];
         all.extend_from_slice(env);
-        cni_exec::run(&path, &all, &self.stdin)
+        match several::member(plugin, &path) {
+            Some(member) => member.delegated(&path, &all, &self.stdin),
+            None => cni_exec::run(&path, &all, &self.stdin),
+        }
     }
 
     /// A result without a version is in the configuration's: older plugins leave it out (cni issue 895).

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use cni_types::{CniResult, SpecVersion, ValidAttachments, VersionInfo};
+use cni_types::{CniError, CniResult, SpecVersion, ValidAttachments, VersionInfo};
 use serde_json::Value;
 
 use crate::incoming::{self, Command};
@@ -49,7 +49,7 @@ pub fn main<C>(plugin: &Plugin<C>) -> ExitCode {
 /// Answers this process's request with an error, whatever it is, for an executable that is several plugins and was called by
 /// the name of none. `None` when there is no request: CNI_COMMAND is not set.
 pub fn refuse(msg: &str) -> Option<ExitCode> {
-    let refused = || Answer::Error(Error::failed(msg).0.to_json(NEWEST.as_str()));
+    let refused = || Answer::Error(*Error::failed(msg).0, NEWEST);
     process::is_request().then(|| process::run(|_, _| refused()))
 }
 
@@ -62,13 +62,18 @@ pub(crate) enum Answer {
     About(String),
     /// A result or version information.
     Output(Value),
-    /// An error object, and exit code 1.
-    Error(Value),
+    /// An error object of this version, and exit code 1.
+    Error(CniError, SpecVersion),
 }
 
-impl<C> Plugin<C> {
+/// A plugin whatever its configuration is.
+pub(crate) trait Answers: Sync {
     /// Answers a request. Reads `stdin` only when the command has a configuration.
-    pub(crate) fn answer(&self, vars: &Vars, stdin: &mut dyn Read) -> Answer {
+    fn answer(&self, vars: &Vars, stdin: &mut dyn Read) -> Answer;
+}
+
+impl<C> Answers for Plugin<C> {
+    fn answer(&self, vars: &Vars, stdin: &mut dyn Read) -> Answer {
         if vars.command.is_empty() {
             return Answer::About(about(self.name, self.versions));
         }
@@ -85,11 +90,13 @@ impl<C> Plugin<C> {
             }
             Err(error) => {
                 log::outcome(start.elapsed(), Some(&error.0));
-                Answer::Error(error.0.to_json(version.as_str()))
+                Answer::Error(*error.0, version)
             }
         }
     }
+}
 
+impl<C> Plugin<C> {
     fn respond(&self, vars: &Vars, stdin: &mut dyn Read, version: &mut SpecVersion) -> Result<Answer> {
         let command = Command::parse(&vars.command)?;
         incoming::require(command, vars)?;

@@ -25,6 +25,7 @@ pub mod log;
 mod panic;
 mod process;
 mod request;
+mod several;
 mod undo;
 mod vars;
 
@@ -33,6 +34,7 @@ pub use dispatch::{Plugin, VERSION, main, refuse};
 pub use error::{Context, Error, Result};
 pub use process::environment;
 pub use request::{Attachment, Call, Request};
+pub use several::Member;
 pub use undo::Undo;
 
 /// The examples of the project's front page compile.

@@ -12,6 +12,7 @@
 
 mod time;
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -32,11 +33,18 @@ static LOG: OnceLock<Option<Log>> = OnceLock::new();
 /// The plugin's name, for lines on standard error, which a runtime mixes with those of others.
 static NAME: OnceLock<&str> = OnceLock::new();
 
+thread_local! {
+    /// The delegate that answers on this thread instead of in a process of its own, and its command.
+    static DELEGATE: RefCell<Option<(&'static str, String)>> = const { RefCell::new(None) };
+}
+
 /// Says on standard error, and in the log when there is one, what went wrong without failing the request.
 pub fn warn(msg: impl Display) {
     let log = active();
     if log.is_none_or(|log| log.file.is_some()) {
-        to_stderr(&format!("{}: {msg}", NAME.get().unwrap_or(&"cni-plugin")));
+        let delegate = DELEGATE.with_borrow(|delegate| delegate.as_ref().map(|(plugin, _)| *plugin));
+        let name = delegate.or_else(|| NAME.get().copied()).unwrap_or("cni-plugin");
+        to_stderr(&format!("{name}: {msg}"));
     }
     if let Some(log) = log {
         log.write(Level::Warn, Entry { msg: Some(msg.to_string()), ..Entry::default() });
@@ -97,6 +105,14 @@ pub(crate) fn outcome(took: Duration, error: Option<&cni_types::CniError>) {
 /// Says who is speaking on standard error.
 pub(crate) fn name(plugin: &'static str) {
     NAME.get_or_init(|| plugin);
+}
+
+/// Does the work of a delegate, which its lines name instead of the plugin that the process is.
+pub(crate) fn delegated<T>(plugin: &'static str, command: &str, work: impl FnOnce() -> T) -> T {
+    DELEGATE.set(Some((plugin, command.to_owned())));
+    let answer = work();
+    DELEGATE.set(None);
+    answer
 }
 
 /// Opens the log as the environment or the configuration asks. Later calls do nothing.
@@ -264,11 +280,12 @@ impl Log {
 
     fn line(&self, time: SystemTime, level: Level, entry: &Entry) -> String {
         let request = &self.request;
+        let delegate = DELEGATE.with_borrow(Clone::clone);
         let line = Line {
             time: rfc3339(time),
             level,
-            plugin: request.plugin,
-            command: &request.command,
+            plugin: delegate.as_ref().map_or(request.plugin, |(plugin, _)| plugin),
+            command: delegate.as_ref().map_or(&request.command, |(_, command)| command),
             container_id: &request.container_id,
             ifname: &request.ifname,
             network: &request.network,

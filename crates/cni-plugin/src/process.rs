@@ -11,7 +11,7 @@ use crate::{log, panic};
 /// Answers the request that this process was started with.
 pub(crate) fn run(answer: impl FnOnce(&Vars, &mut dyn std::io::Read) -> Answer) -> ExitCode {
     panic::install_hook();
-    let vars = vars();
+    let vars = vars(&[]);
     // Unlocked and unread: without CNI_COMMAND it may be a terminal.
     match answer(&vars, &mut std::io::stdin()) {
         Answer::Nothing => ExitCode::SUCCESS,
@@ -20,13 +20,13 @@ pub(crate) fn run(answer: impl FnOnce(&Vars, &mut dyn std::io::Read) -> Answer) 
             ExitCode::SUCCESS
         }
         Answer::Output(json) => print(&json, ExitCode::SUCCESS),
-        Answer::Error(json) => print(&json, ExitCode::FAILURE),
+        Answer::Error(error, version) => print(&error.to_json(version.as_str()), ExitCode::FAILURE),
     }
 }
 
 /// Whether this process was started with a request.
 pub(crate) fn is_request() -> bool {
-    !vars().command.is_empty()
+    !vars(&[]).command.is_empty()
 }
 
 /// A variable of the process's environment that is none of CNI's, such as `PATH` for the backends that run programs. An
@@ -49,9 +49,13 @@ fn print(json: &serde_json::Value, code: ExitCode) -> ExitCode {
     }
 }
 
+/// The variables of the process's environment, where `above` has no other value for one.
 #[allow(clippy::disallowed_methods, reason = "this is the one place that reads CNI_*")]
-fn vars() -> Vars {
-    let os = |name| std::env::var_os(name).unwrap_or_default();
+pub(crate) fn vars(above: &[(&str, &str)]) -> Vars {
+    let os = |name| match above.iter().find(|(key, _)| *key == name) {
+        Some((_, value)) => OsString::from(value),
+        None => std::env::var_os(name).unwrap_or_default(),
+    };
     // What is not UTF-8 is neither a valid ID nor a name, and is refused as such; a path with the replacement
     // character names nothing.
     let text =

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     let first = args.next();
     let plugin = |name: &OsStr| plugins::find(name.to_str()?);
     if let Some(plugin) = plugin(called).or_else(|| plugin(first.as_deref()?)) {
-        return plugin();
+        return plugin.main(plugins::PLUGINS);
     }
 
     let name = called.to_string_lossy();

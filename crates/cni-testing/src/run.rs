@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -52,6 +52,13 @@ impl<'h> PluginRun<'h> {
     pub fn env(mut self, key: &str, value: &str) -> Self {
         self.env.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Runs the plugin of this name in another folder, which is CNI_PATH too.
+    #[must_use]
+    pub fn installed_in(mut self, dir: &Path) -> Self {
+        self.program = dir.join(self.program.file_name().unwrap_or_default());
+        self.env("CNI_PATH", dir.to_str().expect("a test's folders have names in UTF-8"))
     }
 
     /// Runs it as this user, without root's rights.

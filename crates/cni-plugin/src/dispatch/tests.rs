@@ -87,9 +87,16 @@ fn refused(vars: &Vars, stdin: &str) -> (u64, String) {
     error(answer)
 }
 
+/// As it is printed.
+#[track_caller]
+fn object(answer: Answer) -> Value {
+    let Answer::Error(error, version) = answer else { panic!("no error: {answer:?}") };
+    error.to_json(version.as_str())
+}
+
 #[track_caller]
 fn error(answer: Answer) -> (u64, String) {
-    let Answer::Error(json) = answer else { panic!("no error: {answer:?}") };
+    let json = object(answer);
     (json["code"].as_u64().unwrap(), json["msg"].as_str().unwrap().to_owned())
 }
 
@@ -270,13 +277,11 @@ fn a_result_is_in_the_version_of_the_configuration() {
 fn versions_that_the_plugin_or_nobody_knows_are_code_1_with_details() {
     let plugin = Plugin { versions: &[SpecVersion::V0_4_0, SpecVersion::V1_0_0], ..PLUGIN };
     for version in ["0.3.1", "1.1.0", "1.2.0", "junk"] {
-        let (Answer::Error(json), calls) = ask_plugin(&plugin, &vars("ADD"), &conf(version)) else {
-            panic!()
-        };
+        let (answer, calls) = ask_plugin(&plugin, &vars("ADD"), &conf(version));
         assert_eq!(calls, Vec::<String>::new());
         let known = if version < "1.2.0" { version } else { "1.1.0" };
         assert_eq!(
-            json,
+            object(answer),
             json!({
                 "cniVersion": known, "code": 1, "msg": "incompatible CNI versions",
                 "details": format!("config is \"{version}\", plugin supports [\"0.4.0\" \"1.0.0\"]"),
@@ -287,11 +292,11 @@ fn versions_that_the_plugin_or_nobody_knows_are_code_1_with_details() {
 
 #[test]
 fn errors_are_in_the_version_of_the_configuration() {
-    let (Answer::Error(json), _) = ask(&vars("CHECK"), &conf("0.3.1")) else { panic!() };
+    let json = object(ask(&vars("CHECK"), &conf("0.3.1")).0);
     assert_eq!((&json["cniVersion"], &json["code"]), (&json!("0.3.1"), &json!(1)));
 
-    let (Answer::Error(json), calls) = ask(&vars("CHECK"), &conf("0.4.0")) else { panic!() };
-    assert_eq!(json, json!({"cniVersion": "0.4.0", "code": 999, "msg": "lo is down"}));
+    let (answer, calls) = ask(&vars("CHECK"), &conf("0.4.0"));
+    assert_eq!(object(answer), json!({"cniVersion": "0.4.0", "code": 999, "msg": "lo is down"}));
     assert_eq!(calls, ["config", "check netns=Some(\"/run/netns/blue\")"]);
 }
 
@@ -334,7 +339,7 @@ fn check_and_the_override_take_the_plugins_own_namespace() {
             let vars =
                 Vars { netns: OWN_NETNS.into(), netns_override: netns_override.into(), ..vars(command) };
             let (answer, calls) = ask(&vars, &conf("1.0.0"));
-            assert_eq!(!matches!(answer, Answer::Error(_)), allowed, "{command} {netns_override}");
+            assert_eq!(!matches!(answer, Answer::Error(..)), allowed, "{command} {netns_override}");
             assert_eq!(calls == expected(&command.to_lowercase()), allowed, "{command} {netns_override}");
         }
     }

@@ -54,6 +54,8 @@ mod macvlan;
 mod macvlan_life;
 mod macvlan_reference;
 mod masquerade;
+#[cfg(target_arch = "x86_64")]
+mod one_executable;
 mod pages;
 mod podman;
 mod podman_net;

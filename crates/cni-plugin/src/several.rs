@@ -1,0 +1,58 @@
+//! An executable that is several plugins. A delegate that is the same file is answered within the process that wants it: in a
+//! process of its own it would run the very same code, and starting that process takes longer than what it has to do.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use cni_exec::ExecError;
+use cni_types::PluginType;
+
+use crate::dispatch::{Answer, Answers, Plugin};
+use crate::{log, process};
+
+/// The plugins that this executable is, where it is several.
+static MEMBERS: OnceLock<&[Member]> = OnceLock::new();
+
+/// One plugin of an executable that is several, whatever its configuration is.
+pub struct Member {
+    /// The plugin's name.
+    pub name: &'static str,
+    plugin: &'static dyn Answers,
+}
+
+impl Member {
+    /// To be kept in a table of all.
+    pub const fn new<C: 'static>(plugin: &'static Plugin<C>) -> Self {
+        Member { name: plugin.name, plugin }
+    }
+
+    /// Runs the plugin as this process, as [`crate::main`] does. `members` are all that the executable is.
+    pub fn main(&self, members: &'static [Member]) -> ExitCode {
+        MEMBERS.get_or_init(|| members);
+        process::run(|vars, stdin| self.plugin.answer(vars, stdin))
+    }
+
+    /// Answers a delegation by another plugin of the same executable, as a process of its own would that [`cni_exec::run`] starts.
+    pub(crate) fn delegated(
+        &self,
+        path: &Path,
+        env: &[(&str, &str)],
+        stdin: &[u8],
+    ) -> Result<Vec<u8>, ExecError> {
+        let vars = process::vars(env);
+        match log::delegated(self.name, &vars.command, || self.plugin.answer(&vars, &mut &stdin[..])) {
+            Answer::Nothing | Answer::About(_) => Ok(Vec::new()),
+            Answer::Output(json) => Ok(json.to_string().into_bytes()),
+            Answer::Error(error, _) => Err(ExecError::Plugin { path: path.to_owned(), error }),
+        }
+    }
+}
+
+/// The plugin of this executable that a file is: one with the plugin's name that is the executable itself, by whatever link.
+pub(crate) fn member(plugin: &PluginType, path: &Path) -> Option<&'static Member> {
+    let member = MEMBERS.get()?.iter().find(|member| member.name == plugin.as_str())?;
+    let file = |path: &Path| path.metadata().map(|file| (file.dev(), file.ino())).ok();
+    (file(path)? == file(Path::new("/proc/self/exe"))?).then_some(member)
+}
