@@ -11,7 +11,7 @@ use crate::{Result, binaries, namespaces, reference, tools};
 /// Builds, then measures in namespaces that this process enters for good. The results lie in `target/bench`.
 pub(crate) fn run(rounds: Option<usize>, scenarios: &[String]) -> Result<()> {
     println!("building the plugins");
-    let bin = binaries::build()?;
+    let (bin, links) = (binaries::build()?, binaries::installed()?);
     let reference = reference::folder()?;
     let folder = Metadata::load()?.target_directory.join("bench");
     fs::create_dir_all(&folder).map_err(|error| tools::cannot("create", &folder, error))?;
@@ -22,7 +22,8 @@ pub(crate) fn run(rounds: Option<usize>, scenarios: &[String]) -> Result<()> {
     let mut bench = cargo();
     bench.args(["run", "--offline"]).args(example).arg("--").arg(&folder);
     bench.args(rounds.map(|rounds| rounds.to_string())).args(scenarios);
-    bench.env("CNI_TESTING_BIN", bin).env(reference::VARIABLE, reference).env("CNI_BENCH_EMPTY", empty);
+    bench.env("CNI_TESTING_BIN", bin).env("CNI_BENCH_LINKS", links);
+    bench.env(reference::VARIABLE, reference).env("CNI_BENCH_EMPTY", empty);
     cargo::run(&mut bench)?;
     println!("the figures are in {} too", folder.display());
     Ok(())

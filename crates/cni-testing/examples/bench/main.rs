@@ -1,8 +1,9 @@
 //! The benchmark that `cargo xtask bench` runs: these plugins, the reference's, and the floor that the kernel sets, in turn in
 //! one run, so that a noisy machine is as noisy for all of them. Only the ratios mean something.
 //!
-//! It needs the namespaces that xtask makes, and from its environment: `CNI_TESTING_BIN` and `CNI_REFERENCE_DIR`, the folders
-//! of plugins, and `CNI_BENCH_EMPTY`, a static executable that does nothing.
+//! It needs the namespaces that xtask makes, and from its environment: `CNI_TESTING_BIN`, `CNI_BENCH_LINKS`
+//! and `CNI_REFERENCE_DIR`, the folders of plugins, ours as executables and as links to one, and `CNI_BENCH_EMPTY`, a static
+//! executable that does nothing.
 
 #![allow(clippy::print_stdout, reason = "its reader is a person")]
 #![allow(
@@ -57,9 +58,10 @@ fn bench() -> Result<()> {
         return Err(format!("there is no scenario {unknown}, only {}", known.join(", ")).into());
     }
     let ours = Peer { name: "ours", dir: setting("CNI_TESTING_BIN")? };
+    let linked = Peer { name: "ours, linked", dir: setting("CNI_BENCH_LINKS")? };
     let reference = Peer { name: chain::REFERENCE, dir: setting("CNI_REFERENCE_DIR")? };
     let empty = setting("CNI_BENCH_EMPTY")?;
-    let setting = Setting { ours: &ours, reference: &reference, empty: &empty, rounds };
+    let setting = Setting { ours: &ours, linked: &linked, reference: &reference, empty: &empty, rounds };
 
     let mut report = Report::default();
     let machine = machine(&reference)?;

@@ -14,7 +14,10 @@ use crate::samples::Samples;
 
 /// What every scenario gets.
 pub(crate) struct Setting<'a> {
+    /// An executable each.
     pub(crate) ours: &'a Peer,
+    /// The same as links to one executable, within which a plugin runs its delegate.
+    pub(crate) linked: &'a Peer,
     pub(crate) reference: &'a Peer,
     /// The program that does nothing.
     pub(crate) empty: &'a Path,
@@ -76,12 +79,14 @@ fn leases(host: &Host, peer: &Peer) -> std::path::PathBuf {
 /// bridge and host-local, with the floor.
 pub(crate) fn bridge(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
     let host = host();
-    let runs = [setting.ours, setting.reference].map(|peer| (peer, networks::bridge(&leases(&host, peer))));
+    let peers = [setting.ours, setting.linked, setting.reference];
+    let runs = peers.map(|peer| (peer, networks::bridge(&leases(&host, peer))));
     let mut floor = Floor::new(setting.empty, "floor0")?;
     let mut containers = Vec::new();
-    let (mut ours, mut reference, mut least) = (Pair::default(), Pair::default(), Pair::default());
+    let mut sums = [Pair::default(), Pair::default(), Pair::default()];
+    let mut least = Pair::default();
     for round in 0..=setting.rounds {
-        let mut pairs = side_by_side(&host, &runs, 1, &mut containers)?;
+        let pairs = side_by_side(&host, &runs, 1, &mut containers)?;
         let container = host.container(&format!("floor{round}"));
         let (add, del) = (floor.add(&container)?, floor.del()?);
         containers.push(container);
@@ -90,44 +95,32 @@ pub(crate) fn bridge(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
         }
         least.add.push(add);
         least.del.push(del);
-        let (theirs, own) = (pairs.pop().unwrap_or_default(), pairs.pop().unwrap_or_default());
-        for (sum, one) in [(&mut ours, own), (&mut reference, theirs)] {
+        for (sum, one) in sums.iter_mut().zip(&pairs) {
             sum.add.extend(&one.add);
             sum.del.extend(&one.del);
         }
     }
-    report.target(
-        "bridge + host-local ADD: reference / ours",
-        reference.add.median() / ours.add.median(),
-        Limit::AtLeast(6.0),
-    );
-    report.target(
-        "bridge + host-local ADD: ours / floor",
-        ours.add.median() / least.add.median(),
-        Limit::AtMost(1.5),
-    );
-    report.target(
-        "bridge + host-local DEL: ours / floor",
-        ours.del.median() / least.del.median(),
-        Limit::AtMost(1.2),
-    );
-    report.figure(
-        "bridge + host-local ADD",
-        vec![("ours", ours.add), ("reference", reference.add), ("floor", least.add)],
-    );
-    report.figure(
-        "bridge + host-local DEL",
-        vec![("ours", ours.del), ("reference", reference.del), ("floor", least.del)],
-    );
+    let [ours, linked, reference] = sums;
+    for (name, own) in [("ours", &ours), (setting.linked.name, &linked)] {
+        let what = format!("bridge + host-local ADD: reference / {name}");
+        report.target(what, reference.add.median() / own.add.median(), Limit::AtLeast(6.0));
+        let what = format!("bridge + host-local ADD: {name} / floor");
+        report.target(what, own.add.median() / least.add.median(), Limit::AtMost(1.5));
+        let what = format!("bridge + host-local DEL: {name} / floor");
+        report.target(what, own.del.median() / least.del.median(), Limit::AtMost(1.2));
+    }
+    let names = ["ours", setting.linked.name, "reference", "floor"];
+    add_figures(report, "bridge + host-local", &names, vec![ours, linked, reference, least]);
     Ok(())
 }
 
 /// ptp with masquerading.
 pub(crate) fn ptp(setting: &Setting<'_>, report: &mut Report) -> Result<()> {
     let host = host();
-    let runs = [setting.ours, setting.reference].map(|peer| (peer, networks::ptp(&leases(&host, peer))));
+    let peers = [setting.ours, setting.linked, setting.reference];
+    let runs = peers.map(|peer| (peer, networks::ptp(&leases(&host, peer))));
     let pairs = side_by_side(&host, &runs, setting.rounds, &mut Vec::new())?;
-    add_figures(report, "ptp, masquerading", &["ours", "reference"], pairs);
+    add_figures(report, "ptp, masquerading", &peers.map(|peer| peer.name), pairs);
     Ok(())
 }
 
