@@ -12,7 +12,8 @@
 //!
 //! A plugin that makes something arms an [`Undo`] for each thing made, and one with an `ipam` object runs
 //! [`Request::ipam_add`] and its relatives. [`log::step`] around the steps of an ADD makes them visible to a node's owner,
-//! [`log::warn`] tells of what went wrong without failing the request.
+//! [`log::warn`] tells of what went wrong without failing the request. An executable that is several plugins has a table of
+//! [`Member`]s.
 
 mod delegate;
 mod dispatch;
