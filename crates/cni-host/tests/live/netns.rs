@@ -29,7 +29,7 @@ fn a_namespace_is_entered_and_the_caller_stays_where_it_was() {
 }
 
 #[test]
-fn what_the_closure_borrows_and_returns_crosses_the_thread() {
+fn what_the_closure_borrows_and_returns_comes_back() {
     on_private_host(|| {
         let mut seen = Vec::new();
         let length = fresh_netns().run(|| {

@@ -1,6 +1,8 @@
 //! The loopback plugin.
 
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
+use std::process::{Command, Stdio};
 
 use cni_netlink::{AddrFlags, Link, LinkChange, Socket};
 use cni_testing::{Container, Host, Outcome};
@@ -42,6 +44,33 @@ fn hears_itself(container: &Container, address: &str) -> bool {
         socket.recv(&mut [0; 5])
     };
     container.ns().run(exchange).unwrap().is_ok()
+}
+
+/// In a user namespace that the host's network namespace is not of, but the container's is.
+#[test]
+fn it_works_where_whoever_enters_the_container_cannot_come_back() {
+    let host = Host::new();
+    let script = "unshare --net sleep 60 </dev/null & container=/proc/$!/ns/net
+        while [ $(readlink $container) = $(readlink /proc/self/ns/net) ]; do sleep 0.01; done
+        CNI_NETNS=$container \"$PLUGIN\"; code=$?; kill $!; exit $code";
+    #[allow(clippy::disallowed_methods, reason = "this is the runtime's side")]
+    let mut child = Command::new("unshare")
+        .args(["--user", "--map-root-user", "sh", "-c", script])
+        .env("PLUGIN", host.bin_dir().join("loopback"))
+        .envs([
+            ("CNI_COMMAND", "ADD"),
+            ("CNI_CONTAINERID", "c1"),
+            ("CNI_IFNAME", "lo"),
+            ("CNI_PATH", "/none"),
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(conf("1.0.0").to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success() && result["ips"][0]["address"] == "127.0.0.1/8", "{result}");
 }
 
 #[test]

@@ -17,9 +17,9 @@ use crate::life::leases;
 fn install(host: &Host) -> PathBuf {
     let dir = host.dir().join("bin");
     #[allow(clippy::disallowed_methods, reason = "this is the person who installs")]
-    let status =
-        Command::new(host.bin_dir().join("cni-plugins")).arg("install").arg("--dir").arg(&dir).status();
-    assert!(status.unwrap().success());
+    let output =
+        Command::new(host.bin_dir().join("cni-plugins")).arg("install").arg("--dir").arg(&dir).output();
+    assert!(output.unwrap().status.success());
     dir
 }
 
