@@ -70,7 +70,18 @@ pub fn find(plugin: &PluginType, paths: &[PathBuf]) -> Result<PathBuf, ExecError
 /// an installer may just be writing the file.
 #[allow(clippy::disallowed_methods, reason = "plugins are started here and nowhere else")]
 pub fn run(path: &Path, env: &[(&str, &str)], stdin: &[u8]) -> Result<Vec<u8>, ExecError> {
-    run_command(path, &mut Command::new(path), env, stdin)
+    run_command(path, &mut Command::new(path), env, stdin, &mut || ())
+}
+
+/// Like [`run`], and does other work while the plugin does its own. A plugin that cannot be started is an error at once.
+#[allow(clippy::disallowed_methods, reason = "plugins are started here and nowhere else")]
+pub fn run_beside(
+    path: &Path,
+    env: &[(&str, &str)],
+    stdin: &[u8],
+    meanwhile: &mut dyn FnMut(),
+) -> Result<Vec<u8>, ExecError> {
+    run_command(path, &mut Command::new(path), env, stdin, meanwhile)
 }
 
 /// Runs the calling process's own executable once more as the plugin `name`, which it sees as the name that it is called by,
@@ -78,7 +89,7 @@ pub fn run(path: &Path, env: &[(&str, &str)], stdin: &[u8]) -> Result<Vec<u8>, E
 #[allow(clippy::disallowed_methods, reason = "plugins are started here and nowhere else")]
 pub fn run_self(name: &str, env: &[(&str, &str)], stdin: &[u8]) -> Result<Vec<u8>, ExecError> {
     let path = Path::new("/proc/self/exe");
-    run_command(path, Command::new(path).arg0(name), env, stdin)
+    run_command(path, Command::new(path).arg0(name), env, stdin, &mut || ())
 }
 
 fn run_command(
@@ -86,10 +97,11 @@ fn run_command(
     command: &mut Command,
     env: &[(&str, &str)],
     stdin: &[u8],
+    meanwhile: &mut dyn FnMut(),
 ) -> Result<Vec<u8>, ExecError> {
     let failed = |source| ExecError::Spawn { path: path.to_owned(), source };
     let mut child = spawn(command, env).map_err(failed)?;
-    let stdout = match converse(&mut child, stdin) {
+    let stdout = match converse(&mut child, stdin, meanwhile) {
         Ok(stdout) => stdout,
         Err(source) => {
             // It may be gone already, and is a zombie otherwise.
@@ -119,8 +131,9 @@ fn spawn(command: &mut Command, env: &[(&str, &str)]) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Hands `input` to the child and collects what it prints, without either waiting for the other for ever.
-fn converse(child: &mut Child, input: &[u8]) -> io::Result<Vec<u8>> {
+/// Hands `input` to the child, does what is to be done meanwhile, and collects what the child prints, without either waiting for
+/// the other for ever.
+fn converse(child: &mut Child, input: &[u8], meanwhile: &mut dyn FnMut()) -> io::Result<Vec<u8>> {
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         unreachable!("both were asked to be pipes");
     };
@@ -133,11 +146,13 @@ fn converse(child: &mut Child, input: &[u8]) -> io::Result<Vec<u8>> {
         write()?;
         // The child sees the end of its input only when the pipe is closed.
         drop(write);
+        meanwhile();
         return read_bounded(stdout);
     }
     std::thread::scope(|scope| {
         // Not scope.spawn, which panics when the process may have no more threads.
         let writer = std::thread::Builder::new().spawn_scoped(scope, write)?;
+        meanwhile();
         let output = read_bounded(stdout);
         if output.is_err() {
             // The writer waits for the child, which perhaps waits for us to read.

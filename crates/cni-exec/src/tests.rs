@@ -142,3 +142,20 @@ fn a_plugin_that_is_being_written_is_tried_again() {
     assert_eq!(output, b"done\n");
     assert!(start.elapsed() >= 2 * BUSY_WAIT, "{:?}", start.elapsed());
 }
+
+/// The plugin waits for what is made meanwhile, with little input and with more than a pipe holds.
+#[test]
+fn other_work_is_done_while_a_plugin_runs() {
+    for size in [5, 1 << 20] {
+        let (folder, path) = script(r#"cd "${0%/*}"; while ! [ -e made ]; do sleep 0.01; done; cat"#);
+        let mut done = 0;
+        let mut meanwhile = || {
+            write_file(folder.path(), "made", "", 0o644);
+            done += 1;
+        };
+        let output = run_beside(&path, &[], &vec![b'x'; size], &mut meanwhile).unwrap();
+        assert_eq!((output.len(), done), (size, 1));
+    }
+    let error = run_beside(Path::new("/nonexistent"), &[], b"", &mut || panic!("for nothing")).unwrap_err();
+    assert!(matches!(error, ExecError::Spawn { .. }), "{error}");
+}

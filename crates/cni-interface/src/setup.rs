@@ -30,17 +30,16 @@ pub fn ipam_add<'a, C>(req: &'a Request<C>, undo: &mut Undo<'a>) -> Result<CniRe
 /// The same while `work` is done, which is half of the time of an ADD where that is the making of a link. Work that does harm when
 /// IPAM refuses is not for here: the attachment may have its address and its link already, and live. The link has to go before
 /// the lease does: give what takes back the work an `Undo` that is made later than this one.
-pub fn ipam_add_beside<'a, C: Sync, T>(
+pub fn ipam_add_beside<'a, C, T>(
     req: &'a Request<C>,
     undo: &mut Undo<'a>,
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(CniResult, T)> {
-    let (result, worked) = std::thread::scope(|scope| {
-        let result = scope.spawn(|| req.ipam_add());
-        let worked = work();
-        (result.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), worked)
-    });
+    let (mut work, mut worked) = (Some(work), None);
+    let result = req.ipam_add_beside(&mut || worked = work.take().map(|work| work()));
     let result = arm(req, result, undo)?;
+    let worked =
+        worked.unwrap_or_else(|| Err(Error::failed("nothing was done beside the IPAM plugin's ADD")));
     Ok((result, worked?))
 }
 

@@ -13,10 +13,19 @@ impl<C> Request<C> {
     /// host-local's refusal of a second ADD for the same attachment: that DEL would free the lease in use. After success
     /// the caller arms its [`crate::Undo`] with [`Request::ipam_del`].
     pub fn ipam_add(&self) -> Result<CniResult> {
+        self.ipam_add_and(None)
+    }
+    /// The same, and other work while the IPAM plugin does its own: done whenever there is a result, and not where the
+    /// plugin cannot be run.
+    pub fn ipam_add_beside(&self, meanwhile: &mut dyn FnMut()) -> Result<CniResult> {
+        self.ipam_add_and(Some(meanwhile))
+    }
+    fn ipam_add_and(&self, meanwhile: Option<&mut dyn FnMut()>) -> Result<CniResult> {
         let Some(ipam) = self.call.ipam() else {
             return Err(Error::config("required ipam.type is missing"));
         };
-        let outcome = log::step("run the IPAM plugin's ADD", || self.call.delegate(ipam, "ADD", &[]));
+        let outcome =
+            log::step("run the IPAM plugin's ADD", || self.call.delegate(ipam, "ADD", &[], meanwhile));
         let took_place = match &outcome {
             Ok(_) => true,
             Err(ExecError::NotFound { .. } | ExecError::Spawn { .. }) => false,
@@ -78,7 +87,7 @@ impl Call {
         let Some(ipam) = self.ipam() else {
             return Ok(());
         };
-        log::step(step, || self.delegate(ipam, command, env))?;
+        log::step(step, || self.delegate(ipam, command, env, None))?;
         Ok(())
     }
 
@@ -87,13 +96,15 @@ impl Call {
         plugin: &PluginType,
         command: &str,
         env: &[(&str, &str)],
+        meanwhile: Option<&mut dyn FnMut()>,
     ) -> Result<Vec<u8>, ExecError> {
         let path = cni_exec::find(plugin, &self.path)?;
         let mut all = vec![("CNI_COMMAND", command)];
         all.extend_from_slice(env);
-        match several::member(plugin, &path) {
-            Some(member) => member.delegated(&path, &all, &self.stdin),
-            None => cni_exec::run(&path, &all, &self.stdin),
+        match (several::member(plugin, &path), meanwhile) {
+            (Some(member), meanwhile) => member.delegated(&path, &all, &self.stdin, meanwhile),
+            (None, Some(meanwhile)) => cni_exec::run_beside(&path, &all, &self.stdin, meanwhile),
+            (None, None) => cni_exec::run(&path, &all, &self.stdin),
         }
     }
 

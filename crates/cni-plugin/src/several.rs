@@ -1,10 +1,13 @@
 //! An executable that is several plugins. A delegate that is the same file is answered within the process that wants it: in a
 //! process of its own it would run the very same code, and starting that process takes longer than what it has to do.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::panic;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::OnceLock;
+use std::thread;
 
 use cni_exec::ExecError;
 use cni_types::PluginType;
@@ -34,15 +37,23 @@ impl Member {
         process::run(|vars, stdin| self.plugin.answer(vars, stdin))
     }
 
-    /// Answers a delegation by another plugin of the same executable, as a process of its own would that [`cni_exec::run`] starts.
+    /// Answers a delegation by another plugin of the same executable, as a process of its own would that
+    /// [`cni_exec::run`] starts.
     pub(crate) fn delegated(
         &self,
         path: &Path,
         env: &[(&str, &str)],
         stdin: &[u8],
+        meanwhile: Option<&mut dyn FnMut()>,
     ) -> Result<Vec<u8>, ExecError> {
         let vars = process::vars(env);
-        match log::delegated(self.name, &vars.command, || self.plugin.answer(&vars, &mut &stdin[..])) {
+        let answer =
+            || log::delegated(self.name, &vars.command, || self.plugin.answer(&vars, &mut &stdin[..]));
+        let answer = match meanwhile {
+            None => Ok(answer()),
+            Some(meanwhile) => beside(answer, meanwhile),
+        };
+        match answer.map_err(|source| ExecError::Spawn { path: path.to_owned(), source })? {
             Answer::Nothing | Answer::About(_) => Ok(Vec::new()),
             Answer::Output(json) => Ok(json.to_string().into_bytes()),
             Answer::Error(error, _) => Err(ExecError::Plugin { path: path.to_owned(), error }),
@@ -55,4 +66,13 @@ pub(crate) fn member(plugin: &PluginType, path: &Path) -> Option<&'static Member
     let member = MEMBERS.get()?.iter().find(|member| member.name == plugin.as_str())?;
     let file = |path: &Path| path.metadata().map(|file| (file.dev(), file.ino())).ok();
     (file(path)? == file(Path::new("/proc/self/exe"))?).then_some(member)
+}
+
+/// Does both at a time.
+fn beside(answer: impl FnOnce() -> Answer + Send, meanwhile: &mut dyn FnMut()) -> io::Result<Answer> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, answer);
+        meanwhile();
+        thread.map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+    })
 }
