@@ -68,9 +68,8 @@ pub fn find(plugin: &PluginType, paths: &[PathBuf]) -> Result<PathBuf, ExecError
 /// Runs a plugin with `env` set above the caller's own environment, and returns its standard output. Its standard
 /// error passes through to the caller's. "Text file busy" is tried again, five times a second apart, as libcni does:
 /// an installer may just be writing the file.
-#[allow(clippy::disallowed_methods, reason = "plugins are started here and nowhere else")]
 pub fn run(path: &Path, env: &[(&str, &str)], stdin: &[u8]) -> Result<Vec<u8>, ExecError> {
-    run_command(path, &mut Command::new(path), env, stdin, &mut || ())
+    run_beside(path, env, stdin, &mut || ())
 }
 
 /// Like [`run`], and does other work while the plugin does its own. A plugin that cannot be started is an error at once.

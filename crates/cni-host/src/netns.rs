@@ -76,17 +76,23 @@ impl NetNs {
     /// Where the thread could not come back, as in a user namespace that the own network namespace is not of, `f` runs on a
     /// thread that ends afterwards.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
-        match Home::of_this_thread() {
-            Some(home) => self.run_here(home, f),
-            None => self.run_on_a_thread(f),
+        // Going where it is already asks for the same rights as coming back (net/core/net_namespace.c, netns_install).
+        match NetNs::current().and_then(|home| home.enter().map(|()| home)) {
+            Ok(home) => self.run_here(&home, f),
+            Err(_) => self.run_on_a_thread(f),
         }
     }
 
-    fn run_here<T>(&self, home: Home, f: impl FnOnce() -> T) -> Result<T> {
+    fn run_here<T>(&self, home: &NetNs, f: impl FnOnce() -> T) -> Result<T> {
         self.enter()?;
         // Nothing is looked at before the panic goes on.
         let outcome = panic::catch_unwind(AssertUnwindSafe(f));
-        home.come_back();
+        if let Err(error) = home.enter() {
+            // Only the kernel's memory can lack. Whatever the thread did next it would do to the container in place of the host,
+            // undoing included, so that the process ends at once; a runtime's DEL finds what it made.
+            let _ = writeln!(io::stderr(), "cannot come back from the container's namespace: {error}");
+            std::process::abort();
+        }
         Ok(outcome.unwrap_or_else(|panic| panic::resume_unwind(panic)))
     }
 
@@ -107,41 +113,18 @@ impl NetNs {
 
     /// Moves the calling thread.
     fn enter(&self) -> Result<()> {
-        enter(&self.fd).map_err(|errno| broken(&self.path, format!("cannot enter: {}", errno.desc())))
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the one place; NetNs::run comes back, or its thread ends"
+        )]
+        let entered = nix::sched::setns(&self.fd, CloneFlags::CLONE_NEWNET);
+        entered.map_err(|errno| broken(&self.path, format!("cannot enter: {}", errno.desc())))
     }
 
     /// A netlink socket inside.
     pub fn socket(&self) -> Result<Socket> {
         Ok(self.run(Socket::open)??)
     }
-}
-
-/// The namespace that a thread comes back to.
-struct Home(OwnedFd);
-
-impl Home {
-    /// `None` when the thread could not come back.
-    fn of_this_thread() -> Option<Self> {
-        let fd = open("/proc/thread-self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-        // Going where it is already asks for the same rights as coming back (net/core/net_namespace.c, netns_install).
-        enter(&fd).ok()?;
-        Some(Home(fd))
-    }
-
-    /// Nothing but the kernel's memory can lack. Whatever the thread did next it would do to the container in place of the host,
-    /// undoing included, so that the process ends at once; a runtime's DEL finds what it made.
-    fn come_back(self) {
-        if let Err(errno) = enter(&self.0) {
-            let _ =
-                writeln!(io::stderr(), "cannot come back from the container's namespace: {}", errno.desc());
-            std::process::abort();
-        }
-    }
-}
-
-fn enter(fd: &OwnedFd) -> nix::Result<()> {
-    #[allow(clippy::disallowed_methods, reason = "the one place; NetNs::run comes back, or its thread ends")]
-    nix::sched::setns(fd, CloneFlags::CLONE_NEWNET)
 }
 
 impl AsFd for NetNs {

@@ -71,8 +71,8 @@ pub(crate) fn member(plugin: &PluginType, path: &Path) -> Option<&'static Member
 /// Does both at a time.
 fn beside(answer: impl FnOnce() -> Answer + Send, meanwhile: &mut dyn FnMut()) -> io::Result<Answer> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new().spawn_scoped(scope, answer);
+        let thread = thread::Builder::new().spawn_scoped(scope, answer)?;
         meanwhile();
-        thread.map(|thread| thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+        Ok(thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
     })
 }
