@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::object::key_text;
 use crate::value::Separated;
-use crate::{Chain, Element, Hook, Policy, Set, Statement, Table, Value};
+use crate::{Chain, Element, Hook, Place, Policy, RawRule, Set, Statement, Table, Value};
 
 /// Commands in order. "Add" makes what is not there and leaves what is; deleting what is not there fails the batch. Prints as
 /// an nft script.
@@ -22,6 +22,7 @@ pub(crate) enum Command {
     FlushChain { table: Table, chain: String },
     DeleteChain { table: Table, chain: String },
     AddRule { table: Table, chain: String, rule: Vec<Statement> },
+    AddRawRule { table: Table, chain: String, place: Place, rule: RawRule },
     DeleteRule { table: Table, chain: String, handle: u64 },
     AddSet(Set),
     AddElement { set: Set, element: Element },
@@ -54,6 +55,10 @@ impl Batch {
     /// `add rule`: appends, always.
     pub fn add_rule(&mut self, table: Table, chain: &str, rule: Vec<Statement>) -> &mut Self {
         self.push(Command::AddRule { table, chain: chain.to_string(), rule })
+    }
+    /// `insert rule` or `add rule`, with expressions that are sent as they are.
+    pub fn add_raw_rule(&mut self, table: Table, chain: &str, place: Place, rule: RawRule) -> &mut Self {
+        self.push(Command::AddRawRule { table, chain: chain.to_string(), place, rule })
     }
     /// `delete rule ... handle`
     pub fn delete_rule(&mut self, table: Table, chain: &str, handle: u64) -> &mut Self {
@@ -126,6 +131,10 @@ impl fmt::Display for Command {
             Command::DeleteChain { table, chain } => write!(f, "delete chain {table} {chain}"),
             Command::AddRule { table, chain, rule } => {
                 write!(f, "add rule {table} {chain} {}", Separated(" ", rule.iter()))
+            }
+            Command::AddRawRule { table, chain, place, rule } => {
+                let verb = if *place == Place::First { "insert" } else { "add" };
+                write!(f, "{verb} rule {table} {chain} {}", rule.text)
             }
             Command::DeleteRule { table, chain, handle } => {
                 write!(f, "delete rule {table} {chain} handle {handle}")

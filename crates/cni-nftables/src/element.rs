@@ -173,7 +173,7 @@ fn read(bytes: &[u8], set: &Set) -> Option<Element> {
     Some(Element { key: decode(key, set.key)?, data, comment })
 }
 
-fn read_verdict(bytes: &[u8]) -> Option<Verdict> {
+pub(crate) fn read_verdict(bytes: &[u8]) -> Option<Verdict> {
     let chain = || Attrs(bytes).find(2).map(string);
     Some(match Attrs(bytes).find(1).and_then(be32)?.cast_signed() {
         0 => Verdict::Drop,

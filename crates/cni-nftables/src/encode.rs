@@ -11,7 +11,7 @@ use crate::expr::{ANONYMOUS, write_value};
 use crate::interval::{AnonymousSet, BorderKind};
 use crate::select::ByteOrder;
 use crate::value::Unfit;
-use crate::{Chain, Element, Hook, Policy, Set, Statement, Table};
+use crate::{Chain, Element, Hook, Place, Policy, Set, Statement, Table};
 
 /// NFNL_SUBSYS_NFTABLES, the upper byte of message types.
 pub(crate) const SUBSYSTEM: u16 = 10;
@@ -149,14 +149,11 @@ impl Encoder {
     pub(crate) fn command(&mut self, at: usize, commands: &[&Command]) -> Result<usize, (usize, Unfit)> {
         let only = at..at + 1;
         let done = match commands[0] {
-            Command::AddTable(table) => {
+            command @ (Command::AddTable(table) | Command::DeleteTable(table)) => {
                 checked(table.name)?;
-                self.send(NEWTABLE, CREATE, *table, only, |_| {});
-                Ok(())
-            }
-            Command::DeleteTable(table) => {
-                checked(table.name)?;
-                self.send(DELTABLE, 0, *table, only, |_| {});
+                let is_new = matches!(command, Command::AddTable(_));
+                let (kind, flags) = if is_new { (NEWTABLE, CREATE) } else { (DELTABLE, 0) };
+                self.send(kind, flags, *table, only, |_| {});
                 Ok(())
             }
             Command::AddChain { table, name, base } => {
@@ -173,6 +170,15 @@ impl Encoder {
                 Ok(())
             }
             Command::AddRule { table, chain, rule } => self.add_rule(*table, chain, rule, only),
+            Command::AddRawRule { table, chain, place, rule } => {
+                checked(chain)?;
+                let append = if *place == Place::Last { APPEND } else { 0 };
+                self.send(NEWRULE, CREATE | append, *table, only, |writer| {
+                    writer.string(2, chain);
+                    rule.write(writer);
+                });
+                rule.check()
+            }
             Command::DeleteRule { table, chain, handle } => {
                 checked(chain)?;
                 self.send(DELRULE, 0, *table, only, |writer| {

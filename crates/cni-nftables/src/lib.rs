@@ -117,6 +117,7 @@ mod nft;
 mod object;
 mod parse;
 mod pause;
+mod raw_rule;
 mod request;
 mod rule;
 mod select;
@@ -124,9 +125,14 @@ mod value;
 
 pub use batch::Batch;
 pub use error::{Error, Result};
+pub use expr::{
+    Cmp, Compat, Expr, META_IIFNAME, META_L4PROTO, META_MARK, META_OIFNAME, NETWORK_HEADER, REG_1, SetRef,
+    TRANSPORT_HEADER,
+};
 pub use nft::{FoundRule, Nft};
 pub use object::{Chain, Element, Family, Hook, Policy, Set, Table};
 pub use parse::{ParseError, parse_matches};
+pub use raw_rule::{Place, RawRule};
 pub use rule::{NatFamily, Op, Statement, Verdict};
 pub use select::{DataType, Selector};
 pub use value::Value;

@@ -8,7 +8,7 @@ use crate::encode::{Removal, SUBSYSTEM, header};
 use crate::object::key_text;
 use crate::pause::pause;
 use crate::request::Request;
-use crate::{Batch, Element, Error, Result, Set, Table, Value};
+use crate::{Batch, Element, Error, Expr, Result, Set, Table, Value};
 
 /// enum nf_tables_msg_types
 const GETCHAIN: u16 = 4;
@@ -37,14 +37,25 @@ pub struct Nft {
     removal: Removal,
 }
 
-/// A rule as found: enough to delete it by its owner, or by what it is for.
+/// A rule as found, whoever made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct FoundRule {
+    /// By which it can be deleted.
     pub handle: u64,
+    /// nft's own comment; iptables' is a match.
     pub comment: Option<String>,
-    /// What its `cmp` expressions compare with, in order and as the kernel's bytes: `tcp dport 80` is `[[6], [0, 80]]`.
-    pub compared: Vec<Vec<u8>>,
+    /// What it consists of.
+    pub exprs: Vec<Expr>,
+}
+
+impl FoundRule {
+    /// What it compares with, in order and as the kernel's bytes: `tcp dport 80` is `[[6], [0, 80]]`.
+    pub fn compared(&self) -> impl Iterator<Item = &[u8]> {
+        self.exprs.iter().filter_map(|expr| match expr {
+            Expr::Cmp(_, value) => Some(value.as_slice()),
+            _ => None,
+        })
+    }
 }
 
 impl Nft {
@@ -150,6 +161,14 @@ impl Nft {
     pub fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<FoundRule>> {
         let op = || format!("list chain {table} {chain}");
         self.read(&mut rules_request(table, chain), &op, |payload| read_rule(payload, table, chain))
+    }
+
+    /// Whether a chain is there, without reading others.
+    pub fn has_chain(&mut self, table: Table, chain: &str) -> Result<bool> {
+        let op = || format!("get chain {table} {chain}");
+        let mut request = request(GETCHAIN, 0, table, |writer| writer.string(3, chain));
+        let found = self.read(&mut request, &op, |payload| read_chain(payload, table))?;
+        Ok(!found.is_empty())
     }
 
     /// Names of the chains of a table; none when the table is not there.
@@ -278,16 +297,8 @@ pub(crate) fn read_rule(payload: &[u8], table: Table, chain: &str) -> Option<Fou
     let handle = here.then(|| attributes().find(3).and_then(be64)).flatten()?;
     let comment = attributes().find(7).and_then(read_comment);
     let expressions = Attrs(attributes().find(4).unwrap_or_default());
-    let compared = expressions.filter_map(|(_, expression)| read_compared(expression)).collect();
-    Some(FoundRule { handle, comment, compared })
-}
-
-/// NFTA_CMP_DATA of a `cmp` expression.
-fn read_compared(expression: &[u8]) -> Option<Vec<u8>> {
-    let attributes = Attrs(expression);
-    let name = attributes.clone().find(1).map(string)?;
-    let data = if name == "cmp" { Attrs(attributes.find(2)?).find(3)? } else { return None };
-    Attrs(data).find(1).map(<[u8]>::to_vec)
+    let exprs = expressions.map(|(_, expression)| Expr::read(expression)).collect();
+    Some(FoundRule { handle, comment, exprs })
 }
 
 /// The name of a chain of this table.

@@ -65,8 +65,8 @@ pub(crate) fn displace(
 fn port_of(rule: &FoundRule, family: Family) -> Option<(Protocol, SocketAddr)> {
     let (mut protocol, mut port) = (None, None);
     let mut host: IpAddr = if family == Family::Ip { [0; 4].into() } else { [0; 16].into() };
-    for compared in &rule.compared {
-        match compared[..] {
+    for compared in rule.compared() {
+        match *compared {
             [number] => protocol = Protocol::of_number(number),
             [high, low] => port = Some(u16::from_be_bytes([high, low])),
             _ => host = address(compared)?,
@@ -100,13 +100,15 @@ pub(crate) fn holds(container_id: &str, forwards: &[Forward]) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use cni_nftables::{Cmp, Expr};
+
     use super::*;
 
     #[test]
     fn a_rule_of_the_reference_tells_its_port() {
         let port = |family, compared: &[&[u8]]| {
-            let compared = compared.iter().map(|bytes| bytes.to_vec()).collect();
-            port_of(&FoundRule { handle: 1, comment: None, compared }, family)
+            let exprs = compared.iter().map(|bytes| Expr::Cmp(Cmp::Eq, bytes.to_vec())).collect();
+            port_of(&FoundRule { handle: 1, comment: None, exprs }, family)
         };
         let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
         for (family, compared, read) in [

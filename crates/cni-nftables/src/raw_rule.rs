@@ -1,0 +1,46 @@
+//! Rules in the kernel's form.
+
+use cni_netlink::raw::Writer;
+
+use crate::Expr;
+use crate::value::Unfit;
+
+/// A rule in the kernel's form, for tables whose rules another program reads too: iptables-nft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawRule {
+    /// What it consists of. No sets without a name.
+    pub exprs: Vec<Expr>,
+    /// The protocol that the matches of iptables in it are checked for, 0 for any; whether any other is meant.
+    pub protocol: (u8, bool),
+    /// What errors call it.
+    pub text: String,
+}
+
+/// Where a rule goes among those of its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Place {
+    First,
+    Last,
+}
+
+impl RawRule {
+    /// Why it cannot be sent.
+    pub(crate) fn check(&self) -> Result<(), Unfit> {
+        match self.exprs.iter().find(|expr| matches!(expr, Expr::Other(_))) {
+            Some(Expr::Other(name)) => Err(format!("the expression {name} is not known here")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes NFTA_RULE_EXPRESSIONS, and NFTA_RULE_COMPAT as iptables-nft does.
+    pub(crate) fn write(&self, writer: &mut Writer) {
+        writer.nest(4, |writer| self.exprs.iter().for_each(|expr| expr.write(writer, 0)));
+        let (protocol, inverted) = self.protocol;
+        writer.nest(5, |writer| {
+            writer.be32(1, u32::from(protocol));
+            // NFT_RULE_COMPAT_F_INV
+            writer.be32(2, if inverted { 2 } else { 0 });
+        });
+    }
+}
