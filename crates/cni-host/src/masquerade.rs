@@ -94,7 +94,7 @@ pub fn masquerade_status(backend: Option<MasqueradeBackend>, path: &str) -> Resu
 fn status(backend: MasqueradeBackend, path: &str) -> Result<()> {
     match backend {
         MasqueradeBackend::Iptables => {
-            cni_iptables::Iptables::find(cni_iptables::Family::Ipv4, path)?;
+            cni_iptables::Iptables::find(&[cni_iptables::Family::Ipv4], path)?;
         }
         MasqueradeBackend::Nftables => {
             Nft::open()?.chains(nftables::TABLE4)?;

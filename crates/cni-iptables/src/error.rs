@@ -17,6 +17,12 @@ pub enum Error {
     /// It failed; `stderr` is what it said, with the line of the script that it complained of.
     #[error("cannot {op} table {table} with {program}: {stderr}")]
     Failed { op: &'static str, table: String, program: String, stderr: String },
+    /// `iptables --version` names neither of the two.
+    #[error("cannot tell which iptables {program} is: it says {said:?}")]
+    Unknown { program: String, said: String },
+    /// A table of ip_tables could not be read; `call` is what failed.
+    #[error("cannot read table {table} by {call}: {source}")]
+    Read { table: String, call: &'static str, source: io::Error },
     /// A text that would be read as something else: a newline, a NUL.
     #[error("cannot use {text:?} in an iptables rule: {reason}")]
     Text { text: String, reason: &'static str },
@@ -33,9 +39,11 @@ impl Error {
     /// its tables.
     pub fn is_unusable(&self) -> bool {
         match self {
-            Error::NotFound { .. } | Error::Spawn { .. } => true,
+            Error::NotFound { .. } | Error::Spawn { .. } | Error::Unknown { .. } | Error::Read { .. } => true,
             Error::Failed { op, .. } => *op == READ,
-            Error::Text { .. } | Error::Lock { .. } | Error::Nftables(_) => false,
+            // The kernel has not got the one that is installed.
+            Error::Nftables(error) => error.is_unsupported(),
+            Error::Text { .. } | Error::Lock { .. } => false,
         }
     }
 }

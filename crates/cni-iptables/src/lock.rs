@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
@@ -55,6 +55,32 @@ pub(crate) fn take() -> Result<File> {
         Err(_) => {
             GAVE_UP.store(true, Ordering::Relaxed);
             Err(timeout())
+        }
+    }
+}
+
+/// The lock of iptables-legacy itself (iptables, iptables/xshared.c, xtables_lock).
+const XTABLES: &str = "/run/xtables.lock";
+
+/// How long is slept between looks at it.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Whether another program holds iptables' own lock.
+pub(crate) fn is_held_by_others() -> bool {
+    // Where the lock is another file, iptables itself finds it held.
+    File::open(XTABLES).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
+/// Waits until no other program holds iptables' own lock.
+pub(crate) fn wait_for_others(deadline: Instant) -> Result<()> {
+    loop {
+        thread::sleep(PAUSE);
+        if Instant::now() > deadline {
+            let source = io::Error::new(io::ErrorKind::TimedOut, "held by another program for 30 s");
+            return Err(Error::Lock { op: "lock", path: XTABLES.to_owned(), source });
+        }
+        if !is_held_by_others() {
+            return Ok(());
         }
     }
 }

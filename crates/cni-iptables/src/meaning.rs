@@ -3,21 +3,29 @@
 //! Covers what the reference's plugins write and what the usual matches in users' conditions look like when they are read
 //! back. Checked against both iptables in tests/programs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::protocol;
+
 /// One option: negated or not, its name, its values.
-type Part = (bool, String, Vec<String>);
+pub(crate) type Part = (bool, String, Vec<String>);
 
 /// The options of a rule, sorted.
 pub(crate) fn of(words: &[String]) -> Vec<Part> {
+    let mut parts = in_order(words);
+    parts.sort();
+    parts
+}
+
+/// The same in the order of the words.
+pub(crate) fn in_order(words: &[String]) -> Vec<Part> {
     let mut parts: Vec<Part> = options(words).into_iter().filter_map(normalize).collect();
     let protocols: Vec<String> =
         parts.iter().filter(|part| part.1 == "-p").flat_map(|part| part.2.clone()).collect();
     // `-p tcp` implies `-m tcp`, options of an extension its `-m`.
     parts.retain(|(_, name, values)| name != "-m" || !values.iter().all(|m| is_implied(m, &protocols)));
-    parts.sort();
     parts
 }
 
@@ -69,7 +77,10 @@ fn normalize((negated, name, mut values): Part) -> Option<Part> {
             "-s" | "-d" => *value = network(value),
             "-p" => *value = protocol(value),
             "--mark" | "--set-xmark" => *value = mark(value),
-            "--ctstate" | "--state" | "--ctstatus" => *value = list(value),
+            "--ctstate" | "--state" | "--ctstatus" | "--dst-type" => *value = list(value),
+            "--to-destination" => {
+                *value = value.parse().map_or_else(|_| value.clone(), |to: SocketAddr| to.to_string());
+            }
             _ => {}
         }
     }
@@ -92,21 +103,13 @@ fn network(text: &str) -> String {
     net.map_or_else(|| text.to_owned(), |net| net.trunc().to_string())
 }
 
-/// Names as iptables-save prints them (iptables, libxtables/xtables.c, xtables_chain_protos).
+/// The one name of a protocol.
 fn protocol(text: &str) -> String {
     let name = text.to_ascii_lowercase();
     match name.as_str() {
-        "0" => "all",
-        "1" => "icmp",
-        "6" => "tcp",
-        "17" => "udp",
-        "33" => "dccp",
-        "58" | "icmpv6" | "icmp6" => "ipv6-icmp",
-        "132" => "sctp",
-        "136" => "udplite",
-        other => other,
+        "icmpv6" | "icmp6" => "ipv6-icmp".to_owned(),
+        other => protocol::number(other).map_or_else(|| other.to_owned(), protocol::name),
     }
-    .to_owned()
 }
 
 /// `8192`, `0x2000` and `0x2000/0xffffffff` are one mark.
@@ -133,6 +136,7 @@ fn number(text: &str) -> Option<u32> {
 fn list(text: &str) -> String {
     let mut items: Vec<String> = text.split(',').map(str::to_ascii_uppercase).collect();
     items.sort_unstable();
+    items.dedup();
     items.join(",")
 }
 

@@ -1,113 +1,137 @@
-//! Running `iptables-save` and `iptables-restore`.
+//! The programs: which of the two iptables this host has, and running `iptables-restore`, and `iptables` and `iptables-save`
+//! where only they understand a rule.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::error::{CHANGE, READ};
-use crate::{Change, Error, Family, Result, Saved, lock};
+use crate::saved::Saved;
+use crate::{Error, Family, Result, Rule, words};
 
 /// Where the programs are when `PATH` does not tell.
 const USUAL: &[&str] = &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// Seconds that `iptables-restore` waits for somebody else's change (`-w`).
-const WAIT: &str = "5";
-
-/// How often a change is made anew because somebody else changed the same in between.
-const TRIES: u32 = 5;
+/// RESOURCE_PROBLEM of include/xtables.h: `iptables-legacy-restore` says so when another program holds its lock.
+const BUSY: i32 = 4;
 
 /// Which of the two iptables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// Whichever `iptables` is on this host.
-    Default,
-    /// `iptables-nft-...`, which keeps its rules in nf_tables.
+    /// `iptables-nft`, which keeps its rules in nf_tables.
     Nft,
-    /// `iptables-legacy-...`, which keeps them in ip_tables.
+    /// `iptables-legacy`, which keeps them in ip_tables.
     Legacy,
 }
 
-/// The programs of one family, found.
+/// The programs of one variant for one family.
 #[derive(Clone, Debug)]
-pub struct Iptables {
-    save: PathBuf,
-    restore: PathBuf,
+pub(crate) struct Programs {
+    pub(crate) family: Family,
+    pub(crate) variant: Variant,
+    path: String,
 }
 
-impl Iptables {
-    /// Finds `iptables-save` and `iptables-restore` (`ip6tables-...`) in the folders of `path` (`PATH`) and the usual ones.
-    pub fn find(family: Family, path: &str) -> Result<Self> {
-        Iptables::find_variant(family, Variant::Default, path)
+/// How a change by `iptables-restore` went.
+pub(crate) enum Restored {
+    Done,
+    /// Nothing was done, since another program is at work on the tables.
+    Busy,
+}
+
+/// The variant that `iptables` (`ip6tables`) is in the folders of `path` and the usual ones.
+///
+/// Links tell where they lead. A wrapper says which it is when it is run.
+pub(crate) fn variant(family: Family, path: &str) -> Result<Variant> {
+    let program = find_program(name_of(family), path)?;
+    let target = program.canonicalize().unwrap_or_else(|_| program.clone());
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    if name.contains("nft") {
+        return Ok(Variant::Nft);
+    }
+    // The one before there were two.
+    if name.contains("legacy") || name == "xtables-multi" {
+        return Ok(Variant::Legacy);
+    }
+    let output = run(&program, &["--version"], "")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    // `iptables v1.8.9 (nf_tables)`; those before 1.8 say no more than their number.
+    match said.strip_prefix(name_of(family)) {
+        Some(version) if version.contains("nf_tables") => Ok(Variant::Nft),
+        Some(version) if version.starts_with(" v") => Ok(Variant::Legacy),
+        _ => {
+            let said = said.lines().next().unwrap_or_default().to_owned();
+            Err(Error::Unknown { program: program.display().to_string(), said })
+        }
+    }
+}
+
+fn name_of(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "iptables",
+        Family::Ipv6 => "ip6tables",
+    }
+}
+
+impl Programs {
+    pub(crate) fn new(family: Family, variant: Variant, path: &str) -> Self {
+        Programs { family, variant, path: path.to_owned() }
     }
 
-    /// The same for one variant, whichever of the two this host uses.
-    pub fn find_variant(family: Family, variant: Variant, path: &str) -> Result<Self> {
-        let tables = match family {
-            Family::Ipv4 => "iptables",
-            Family::Ipv6 => "ip6tables",
-        };
-        let variant = match variant {
-            Variant::Default => "",
+    /// `iptables-nft-restore`, or `iptables-restore` where that is of the variant.
+    fn find(&self, what: &str) -> Result<PathBuf> {
+        let tables = name_of(self.family);
+        let variant = match self.variant {
             Variant::Nft => "-nft",
             Variant::Legacy => "-legacy",
         };
-        let find = |what: &str| find_program(&format!("{tables}{variant}-{what}"), path);
-        Ok(Iptables { save: find("save")?, restore: find("restore")? })
-    }
-
-    /// One table as it is; empty when the kernel does not have it loaded.
-    pub fn save(&self, table: &str) -> Result<Saved> {
-        let output = run(&self.save, &["-t", table], "")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if !output.status.success() {
-            return Err(failed(READ, table, &self.save, &output, ""));
-        }
-        match Saved::parse(&text, table) {
-            Some(saved) => Ok(saved),
-            // iptables-nft tells so of a table in which somebody put what iptables cannot express, and succeeds. Taking
-            // the table for empty would double what is in it.
-            None if text.contains("incompatible") => Err(Error::Failed {
-                op: READ,
-                table: table.to_owned(),
-                program: self.save.display().to_string(),
-                stderr: text.trim().trim_start_matches('#').trim().to_owned(),
-            }),
-            None => Ok(Saved::default()),
-        }
-    }
-
-    /// Carries out all changes of a table in one `iptables-restore --noflush -w`, all or nothing. Nothing to do runs nothing.
-    ///
-    /// Of changes made against a table that was read, some other process may have been faster: [`Iptables::update`] sees
-    /// to that.
-    pub fn restore(&self, table: &str, change: &Change) -> Result<()> {
-        if change.is_empty() {
-            return Ok(());
-        }
-        let script = change.script(table)?;
-        let output = run(&self.restore, &["--noflush", "-w", WAIT], &script)?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(failed(CHANGE, table, &self.restore, &output, &script))
-    }
-
-    /// Reads a table and changes it as `plan` says, while all other plugins that do so wait. When somebody who does not
-    /// (the reference's plugins, kube-proxy) was faster, so that the change fails, it is planned anew, a bounded number
-    /// of times.
-    pub fn update(&self, table: &str, mut plan: impl FnMut(&Saved) -> Change) -> Result<()> {
-        let _turn = lock::take()?;
-        let mut saved = self.save(table)?;
-        for _ in 1..TRIES {
-            let Err(error) = self.restore(table, &plan(&saved)) else { return Ok(()) };
-            let now = self.save(table)?;
-            if now == saved {
-                return Err(error);
+        find_program(&format!("{tables}{variant}{what}"), &self.path).or_else(|error| {
+            match variant_is(self.family, &self.path, self.variant) {
+                true => find_program(&format!("{tables}{what}"), &self.path),
+                false => Err(error),
             }
-            saved = now;
-        }
-        self.restore(table, &plan(&saved))
+        })
     }
+
+    /// One table by `iptables-save`, which makes the kernel have it.
+    pub(crate) fn save(&self, table: &str) -> Result<Saved> {
+        let program = self.find("-save")?;
+        let output = run(&program, &["-t", table], "")?;
+        if !output.status.success() {
+            return Err(failed(READ, table, &program, &output, ""));
+        }
+        Ok(Saved::parse(&String::from_utf8_lossy(&output.stdout), table).unwrap_or_default())
+    }
+
+    /// Whether the chain has the rule, by `iptables -C`.
+    pub(crate) fn has_rule(&self, table: &str, chain: &str, rule: &Rule) -> Result<bool> {
+        let program = self.find("")?;
+        let mut args = vec!["-w", "5", "-t", table, "-C", words::chain(chain)?];
+        args.extend(rule.0.iter().map(String::as_str));
+        // The words are arguments here, but what iptables-restore would refuse is nothing that is there.
+        words::join(args.iter().copied())?;
+        Ok(run(&program, &args, "")?.status.success())
+    }
+
+    /// Carries out a script by `iptables-restore --noflush`, all of it or nothing.
+    pub(crate) fn restore(&self, table: &str, script: &str) -> Result<Restored> {
+        let program = self.find("-restore")?;
+        // Not for ever, as without: whoever waits longer does so with nothing of its own held.
+        let args = ["--noflush", "-w", "1"];
+        let args = if self.variant == Variant::Legacy { &args[..] } else { &args[..1] };
+        let output = run(&program, args, script)?;
+        if output.status.success() {
+            return Ok(Restored::Done);
+        }
+        if self.variant == Variant::Legacy && output.status.code() == Some(BUSY) {
+            return Ok(Restored::Busy);
+        }
+        Err(failed(CHANGE, table, &program, &output, script))
+    }
+}
+
+fn variant_is(family: Family, path: &str, wanted: Variant) -> bool {
+    variant(family, path).is_ok_and(|variant| variant == wanted)
 }
 
 fn find_program(name: &str, path: &str) -> Result<PathBuf> {

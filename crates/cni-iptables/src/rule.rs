@@ -2,6 +2,14 @@
 
 use crate::meaning;
 
+/// The family of a set of tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Family {
+    Ipv4,
+    Ipv6,
+}
+
 /// The arguments of a rule without `-A CHAIN`, one word each, as in `["-s", "10.1.0.5/32", "-j", "ACCEPT"]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule(pub Vec<String>);

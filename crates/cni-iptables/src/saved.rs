@@ -1,20 +1,12 @@
 //! What `iptables-save` prints.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use crate::{Rule, meaning, words};
-
-/// The family of a set of tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
-pub enum Family {
-    Ipv4,
-    Ipv6,
-}
+use crate::{Rule, words};
 
 /// One table as it is: its chains and their rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Saved {
+pub(crate) struct Saved {
     chains: HashMap<String, Vec<Rule>>,
 }
 
@@ -50,29 +42,18 @@ impl Saved {
     }
 
     /// Whether the chain is there.
-    pub fn has_chain(&self, chain: &str) -> bool {
+    pub(crate) fn has_chain(&self, chain: &str) -> bool {
         self.chains.contains_key(chain)
     }
 
     /// The chains' names, in no order.
-    pub fn chains(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn chains(&self) -> impl Iterator<Item = &str> {
         self.chains.keys().map(String::as_str)
     }
 
     /// A chain's rules, in order, parsed so that quoting and spelling do not matter for comparison.
-    pub fn rules(&self, chain: &str) -> &[Rule] {
+    pub(crate) fn rules(&self, chain: &str) -> &[Rule] {
         self.chains.get(chain).map_or(&[], Vec::as_slice)
-    }
-
-    /// The first of these rules that the chain does not have. For many rules: each of either side is read once.
-    pub fn first_missing<'r>(&self, chain: &str, rules: &'r [Rule]) -> Option<&'r Rule> {
-        let found: HashSet<_> = self.rules(chain).iter().map(|found| meaning::of(&found.0)).collect();
-        rules.iter().find(|rule| !found.contains(&meaning::of(&rule.0)))
-    }
-
-    /// Whether the chain has a rule like this one.
-    pub fn has_rule(&self, chain: &str, rule: &Rule) -> bool {
-        self.rules(chain).iter().any(|found| rule.is_same(found))
     }
 }
 
@@ -105,18 +86,6 @@ COMMIT
         assert_eq!(saved.rules("CNI-a")[0].comment(), Some("a \"b\""));
         assert!(saved.has_chain("CNI-a") && !saved.has_chain("INPUT"));
         assert!(saved.rules("INPUT").is_empty());
-    }
-
-    #[test]
-    fn the_first_rule_that_is_missing_is_told_however_the_others_are_spelt() {
-        let saved = Saved::parse(SAVED, "nat").unwrap();
-        let there = Rule::new(&["-j", "ACCEPT", "-s", "0.0.0.0/0", "-m", "comment", "--comment", "a \"b\""]);
-        let missing = ["DROP", "RETURN"].map(|target| Rule::new(&["-j", target]));
-        assert_eq!(saved.first_missing("CNI-a", &[there.clone(), there.clone()]), None);
-        let rules = [there.clone(), missing[0].clone(), missing[1].clone()];
-        assert_eq!(saved.first_missing("CNI-a", &rules), Some(&missing[0]));
-        assert_eq!(saved.first_missing("CNI-b", &rules), Some(&there));
-        assert_eq!(saved.first_missing("CNI-b", &[]), None);
     }
 
     #[test]

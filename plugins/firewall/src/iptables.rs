@@ -11,7 +11,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use cni_iptables::{Change, Error as IptablesError, Family, Iptables, Rule, Saved, holders};
+use cni_iptables::{Error as IptablesError, Family, Iptables, Rule, Table};
 use cni_plugin::{Error, Result, Undo, log};
 
 use crate::config::Policy;
@@ -29,12 +29,12 @@ const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 /// The name of this backend's records.
 pub(crate) const NAME: &str = "iptables";
 
-/// Whether the programs are installed; IPv4's stand for both.
+/// Whether iptables is installed; IPv4's stands for both.
 pub(crate) fn is_installed(path: &str) -> bool {
-    Iptables::find(Family::Ipv4, path).is_ok()
+    Iptables::find(&[Family::Ipv4], path).is_ok()
 }
 
-/// Lets the container through, and sets its bridge's policy: one change for each family that it has an address of.
+/// Lets the container through, and sets its bridge's policy: one change, with each family that it has an address of.
 pub(crate) fn add<'a>(
     pod: &'a Pod,
     admin_chain: &str,
@@ -42,25 +42,23 @@ pub(crate) fn add<'a>(
     path: &'a str,
     undo: &mut Undo<'a>,
 ) -> Result<()> {
+    let iptables = Iptables::find(&families(&pod.addresses), path)?;
     let records = Records::of(NAME);
-    records.locked(|| {
-        // Armed no earlier: who has waited for the lock in vain should not wait for it again.
-        undo.push("remove the container's iptables rules", || del(pod, path));
-        for address in &pod.addresses {
-            records.set(*address, &pod.owner, "")?;
-        }
-        change(pod, path, |saved, change, addresses| {
-            ensure_pods(saved, change, admin_chain, addresses);
-            if let Some(bridge) = bridge {
-                ensure_policy(saved, change, bridge);
-            }
-        })
-    })
+    // Whose the addresses are stands there before the rules do, so that a late DEL of another owner that finds the rules
+    // finds that they are not its own.
+    undo.push("remove the container's iptables rules", || del(pod, path));
+    let new = records.set_all(&pod.addresses, &pod.owner)?;
+    let plan = |table: &mut Table<'_>| {
+        ensure_pods(table, admin_chain, &of_family(&pod.addresses, table.family()), &new)?;
+        bridge.map_or(Ok(()), |bridge| ensure_policy(table, bridge))
+    };
+    Ok(iptables.update(TABLE, plan)?)
 }
 
 /// Sets a bridge's policy; for a container that another backend lets through.
 pub(crate) fn apply_policy(pod: &Pod, bridge: &Bridge<'_>, path: &str) -> Result<()> {
-    change(pod, path, |saved, change, _| ensure_policy(saved, change, bridge))
+    let iptables = Iptables::find(&families(&pod.addresses), path)?;
+    Ok(iptables.update(TABLE, |table| ensure_policy(table, bridge))?)
 }
 
 /// Removes the container's rules, and those that the reference's plugin made for an address of prevResult.
@@ -75,68 +73,68 @@ pub(crate) fn gc(network: &str, valid: &HashSet<String>, path: &str) -> Result<(
 
 /// Compares with what ADD made; an error says what differs.
 pub(crate) fn check(pod: &Pod, admin_chain: &str, bridge: Option<&Bridge<'_>>, path: &str) -> Result<()> {
-    for (family, addresses) in families(&pod.addresses) {
-        let saved = Iptables::find(family, path)?.save(TABLE)?;
+    for family in families(&pod.addresses) {
         let mut wanted = vec![(FORWARD, to_pods()), (PODS, to_admin(admin_chain))];
-        wanted.extend(addresses.iter().flat_map(|address| pod_rules(*address)).map(|rule| (PODS, rule)));
+        let addresses = of_family(&pod.addresses, family);
+        wanted.extend(addresses.into_iter().flat_map(pod_rules).map(|rule| (PODS, rule)));
         wanted.extend(bridge.into_iter().flat_map(policy_rules));
-        expect(&saved, &wanted)?;
+        expect(family, path, wanted)?;
     }
     Ok(())
 }
 
 /// The same for a bridge's policy alone.
 pub(crate) fn check_policy(pod: &Pod, bridge: &Bridge<'_>, path: &str) -> Result<()> {
-    for (family, _) in families(&pod.addresses) {
-        expect(&Iptables::find(family, path)?.save(TABLE)?, &policy_rules(bridge))?;
-    }
-    Ok(())
+    families(&pod.addresses).into_iter().try_for_each(|family| expect(family, path, policy_rules(bridge)))
 }
 
-fn expect(saved: &Saved, wanted: &[(&str, Rule)]) -> Result<()> {
-    for (chain, rule) in wanted {
-        if !saved.rules(chain).iter().any(|found| rule.is_same(found)) {
-            let words = rule.0.join(" ");
-            return Err(Error::failed(format!(
-                "chain {chain} of iptables table {TABLE} has no rule {words}"
-            )));
+/// All of them in one place, whichever iptables it is.
+fn expect(family: Family, path: &str, wanted: Vec<(&'static str, Rule)>) -> Result<()> {
+    let wanted: Vec<_> = wanted.into_iter().map(|(chain, rule)| (chain, vec![rule])).collect();
+    match Iptables::wherever(&[family], path).first_missing(family, TABLE, &wanted)? {
+        Some((chain, rule)) => {
+            let what = format!("chain {chain} of iptables table {TABLE} has no rule {rule}");
+            Err(Error::failed(what))
+        }
+        None => Ok(()),
+    }
+}
+
+fn ensure_pods(
+    table: &mut Table<'_>,
+    admin_chain: &str,
+    addresses: &[IpAddr],
+    new: &[IpAddr],
+) -> cni_iptables::Result<()> {
+    table.ensure_chain(PODS)?;
+    table.ensure_chain(admin_chain)?;
+    table.insert_unique(FORWARD, to_pods())?;
+    table.insert_unique(PODS, to_admin(admin_chain))?;
+    for address in addresses {
+        for rule in pod_rules(*address) {
+            if new.contains(address) {
+                // Also when an earlier owner's is there, which a late DEL may be about to delete.
+                table.append_anew(PODS, rule)?;
+            } else {
+                table.append_unique(PODS, rule)?;
+            }
         }
     }
     Ok(())
 }
 
-fn change(pod: &Pod, path: &str, plan: impl Fn(&Saved, &mut Change, &[IpAddr])) -> Result<()> {
-    for (family, addresses) in families(&pod.addresses) {
-        Iptables::find(family, path)?.update(TABLE, |saved| {
-            let mut change = Change::default();
-            plan(saved, &mut change, &addresses);
-            change
-        })?;
-    }
-    Ok(())
-}
-
-fn ensure_pods(saved: &Saved, change: &mut Change, admin_chain: &str, addresses: &[IpAddr]) {
-    change.ensure_chain(saved, PODS);
-    change.ensure_chain(saved, admin_chain);
-    change.insert_unique(saved, FORWARD, to_pods());
-    change.insert_unique(saved, PODS, to_admin(admin_chain));
-    for rule in addresses.iter().flat_map(|address| pod_rules(*address)) {
-        change.append_unique(saved, PODS, rule);
-    }
-}
-
-fn ensure_policy(saved: &Saved, change: &mut Change, bridge: &Bridge<'_>) {
-    change.ensure_chain(saved, STAGE_1);
-    change.ensure_chain(saved, STAGE_2);
+fn ensure_policy(table: &mut Table<'_>, bridge: &Bridge<'_>) -> cni_iptables::Result<()> {
+    table.ensure_chain(STAGE_1)?;
+    table.ensure_chain(STAGE_2)?;
     for (chain, rule) in policy_rules(bridge) {
         // What ends a chain stays its last.
         if rule.target() == Some("RETURN") {
-            change.append_unique(saved, chain, rule);
+            table.append_unique(chain, rule)?;
         } else {
-            change.insert_unique(saved, chain, rule);
+            table.insert_unique(chain, rule)?;
         }
     }
+    Ok(())
 }
 
 fn to_pods() -> Rule {
@@ -176,56 +174,38 @@ fn policy_rules(bridge: &Bridge<'_>) -> Vec<(&'static str, Rule)> {
     rules
 }
 
-/// Removes the rules of addresses, and their records. Where no iptables holds the chain, nothing is run.
+/// Removes the rules of addresses, and their records.
+///
+/// Whose an address is is looked up in the same breath as the rules: with iptables-nft whoever gets it meanwhile changes the
+/// ruleset, and with iptables-legacy waits for its turn.
 fn remove(path: &str, pick: impl Fn(&Records) -> Vec<IpAddr>) -> Result<()> {
     let records = Records::of(NAME);
-    let addresses = pick(&records);
-    let mut needed = records.has_unfinished() || addresses.iter().any(|address| records.knows(*address));
-    for (family, _) in families(&addresses) {
-        needed |= !holders_of(family, path)?.is_empty();
+    let picked = pick(&records);
+    if picked.is_empty() {
+        return records.clean();
     }
-    if !needed {
-        return Ok(());
-    }
-    records.locked(|| {
-        // Somebody may have got an address since.
-        let addresses = pick(&records);
-        for (family, addresses) in families(&addresses) {
-            for iptables in holders_of(family, path)? {
-                iptables.update(TABLE, |saved| {
-                    let mut change = Change::default();
-                    for rule in addresses.iter().flat_map(|address| pod_rules(*address)) {
-                        change.delete(saved, PODS, &rule);
-                    }
-                    change
-                })?;
-            }
-            for address in addresses {
-                records.remove(address)?;
-            }
+    let removed = Iptables::wherever(&families(&picked), path).update(TABLE, |table| {
+        for rule in of_family(&pick(&records), table.family()).into_iter().flat_map(pod_rules) {
+            table.delete(PODS, &rule)?;
         }
         Ok(())
-    })
-}
-
-/// Rules that no program is there for any more must not keep a container from being deleted.
-fn holders_of(family: Family, path: &str) -> Result<Vec<Iptables>> {
-    match holders(family, path, TABLE, PODS) {
+    });
+    match removed {
+        // Rules that no program is there for any more must not keep a container from being deleted.
         Err(error @ IptablesError::NotFound { .. }) => {
             log::warn(format_args!("rules may be left in chain {PODS}: {error}"));
-            Ok(Vec::new())
         }
-        found => Ok(found?),
+        done => done?,
     }
+    records.remove_all(&picked, pick)
 }
 
-/// The families that there are addresses of, with those.
-fn families(addresses: &[IpAddr]) -> Vec<(Family, Vec<IpAddr>)> {
-    let of = |family| {
-        let addresses = addresses.iter().copied();
-        let addresses: Vec<IpAddr> =
-            addresses.filter(|address| address.is_ipv4() == (family == Family::Ipv4)).collect();
-        (!addresses.is_empty()).then_some((family, addresses))
-    };
-    FAMILIES.into_iter().filter_map(of).collect()
+/// The families that there are addresses of.
+fn families(addresses: &[IpAddr]) -> Vec<Family> {
+    FAMILIES.into_iter().filter(|family| !of_family(addresses, *family).is_empty()).collect()
+}
+
+fn of_family(addresses: &[IpAddr], family: Family) -> Vec<IpAddr> {
+    let is_v4 = family == Family::Ipv4;
+    addresses.iter().copied().filter(|address| address.is_ipv4() == is_v4).collect()
 }

@@ -36,7 +36,7 @@ impl Records {
         Records { folder: Path::new(FOLDER).join(backend) }
     }
 
-    /// Runs `work` while no other process changes the records, and with them the rules.
+    /// Runs `work` while no other process changes the records.
     pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         DirBuilder::new()
             .recursive(true)
@@ -48,6 +48,38 @@ impl Records {
         // Nobody else is writing now.
         let _ = fs::remove_file(self.unfinished());
         work()
+    }
+
+    /// Makes addresses this owner's, whoever had them before. Those that were not.
+    pub(crate) fn set_all(&self, addresses: &[IpAddr], owner: &Owner) -> Result<Vec<IpAddr>> {
+        if addresses.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.locked(|| {
+            let new: Vec<IpAddr> =
+                addresses.iter().copied().filter(|address| !self.holds(*address, owner)).collect();
+            new.iter().try_for_each(|address| self.set(*address, owner, ""))?;
+            Ok(new)
+        })
+    }
+
+    /// Forgets those of these addresses that are still to be forgotten now that nobody else can change that.
+    pub(crate) fn remove_all(&self, addresses: &[IpAddr], pick: impl Fn(&Self) -> Vec<IpAddr>) -> Result<()> {
+        if !addresses.iter().any(|address| self.knows(*address)) {
+            return self.clean();
+        }
+        self.locked(|| {
+            let still = pick(self);
+            still
+                .iter()
+                .filter(|address| addresses.contains(address))
+                .try_for_each(|address| self.remove(*address))
+        })
+    }
+
+    /// Removes what a plugin left that was killed while it wrote a record.
+    pub(crate) fn clean(&self) -> Result<()> {
+        if self.has_unfinished() { self.locked(|| Ok(())) } else { Ok(()) }
     }
 
     /// Makes an address this owner's, whoever had it before. `note` is one line, for [`Records::note`].

@@ -14,18 +14,18 @@
 //!
 //! All but the chain `CNI-DN-...` and the rules that lead to it belong to everybody and stay.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use cni_host::Owner;
-use cni_iptables::{Change, Family, Iptables, Rule, Saved, holders};
+use cni_iptables::{Family, Found, Iptables, Rule, Table};
 use cni_plugin::{Error, Result, Undo};
 use ipnet::IpNet;
 use sha2::{Digest, Sha512};
 
+use crate::Pod;
 use crate::config::{Config, Forward, Mapping, Mark, Masquerade, Protocol};
 use crate::nftables::tell_displaced;
-use crate::{Pod, all};
 
 const TABLE: &str = "nat";
 const DNAT: &str = "CNI-HOSTPORT-DNAT";
@@ -47,158 +47,157 @@ const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 /// Rules and the chains that they are in.
 type Rules = Vec<(&'static str, Rule)>;
 
-/// Maps the ports: one change a family, and only families that the container has an address of.
+/// Maps the ports, for the families that the container has an address of.
 pub(crate) fn add(config: &Config, pod: &Pod, path: &str) -> Result<()> {
-    let mut undo = Undo::default();
-    for address in &pod.addresses {
-        let Some(chain) = PodChain::new(config, &pod.owner, *address) else { continue };
-        let iptables = Iptables::find(family(*address), path)?;
-        let owner = &pod.owner;
-        undo.push("remove the container's iptables rules", move || del(owner, path, &mut Vec::new()));
-        iptables.update(TABLE, |saved| {
-            let mut change = Change::default();
-            for (chain, rule) in masquerading(config) {
-                change.ensure_chain(saved, chain);
-                change.append_unique(saved, chain, rule);
-            }
-            if let Some(jump) = jump_to_masquerading(config) {
-                change.insert_unique(saved, "POSTROUTING", jump);
-            }
-            change.ensure_chain(saved, DNAT);
-            for (hook, rule) in entries() {
-                change.append_unique(saved, hook, rule);
-            }
-            if saved.has_chain(&chain.name) {
-                for rule in &chain.rules {
-                    change.append_unique(saved, &chain.name, rule.clone());
-                }
-            } else {
-                // Without comparing each with all of thousands.
-                change.replace_chain(&chain.name, chain.rules.clone());
-            }
-            for rule in &chain.jumps {
-                change.append_unique(saved, DNAT, rule.clone());
-            }
-            change
-        })?;
+    let chains = pod_chains(config, pod);
+    if chains.is_empty() {
+        return Ok(());
     }
+    let families: Vec<Family> = chains.iter().map(|(family, _)| *family).collect();
+    let iptables = Iptables::find(&families, path)?;
+    let mut undo = Undo::default();
+    let owner = &pod.owner;
+    undo.push("remove the container's iptables rules", move || del(owner, path, &mut Vec::new()));
+    iptables.update(TABLE, |table| {
+        let of_family = chains.iter().find(|(family, _)| *family == table.family());
+        of_family.map_or(Ok(()), |(_, chain)| plan(table, config, chain))
+    })?;
     undo.commit();
     Ok(())
 }
 
-/// Compares with what ADD made.
+fn plan(table: &mut Table<'_>, config: &Config, chain: &PodChain) -> cni_iptables::Result<()> {
+    for (chain, rule) in masquerading(config) {
+        table.ensure_chain(chain)?;
+        table.append_unique(chain, rule)?;
+    }
+    if let Some(jump) = jump_to_masquerading(config) {
+        table.insert_unique("POSTROUTING", jump)?;
+    }
+    table.ensure_chain(DNAT)?;
+    for (hook, rule) in entries() {
+        table.append_unique(hook, rule)?;
+    }
+    if table.has_chain(&chain.name)? {
+        for rule in &chain.rules {
+            table.append_unique(&chain.name, rule.clone())?;
+        }
+    } else {
+        // Without comparing each with all of thousands.
+        table.replace_chain(&chain.name, chain.rules.clone());
+    }
+    for rule in &chain.jumps {
+        table.append_unique(DNAT, rule.clone())?;
+    }
+    Ok(())
+}
+
+/// Compares with what ADD made, wherever it is.
 pub(crate) fn check(config: &Config, pod: &Pod, path: &str) -> Result<()> {
-    for address in &pod.addresses {
-        let Some(chain) = PodChain::new(config, &pod.owner, *address) else { continue };
-        let saved = Iptables::find(family(*address), path)?.save(TABLE)?;
+    for (family, chain) in pod_chains(config, pod) {
         let shared = entries().into_iter().chain(masquerading(config));
         let jump = jump_to_masquerading(config).map(|rule| ("POSTROUTING", rule));
         let mut wanted = vec![(chain.name.as_str(), chain.rules), (DNAT, chain.jumps)];
         wanted.extend(shared.chain(jump).map(|(chain, rule)| (chain, vec![rule])));
-        for (chain, rules) in wanted {
-            if let Some(rule) = saved.first_missing(chain, &rules) {
-                let program = if address.addr().is_ipv4() { "iptables" } else { "ip6tables" };
-                return Err(Error::failed(format!(
-                    "chain {chain} of the {program} table {TABLE} does not have the rule: {rule}"
-                )));
-            }
+        let iptables = Iptables::wherever(&[family], path);
+        if let Some((chain, rule)) = iptables.first_missing(family, TABLE, &wanted)? {
+            let program = if family == Family::Ipv4 { "iptables" } else { "ip6tables" };
+            return Err(Error::failed(format!(
+                "chain {chain} of the {program} table {TABLE} does not have the rule: {rule}"
+            )));
         }
     }
     Ok(())
 }
 
 /// Removes the chains that the reference's plugin or this one made for the container and network, and adds the mappings that
-/// were in them to `gone`. They do not tell interfaces. Runs no program when there is no such chain.
+/// were in them to `gone`. They do not tell interfaces.
 pub(crate) fn del(owner: &Owner, path: &str, gone: &mut Vec<Forward>) -> Result<()> {
     let chain = chain_name(&owner.network, &owner.container_id);
-    all(FAMILIES.map(|family| remove(family, path, &chain, |_| vec![chain.clone()], gone)))
+    remove(path, gone, |table| {
+        // The older one is not without this one.
+        Ok(if table.has_chain(&chain)? { vec![chain.clone()] } else { Vec::new() })
+    })
 }
 
 /// Removes the chains of this network's containers that are not among the valid ones. Which container a chain is for is told
 /// by the comment of the rule that leads to it; one that was cut short tells nothing, and its chain is kept.
 pub(crate) fn gc(network: &str, valid: &HashSet<&str>, path: &str, gone: &mut Vec<Forward>) -> Result<()> {
-    let stale = |saved: &Saved| {
-        let of_rule = |rule: &Rule| {
+    remove(path, gone, |table| {
+        let of_rule = |rule: &Found| {
             let (of, container_id) = read_comment(rule.comment()?)?;
             let chain = chain_name(network, container_id);
-            let stale = of == network && !valid.contains(container_id) && rule.target() == Some(&*chain);
+            let stale = of == network && !valid.contains(container_id) && rule.leads_to(&chain);
             stale.then_some(chain)
         };
-        let mut chains: Vec<String> = saved.rules(DNAT).iter().filter_map(of_rule).collect();
-        chains.sort();
-        chains.dedup();
-        chains
-    };
-    all(FAMILIES.map(|family| remove(family, path, DNAT, stale, gone)))
+        let chains: BTreeSet<String> = table.rules(DNAT)?.iter().filter_map(of_rule).collect();
+        Ok(chains.into_iter().collect())
+    })
 }
 
-/// Takes these ports from containers whose chains have them, which come before the other backend's. Runs no program when
-/// there are no such chains.
+/// Takes these ports from containers whose chains have them, which come before the other backend's.
 pub(crate) fn displace(forwards: &[Forward], owner: &Owner, path: &str) -> Result<()> {
-    all(FAMILIES.map(|family| {
-        let forward = |rule: &Rule| {
-            let (protocol, host) = port_of(rule, family)?;
-            forwards.iter().find(|forward| forward.displaces(protocol, host))
-        };
-        for iptables in holders(family, path, TABLE, DNAT)? {
-            let mut displaced = Vec::new();
-            iptables.update(TABLE, |saved| {
-                let mut change = Change::default();
-                displaced.clear();
-                for chain in saved.chains().filter(|chain| chain.starts_with(PREFIX)) {
-                    // Those that mark the packets as well, or a masqAll of theirs would go on.
-                    change.delete_matching(saved, chain, |rule| forward(rule).is_some());
-                    displaced.extend(
-                        saved
-                            .rules(chain)
-                            .iter()
-                            .filter_map(forward)
-                            .map(|forward| (*forward, format!("chain {chain}"))),
-                    );
-                }
-                change
-            })?;
-            displaced.dedup();
-            for (forward, holder) in displaced {
-                tell_displaced(&forward, &holder, owner);
-            }
+    let mut displaced: Vec<(Forward, String)> = Vec::new();
+    let forward = |found: &Found, family: Family| {
+        let (protocol, host) = port_of(found.rule()?, family)?;
+        forwards.iter().find(|forward| forward.displaces(protocol, host)).copied()
+    };
+    Iptables::wherever(&FAMILIES, path).update(TABLE, |table| {
+        let family = table.family();
+        displaced.retain(|(forward, _)| forward.pod.is_ipv4() != (family == Family::Ipv4));
+        let chains: BTreeSet<String> = table
+            .rules(DNAT)?
+            .iter()
+            .filter_map(|found| found.target().filter(|target| target.starts_with(PREFIX)).map(str::to_owned))
+            .collect();
+        for chain in chains {
+            // Those that mark the packets as well, or a masqAll of theirs would go on.
+            table.delete_matching(&chain, |found| forward(found, family).is_some())?;
+            let taken = table.rules(&chain)?;
+            let taken = taken.iter().filter_map(|found| forward(found, family));
+            displaced.extend(taken.map(|forward| (forward, format!("chain {chain}"))));
         }
         Ok(())
-    }))
-}
-
-/// Removes chains and what leads to them, wherever `sign` is: a chain that is there when they are.
-fn remove(
-    family: Family,
-    path: &str,
-    sign: &str,
-    chains: impl Fn(&Saved) -> Vec<String>,
-    gone: &mut Vec<Forward>,
-) -> Result<()> {
-    for iptables in holders(family, path, TABLE, sign)? {
-        let mut removed = Vec::new();
-        iptables.update(TABLE, |saved| {
-            let mut change = Change::default();
-            removed.clear();
-            for chain in chains(saved) {
-                removed.extend(saved.rules(&chain).iter().filter_map(|rule| forward(rule, family)));
-                let old = chain.replacen(PREFIX, OLD_PREFIX, 1);
-                for (top, chain) in [(DNAT, &chain), (OLD_SNAT, &old)] {
-                    change.delete_matching(saved, top, |rule| rule.target() == Some(chain));
-                    change.delete_chain(saved, chain);
-                }
-            }
-            change
-        })?;
-        gone.append(&mut removed);
+    })?;
+    displaced.dedup();
+    for (forward, holder) in displaced {
+        tell_displaced(&forward, &holder, owner);
     }
     Ok(())
 }
 
+/// Removes chains and what leads to them, wherever they are.
+fn remove(
+    path: &str,
+    gone: &mut Vec<Forward>,
+    chains: impl Fn(&mut Table<'_>) -> cni_iptables::Result<Vec<String>>,
+) -> Result<()> {
+    // What an earlier try has found stays: flows to it are stale as well.
+    Ok(Iptables::wherever(&FAMILIES, path).update(TABLE, |table| {
+        let family = table.family();
+        for chain in chains(table)? {
+            let rules = table.rules(&chain)?;
+            gone.extend(rules.iter().filter_map(|found| forward(found.rule()?, family)));
+            let old = chain.replacen(PREFIX, OLD_PREFIX, 1);
+            for (top, chain) in [(DNAT, &chain), (OLD_SNAT, &old)] {
+                table.delete_matching(top, |found| found.leads_to(chain))?;
+                table.delete_chain(chain)?;
+            }
+        }
+        Ok(())
+    })?)
+}
+
 /// Whether iptables is installed. Whether the kernel agrees shows when it runs.
 pub(crate) fn is_usable(path: &str) -> Result<()> {
-    Iptables::find(Family::Ipv4, path)?;
+    Iptables::find(&[Family::Ipv4], path)?;
     Ok(())
+}
+
+/// What the container needs in each family.
+fn pod_chains(config: &Config, pod: &Pod) -> Vec<(Family, PodChain)> {
+    let of_address = |address: &IpNet| Some((family(*address), PodChain::new(config, &pod.owner, *address)?));
+    pod.addresses.iter().filter_map(of_address).collect()
 }
 
 /// What belongs to one container in one family.

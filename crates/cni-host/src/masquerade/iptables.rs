@@ -11,163 +11,177 @@
 //! the last rule that leads to it. In one thing the reference is not followed: a second subnet's ACCEPT stands before
 //! MASQUERADE too, or its packets would never reach it.
 
-use cni_iptables::{Change, Family, Iptables, Rule, Saved, holders};
+use std::net::IpAddr;
+
+use cni_iptables::{Family, Found, Iptables, Rule, Table};
 use ipnet::IpNet;
 
-use super::{both, not_masqueraded, of_family};
+use super::{not_masqueraded, of_family};
 use crate::owner::hex_digest;
 use crate::{Owner, Result};
 
 const TABLE: &str = "nat";
 const POSTROUTING: &str = "POSTROUTING";
+/// What the names of containers' chains begin with, and how many hex digits follow.
+const PREFIX: &str = "CNI-";
+const DIGITS: usize = 24;
+
+const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
 /// What the comment match of the kernel takes (XT_MAX_COMMENT_LEN, less the NUL).
 const MAX_COMMENT: usize = 255;
 
 pub(super) fn add(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
-    let mut families = Vec::new();
-    for (family, addresses) in by_family(addresses) {
-        if !addresses.is_empty() {
-            families.push((Iptables::find(family, path)?, family, addresses));
-        }
+    let families = families(addresses);
+    if families.is_empty() {
+        return Ok(());
     }
-    for (iptables, family, addresses) in families {
-        iptables.update(TABLE, |saved| additions(saved, owner, family, &addresses))?;
-    }
-    Ok(())
+    let iptables = Iptables::find(&families, path)?;
+    Ok(iptables.update(TABLE, |table| additions(table, owner, &of(addresses, table.family())))?)
 }
 
-fn additions(saved: &Saved, owner: &Owner, family: Family, addresses: &[IpNet]) -> Change {
+fn additions(table: &mut Table<'_>, owner: &Owner, addresses: &[IpNet]) -> cni_iptables::Result<()> {
     let chain = chain(&owner.network, &owner.container_id);
     let rules = Rules::new(owner, &chain);
-    let mut change = Change::default();
-    change.ensure_chain(saved, &chain);
+    let is_new = !table.has_chain(&chain)?;
+    table.ensure_chain(&chain)?;
     for address in addresses {
         let own_subnet = rules.own_subnet(address);
-        if saved.has_chain(&chain) {
-            change.insert_unique(saved, &chain, own_subnet);
+        if is_new {
+            table.append_unique(&chain, own_subnet)?;
         } else {
-            change.append_unique(saved, &chain, own_subnet);
+            table.insert_unique(&chain, own_subnet)?;
         }
     }
-    change.append_unique(saved, &chain, rules.masquerade(family));
+    table.append_unique(&chain, rules.masquerade(table.family()))?;
     for address in addresses {
-        change.append_unique(saved, POSTROUTING, rules.jump(&IpNet::from(address.addr())));
+        table.append_unique(POSTROUTING, rules.jump(&IpNet::from(address.addr())))?;
     }
-    change
+    Ok(())
 }
 
 pub(super) fn del(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
     let chain = chain(&owner.network, &owner.container_id);
     let rules = Rules::new(owner, &chain);
-    let plan = |saved: &Saved| {
-        let mut change = Change::default();
-        // Old releases of the reference matched the whole subnet.
-        let wanted: Vec<Rule> = addresses
-            .iter()
-            .flat_map(|address| [rules.jump(&IpNet::from(address.addr())), rules.jump(&address.trunc())])
-            .collect();
-        let leads_there = |rule: &&Rule| rule.target() == Some(&chain);
-        let is_wanted = |rule: &Rule| wanted.is_empty() || wanted.iter().any(|wanted| wanted.is_same(rule));
-        change.delete_matching(saved, POSTROUTING, |rule| leads_there(&rule) && is_wanted(rule));
-        if saved.rules(POSTROUTING).iter().filter(leads_there).all(is_wanted) {
-            change.delete_chain(saved, &chain);
+    // Old releases of the reference matched the whole subnet.
+    let wanted: Vec<Rule> = addresses
+        .iter()
+        .flat_map(|address| [rules.jump(&IpNet::from(address.addr())), rules.jump(&address.trunc())])
+        .collect();
+    let plan = |table: &mut Table<'_>| {
+        if !table.has_chain(&chain)? {
+            return Ok(());
         }
-        change
-    };
-    let family = |family: Family, of_it: Vec<IpNet>| {
-        // Without its addresses the other family would be looked at for nothing.
-        if addresses.is_empty() || !of_it.is_empty() {
-            update_holders(family, path, &chain, plan)
-        } else {
-            Ok(())
+        let is_wanted = |found: &Found| wanted.is_empty() || wanted.iter().any(|wanted| found.is(wanted));
+        table.delete_matching(POSTROUTING, |found| found.leads_to(&chain) && is_wanted(found))?;
+        if table.rules(POSTROUTING)?.iter().filter(|found| found.leads_to(&chain)).all(is_wanted) {
+            table.delete_chain(&chain)?;
         }
+        Ok(())
     };
-    let [(four, addresses4), (six, addresses6)] = by_family(addresses);
-    both(family(four, addresses4), family(six, addresses6))
+    // Without its addresses the other family would be looked at for nothing.
+    let families = if addresses.is_empty() { FAMILIES.to_vec() } else { families(addresses) };
+    update_wherever(&families, path, plan)
 }
 
 /// The network's name is in the comments, so that no record beside the rules is needed.
 pub(super) fn gc(network: &str, valid: &[Owner], path: &str) -> Result<()> {
     let is_valid = |id: &str| valid.iter().any(|owner| owner.container_id == id);
-    let plan = |saved: &Saved| {
-        let mut change = Change::default();
-        let mut stale: Vec<&str> =
-            saved.chains().filter(|name| is_of(saved, name, network, |id| !is_valid(id))).collect();
-        stale.sort_unstable();
+    update_wherever(&FAMILIES, path, |table| {
+        let mut stale = Vec::new();
+        for name in table.chains()?.into_iter().filter(|name| is_name(name)) {
+            if is_of(&table.rules(&name)?, &name, network, |id| !is_valid(id)) {
+                stale.push(name);
+            }
+        }
         for chain in &stale {
-            change.delete_matching(saved, POSTROUTING, |rule| rule.target() == Some(chain));
+            table.delete_matching(POSTROUTING, |found| found.leads_to(chain))?;
         }
-        for chain in stale {
-            change.delete_chain(saved, chain);
-        }
-        change
-    };
-    both(
-        update_holders(Family::Ipv4, path, POSTROUTING, plan),
-        update_holders(Family::Ipv6, path, POSTROUTING, plan),
-    )
+        stale.iter().try_for_each(|chain| table.delete_chain(chain))
+    })
 }
 
 /// Whether a rule in the chain says by its comment that the chain is this network's, of a container that `pick` picks, and
 /// the chain's name says so too.
-fn is_of(saved: &Saved, name: &str, network: &str, pick: impl Fn(&str) -> bool) -> bool {
-    let id_of = |rule: &Rule| {
-        let rest = rule.comment()?.strip_prefix(&format!("name: \"{network}\" id: \""))?;
+fn is_of(rules: &[Found], name: &str, network: &str, pick: impl Fn(&str) -> bool) -> bool {
+    let id_of = |found: &Found| {
+        let rest = found.comment()?.strip_prefix(&format!("name: \"{network}\" id: \""))?;
         Some(rest.strip_suffix('"')?.to_owned())
     };
-    let mut ids = saved.rules(name).iter().filter_map(id_of);
+    let mut ids = rules.iter().filter_map(id_of);
     ids.any(|id| chain(network, &id) == name && pick(&id))
 }
 
 pub(super) fn check(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
     let chain = chain(&owner.network, &owner.container_id);
     let rules = Rules::new(owner, &chain);
-    for (family, addresses) in by_family(addresses) {
-        if addresses.is_empty() {
-            continue;
-        }
-        let saved = Iptables::find(family, path)?.save(TABLE)?;
-        for address in &addresses {
-            let lacks = |chain: &str| {
-                not_masqueraded(
-                    address.addr(),
-                    &format!("a rule of chain {chain} of table {TABLE} is missing"),
-                )
-            };
-            let jumps = [rules.jump(&IpNet::from(address.addr())), rules.jump(&address.trunc())];
-            if !jumps.iter().any(|jump| saved.has_rule(POSTROUTING, jump)) {
-                return Err(lacks(POSTROUTING));
-            }
-            for rule in [rules.own_subnet(address), rules.masquerade(family)] {
-                if !saved.has_rule(&chain, &rule) {
-                    return Err(lacks(&chain));
-                }
-            }
+    for family in families(addresses) {
+        let mut missing = None;
+        let all = Iptables::wherever(&[family], path).look(family, TABLE, |table| {
+            let lacking = lacking(table, &rules, &of(addresses, family))?;
+            let is_complete = lacking.is_none();
+            missing = missing.take().or(lacking);
+            Ok(is_complete.then_some(()))
+        })?;
+        if let (None, Some((address, chain))) = (all, missing) {
+            let why = format!("a rule of chain {chain} of table {TABLE} is missing");
+            return Err(not_masqueraded(address, &why));
         }
     }
     Ok(())
+}
+
+/// The first of these addresses that a rule is missing for, and the chain that it is missing in.
+fn lacking(
+    table: &mut Table<'_>,
+    rules: &Rules<'_>,
+    addresses: &[IpNet],
+) -> cni_iptables::Result<Option<(IpAddr, String)>> {
+    for address in addresses {
+        let jumps = [rules.jump(&IpNet::from(address.addr())), rules.jump(&address.trunc())];
+        let has_jump = table.has_rule(POSTROUTING, &jumps[0])? || table.has_rule(POSTROUTING, &jumps[1])?;
+        if !has_jump {
+            return Ok(Some((address.addr(), POSTROUTING.to_owned())));
+        }
+        for rule in [rules.own_subnet(address), rules.masquerade(table.family())] {
+            if !table.has_rule(rules.chain, &rule)? {
+                return Ok(Some((address.addr(), rules.chain.to_owned())));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Rules for which there is no program any more must not keep a container from being deleted.
-fn update_holders(family: Family, path: &str, chain: &str, plan: impl Fn(&Saved) -> Change) -> Result<()> {
-    let holders = match holders(family, path, TABLE, chain) {
-        Err(cni_iptables::Error::NotFound { .. }) => return Ok(()),
-        found => found?,
-    };
-    for iptables in holders {
-        iptables.update(TABLE, &plan)?;
+fn update_wherever(
+    families: &[Family],
+    path: &str,
+    plan: impl FnMut(&mut Table<'_>) -> cni_iptables::Result<()>,
+) -> Result<()> {
+    match Iptables::wherever(families, path).update(TABLE, plan) {
+        Err(cni_iptables::Error::NotFound { .. }) => Ok(()),
+        done => Ok(done?),
     }
-    Ok(())
 }
 
-fn by_family(addresses: &[IpNet]) -> [(Family, Vec<IpNet>); 2] {
-    [(Family::Ipv4, of_family(addresses, true)), (Family::Ipv6, of_family(addresses, false))]
+/// The families that there are addresses of.
+fn families(addresses: &[IpNet]) -> Vec<Family> {
+    FAMILIES.into_iter().filter(|family| !of(addresses, *family).is_empty()).collect()
+}
+
+fn of(addresses: &[IpNet], family: Family) -> Vec<IpNet> {
+    of_family(addresses, family == Family::Ipv4)
+}
+
+/// What [`chain`] makes.
+fn is_name(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|rest| rest.len() == DIGITS && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// As the reference names it (plugins v1.9.1, pkg/utils/utils.go, FormatChainName).
 fn chain(network: &str, container_id: &str) -> String {
-    format!("CNI-{}", hex_digest(&format!("{network}{container_id}"), 24))
+    format!("{PREFIX}{}", hex_digest(&format!("{network}{container_id}"), DIGITS))
 }
 
 struct Rules<'a> {

@@ -2,7 +2,7 @@
 
 use cni_host::MasqueradeBackend::{self, Iptables, Nftables};
 use cni_host::{Owner, masquerade_add, masquerade_check, masquerade_del, masquerade_gc, masquerade_status};
-use cni_iptables::{Change, Family, Rule};
+use cni_iptables::{Family, Rule};
 use ipnet::IpNet;
 
 use crate::nft::{load, owner, ruleset};
@@ -257,12 +257,14 @@ fn gc_removes_what_is_of_this_network_and_not_valid_and_nothing_else() {
 fn gc_leaves_iptables_chains_alone_that_do_not_say_whose_they_are() {
     on_host(|| {
         add(&owner("net", "c1", "eth0"), &["10.88.0.5/16"], Iptables);
-        let mut others = Change::default();
         let accept = |comment| vec![Rule::new(&["-m", "comment", "--comment", comment, "-j", "ACCEPT"])];
-        others.replace_chain("CNI-0123456789abcdef01234567", Vec::new());
-        others.replace_chain("CNI-FORGED", accept(r#"name: "net" id: "c1""#));
-        let iptables = cni_iptables::Iptables::find(Family::Ipv4, PATH).unwrap();
-        iptables.restore("nat", &others).unwrap();
+        let iptables = cni_iptables::Iptables::find(&[Family::Ipv4], PATH).unwrap();
+        let others = |table: &mut cni_iptables::Table<'_>| {
+            table.replace_chain("CNI-0123456789abcdef01234567", Vec::new());
+            table.replace_chain("CNI-FORGED", accept(r#"name: "net" id: "c1""#));
+            Ok(())
+        };
+        iptables.update("nat", others).unwrap();
         masquerade_gc("net", &[], PATH).unwrap();
         let rules = ruleset();
         for chain in ["CNI-0123456789abcdef01234567", "CNI-FORGED"] {
@@ -312,7 +314,7 @@ fn without_iptables_the_default_is_nftables() {
         check(&one, &["10.88.0.5/16"], Some(Nftables)).unwrap();
         masquerade_status(None, PATH).unwrap();
         let error = masquerade_status(Some(Iptables), PATH).unwrap_err().to_string();
-        assert!(error.starts_with("cannot find iptables-save in "), "{error}");
+        assert!(error.starts_with("cannot find iptables in "), "{error}");
         del(&one, &["10.88.0.5/16"]);
         assert!(check(&one, &["10.88.0.5/16"], Some(Nftables)).is_err());
     });

@@ -273,7 +273,7 @@ fn a_backend_that_cannot_be_had_is_refused_and_leaves_nothing() {
     let before = (net.site.host.snapshot(), one.snapshot());
     let (code, msg) = net.run("ADD", &one, &net.conf(5)).err();
     assert_eq!(code, 999);
-    assert!(msg.contains("cannot find iptables-save in "), "{msg}");
+    assert!(msg.contains("cannot find iptables in "), "{msg}");
     net.site.host.snapshot().assert_same(&before.0);
     one.snapshot().assert_same(&before.1);
     assert_eq!(net.run("STATUS", &one, &net.conf(5)).err().0, 50);

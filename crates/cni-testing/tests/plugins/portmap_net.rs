@@ -65,7 +65,7 @@ impl Site {
         }
         if backend == "iptables-legacy" {
             std::fs::create_dir(programs(&host)).unwrap();
-            for name in ["iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore"] {
+            for name in ["iptables", "ip6tables"] {
                 symlink("/usr/sbin/xtables-legacy-multi", programs(&host).join(name)).unwrap();
             }
         }

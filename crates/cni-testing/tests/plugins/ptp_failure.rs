@@ -107,7 +107,7 @@ fn masquerading_that_cannot_be_had_leaves_nothing() {
     // No iptables on this host, but a shell for the IPAM plugin.
     net.host.hide(&["/run", "/usr/sbin"]);
     let container = net.host.container("one");
-    assert_eq!(fails_cleanly(&net, &container, "cannot find iptables-save"), 999);
+    assert_eq!(fails_cleanly(&net, &container, "cannot find iptables"), 999);
     assert_eq!(net.host.plugin("ptp").command("STATUS", &net.conf).err().0, 50);
     net.conf["ipMasqBackend"] = "ipvs".into();
     assert_eq!(fails_cleanly(&net, &container, "ipMasqBackend"), 7);
