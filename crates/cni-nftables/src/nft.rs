@@ -10,6 +10,11 @@ use crate::pause::pause;
 use crate::request::Request;
 use crate::{Batch, Element, Error, Expr, Result, Set, Table, Value};
 
+mod names;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use names::read_set;
+
 /// enum nf_tables_msg_types
 const GETCHAIN: u16 = 4;
 const GETRULE: u16 = 7;

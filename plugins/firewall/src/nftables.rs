@@ -116,8 +116,7 @@ pub(crate) fn holds(pod: &Pod) -> bool {
 
 /// Whether the kernel has what this backend needs.
 pub(crate) fn status() -> Result<()> {
-    Nft::open()?.chains(TABLE)?;
-    Ok(())
+    Ok(Nft::open()?.probe()?)
 }
 
 /// The comment of the elements of a bridge that more than one network has set a policy for.

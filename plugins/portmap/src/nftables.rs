@@ -153,7 +153,7 @@ fn displaced_by_new_conditions(
     owner: &Owner,
 ) -> cni_nftables::Result<Vec<(Set, Element, Forward)>> {
     let mut found = Vec::new();
-    for scope in Scope::all(&nft.chains(TABLE)?) {
+    for scope in Scope::all(&nft.sets(TABLE)?) {
         if wanted.scopes.iter().any(|wanted| wanted.is_named_like(&scope)) {
             continue;
         }
@@ -285,10 +285,10 @@ fn remove(
 
 /// All elements with a comment that is meant, wherever they are in the table.
 fn elements(nft: &mut Nft, meant: &impl Fn(&str) -> bool) -> cni_nftables::Result<Vec<(Set, Element)>> {
-    let chains = nft.chains(TABLE)?;
-    let mut sets = Group::sets(&chains);
+    let names = nft.sets(TABLE)?;
+    let mut sets = Group::sets(&names);
     sets.extend([owners(), self_set(false), self_set(true)]);
-    for scope in Scope::all(&chains) {
+    for scope in Scope::all(&names) {
         sets.extend([scope.host_ip(), scope.host_port()]);
     }
     let mut found = Vec::new();
@@ -305,8 +305,7 @@ fn is_meant(element: &Element, meant: &impl Fn(&str) -> bool) -> bool {
 
 /// Whether the kernel has what this backend needs.
 pub(crate) fn is_usable() -> Result<()> {
-    Nft::open()?.chains(TABLE)?;
-    Ok(())
+    Ok(Nft::open()?.probe()?)
 }
 
 fn key(forward: &Forward) -> Vec<Value> {

@@ -98,13 +98,13 @@ impl Scope {
         Self { v6, conditions, suffix }
     }
 
-    /// The scopes that the table has, by the names of its chains. Their conditions do not matter any more.
-    pub(crate) fn all(chains: &[String]) -> Vec<Self> {
-        let of_chain = |chain: &String| {
-            let suffix = chain.strip_prefix("hostports")?;
+    /// The scopes that the table has, by the names of its maps. Their conditions do not matter any more.
+    pub(crate) fn all(sets: &[String]) -> Vec<Self> {
+        let of_map = |map: &String| {
+            let suffix = map.strip_prefix("hostport")?;
             Some(Scope { v6: suffix.starts_with('6'), conditions: Vec::new(), suffix: suffix.to_owned() })
         };
-        chains.iter().filter_map(of_chain).collect()
+        sets.iter().filter_map(of_map).collect()
     }
 
     pub(crate) fn is_v6(&self) -> bool {
@@ -252,13 +252,13 @@ impl Group {
         Some(Group { v6, suffix: format!("{}_{name}", if v6 { 6 } else { 4 }), sources })
     }
 
-    /// The sets of all groups that the table has, by the names of its chains.
-    pub(crate) fn sets(chains: &[String]) -> Vec<Set> {
-        let of_chain = |chain: &String| {
-            let suffix = chain.strip_prefix("masq")?.to_owned();
+    /// The sets of all groups among those that the table has.
+    pub(crate) fn sets(sets: &[String]) -> Vec<Set> {
+        let of_group = |set: &String| {
+            let suffix = set.strip_prefix("masq")?.to_owned();
             Some(Group { v6: suffix.starts_with('6'), suffix, sources: Vec::new() }.set())
         };
-        chains.iter().filter_map(of_chain).collect()
+        sets.iter().filter_map(of_group).collect()
     }
 
     /// The containers, each by its address, the protocol and the host's port. The port is there so that it is only for

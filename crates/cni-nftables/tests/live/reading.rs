@@ -12,7 +12,10 @@ fn what_is_not_there_is_empty() {
         assert_eq!(nft.elements(&PORTS).unwrap(), []);
         assert_eq!(nft.rules(TABLE, "x").unwrap(), []);
         assert_eq!(nft.chains(TABLE).unwrap(), Vec::<String>::new());
+        assert_eq!(nft.sets(TABLE).unwrap(), Vec::<String>::new());
+        nft.probe().unwrap();
         nft.commit(Batch::default().add_table(TABLE)).unwrap();
+        assert_eq!(nft.sets(TABLE).unwrap(), Vec::<String>::new());
         assert_eq!(nft.element(&PORTS, &port_key(80)).unwrap(), None);
         assert_eq!(nft.elements(&PORTS).unwrap(), []);
         nft.commit(Batch::default().add_set(&PORTS)).unwrap();
@@ -35,6 +38,23 @@ fn element_is_found_among_many() {
         assert_eq!(found, port(1234, [10, 1, 0, 2], "owner 1234"));
         assert_eq!(nft.element(&PORTS, &port_key(2001)).unwrap(), None);
         assert_eq!(nft.elements(&PORTS).unwrap().len(), 2000);
+    });
+}
+
+#[test]
+fn sets_are_listed_of_their_table_alone() {
+    in_netns(|| {
+        let other = Table { name: "other", ..TABLE };
+        let mut batch = Batch::default();
+        batch.add_table(other).add_set(&Set { table: other, name: "theirs", ..PORTS });
+        batch.add_table(TABLE).add_set(&PORTS).add_set(&Set { name: "more", data: &[], ..PORTS });
+        let mut nft = Nft::open().unwrap();
+        nft.commit(&batch).unwrap();
+        let mut sets = nft.sets(TABLE).unwrap();
+        sets.sort_unstable();
+        assert_eq!(sets, ["more", PORTS.name]);
+        assert_eq!(nft.sets(other).unwrap(), ["theirs"]);
+        assert_eq!(nft.sets(Table { name: "none", ..TABLE }).unwrap(), Vec::<String>::new());
     });
 }
 
