@@ -20,7 +20,8 @@ pub use error::{Error, Result};
 pub use iface::{IfaceConfig, check_iface, configure_iface};
 pub use lock::{Lock, LockFile};
 pub use masquerade::{
-    MasqueradeBackend, masquerade_add, masquerade_check, masquerade_del, masquerade_gc, masquerade_status,
+    MasqueradeBackend, masquerade_add, masquerade_and_spoof_check_del, masquerade_check, masquerade_del,
+    masquerade_gc, masquerade_status,
 };
 pub use netns::NetNs;
 pub use owner::Owner;

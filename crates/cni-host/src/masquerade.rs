@@ -10,16 +10,17 @@
 
 mod iptables;
 mod nftables;
+mod reference;
 
 pub(crate) use nftables::unless_unsupported;
-mod reference;
 
 use std::net::IpAddr;
 
+use cni_netlink::MacAddr;
 use cni_nftables::Nft;
 use ipnet::IpNet;
 
-use crate::{Error, Owner, Result};
+use crate::{Error, Owner, Result, spoof_check};
 
 /// What carries out masquerading, `ipMasqBackend`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,34 @@ pub fn masquerade_add(
 /// Removes what masquerades this owner's addresses, in both backends and whichever plugin made it. With the addresses of
 /// the result only these are looked for; without, all that there is. What is not there is no failure.
 pub fn masquerade_del(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
-    both(nftables::del(owner, addresses), iptables::del(owner, addresses, path))
+    both(del_nftables(owner, addresses), iptables::del(owner, addresses, path))
+}
+
+/// The same and [`crate::spoof_check_del`]. What is in nf_tables goes by one socket and in one transaction: each transaction has
+/// those of all others planned anew that are not through yet.
+pub fn masquerade_and_spoof_check_del(
+    owner: &Owner,
+    addresses: &[IpNet],
+    mac: Option<MacAddr>,
+    path: &str,
+) -> Result<()> {
+    let plan = |nft: &mut Nft| {
+        let mut batch = nftables::plan_del(nft, owner, addresses)?;
+        batch.append(spoof_check::plan_del(nft, owner, mac)?);
+        Ok(batch)
+    };
+    let op = "stop masquerading and checking for spoofed MAC addresses";
+    let removed = match unless_unsupported(Nft::open().and_then(|mut nft| nft.update(op, None, plan))) {
+        // Neither failure keeps the other from being tried.
+        Err(_) => both(del_nftables(owner, addresses), spoof_check::spoof_check_del(owner, mac)),
+        done => done,
+    };
+    both(removed, iptables::del(owner, addresses, path))
+}
+
+fn del_nftables(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
+    let plan = |nft: &mut Nft| nftables::plan_del(nft, owner, addresses);
+    unless_unsupported(Nft::open().and_then(|mut nft| nft.update("stop masquerading", None, plan)))
 }
 
 /// Compares with what [`masquerade_add`] made, or the reference's plugins.
@@ -97,7 +125,7 @@ fn status(backend: MasqueradeBackend, path: &str) -> Result<()> {
             cni_iptables::Iptables::find(&[cni_iptables::Family::Ipv4], path)?;
         }
         MasqueradeBackend::Nftables => {
-            Nft::open()?.chains(nftables::TABLE4)?;
+            Nft::open()?.probe()?;
         }
     }
     Ok(())

@@ -57,26 +57,28 @@ pub fn spoof_check_add(owner: &Owner, mac: MacAddr) -> Result<()> {
 /// Removes the owner's elements, and what the reference made for this container. With the address, as the result has it,
 /// no search is needed. What is not there is no failure.
 pub fn spoof_check_del(owner: &Owner, mac: Option<MacAddr>) -> Result<()> {
-    let plan = |nft: &mut Nft| {
-        let mut batch = Batch::default();
-        let port = port_element(owner);
-        if let Some(found) = nft.element(&PORTS, &port.key)? {
-            batch.remove_element(&PORTS, found);
-            let known = match mac {
-                Some(mac) => nft.element(&ALLOWED, &elements(owner, mac)[1].key)?,
-                None => None,
-            };
-            let pairs = if let Some(pair) = known { vec![pair] } else { of_port(nft, &port)? };
-            for pair in pairs {
-                batch.remove_element(&ALLOWED, pair);
-            }
-        }
-        batch.append(delete_theirs(nft, owner)?);
-        Ok(batch)
-    };
+    let plan = |nft: &mut Nft| plan_del(nft, owner, mac);
     unless_unsupported(
         Nft::open().and_then(|mut nft| nft.update("stop checking for spoofed MAC addresses", None, plan)),
     )
+}
+
+pub(crate) fn plan_del(nft: &mut Nft, owner: &Owner, mac: Option<MacAddr>) -> cni_nftables::Result<Batch> {
+    let mut batch = Batch::default();
+    let port = port_element(owner);
+    if let Some(found) = nft.element(&PORTS, &port.key)? {
+        batch.remove_element(&PORTS, found);
+        let known = match mac {
+            Some(mac) => nft.element(&ALLOWED, &elements(owner, mac)[1].key)?,
+            None => None,
+        };
+        let pairs = if let Some(pair) = known { vec![pair] } else { of_port(nft, &port)? };
+        for pair in pairs {
+            batch.remove_element(&ALLOWED, pair);
+        }
+    }
+    batch.append(delete_theirs(nft, owner)?);
+    Ok(batch)
 }
 
 /// Compares with what [`spoof_check_add`] made, or the reference.
@@ -117,8 +119,7 @@ pub fn spoof_check_gc(network: &str, valid: &[Owner]) -> Result<()> {
 
 /// Whether an ADD could check, as far as can be told cheaply.
 pub fn spoof_check_status() -> Result<()> {
-    Nft::open()?.chains(TABLE)?;
-    Ok(())
+    Ok(Nft::open()?.probe()?)
 }
 
 /// What does not belong to single ports. Harmless when done again.

@@ -1,9 +1,10 @@
 //! `ipMasq` and `ipMasqBackend`, which bridge and ptp have.
 
 use cni_host::{
-    MasqueradeBackend, Owner, masquerade_add, masquerade_check, masquerade_del, masquerade_gc,
-    masquerade_status,
+    MasqueradeBackend, Owner, masquerade_add, masquerade_and_spoof_check_del, masquerade_check,
+    masquerade_del, masquerade_gc, masquerade_status, spoof_check_del,
 };
+use cni_netlink::MacAddr;
 use cni_plugin::{Error, Request, Result, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode};
 use ipnet::IpNet;
@@ -50,12 +51,17 @@ impl Masquerade {
     /// Stops masquerading for the request's attachment, whatever the configuration says now: it may have been another one
     /// then. Looking where nothing is costs next to nothing.
     pub fn del<C>(req: &Request<C>, owner: &Owner) -> Result<()> {
-        // Without IPAM there never were addresses.
-        if !req.call.has_ipam() {
-            return Ok(());
-        }
-        let addresses = req.call.conf.prev_result().ok().flatten().map(addresses).unwrap_or_default();
+        let Some(addresses) = told(req) else { return Ok(()) };
         log::step("stop masquerading", || Ok(masquerade_del(owner, &addresses, &environment("PATH"))?))
+    }
+
+    /// The same, and stops the check of the attachment's port for spoofed MAC addresses; `mac` is the container's if it is known.
+    pub fn del_with_spoof_check<C>(req: &Request<C>, owner: &Owner, mac: Option<MacAddr>) -> Result<()> {
+        let path = environment("PATH");
+        log::step("stop masquerading and checking for spoofed MAC addresses", || match told(req) {
+            Some(addresses) => Ok(masquerade_and_spoof_check_del(owner, &addresses, mac, &path)?),
+            None => Ok(spoof_check_del(owner, mac)?),
+        })
     }
 
     /// Stops masquerading for what is of this network and of no valid attachment.
@@ -68,6 +74,12 @@ impl Masquerade {
         masquerade_status(self.backend, &environment("PATH"))
             .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
     }
+}
+
+/// The addresses that DEL knows of; `None` when there never were any, since there is no IPAM.
+fn told<C>(req: &Request<C>) -> Option<Vec<IpNet>> {
+    let prev = || req.call.conf.prev_result().ok().flatten();
+    req.call.has_ipam().then(|| prev().map(addresses).unwrap_or_default())
 }
 
 fn addresses(result: &CniResult) -> Vec<IpNet> {

@@ -43,23 +43,26 @@ pub fn replace_pair<T>(
     connect(host)?.ok_or_else(taken)
 }
 
-/// DEL of what has a pair: the pair goes, `rest` is done, and the lease is released last, when nothing uses its addresses.
+/// DEL of what has a pair: the pair goes, then the attachment's part of the packet filter (`filter`), and the lease is released
+/// last, when nothing uses its addresses.
 ///
 /// The kernel takes a link away at once and then waits, most of a DEL, until no packet can still see it (net/core/dev.c,
-/// netdev_run_todo): all else is done in that time.
+/// netdev_run_todo): all else is done in that time, and not before. A port that still takes packets must not lose its filter; and
+/// taking the link away needs nf_tables' lock (net/netfilter/nft_chain_filter.c, nf_tables_netdev_event), which whoever has deleted
+/// something there keeps while he waits for the same (nf_tables_api.c, nft_rcv_nl_event).
 pub fn delete_attachment<C: Sync>(
     req: &Request<C>,
     owner: &Owner,
-    rest: impl FnOnce() -> Result<()>,
+    filter: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     thread::scope(|scope| {
         let pair = scope.spawn(|| log::step("delete the veth pair", || delete_pair(owner)));
-        let rest = rest();
         let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
         wait_until_gone(owner, || pair.is_finished());
+        let filter = filter();
         let lease = req.ipam_del();
         let pair = pair.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        all([pair, inside, rest, lease])
+        all([pair, inside, filter, lease])
     })
 }
 

@@ -36,9 +36,7 @@ pub(crate) fn add_spoof_check(
 pub(crate) fn delete(req: &Request<Wire>, owner: &Owner) -> Result<()> {
     let prev = req.call.conf.prev_result().ok().flatten();
     let mac = prev.and_then(|prev| mac_in(prev, &owner.ifname));
-    let spoof_check =
-        log::step("stop checking for spoofed MAC addresses", || Ok(spoof_check_del(owner, mac)?));
-    all([spoof_check, Masquerade::del(req, owner)])
+    Masquerade::del_with_spoof_check(req, owner, mac)
 }
 
 /// Compares with what ADD made; `mac` is the container's.

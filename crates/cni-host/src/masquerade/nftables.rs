@@ -27,7 +27,7 @@ use super::{not_masqueraded, of_family, reference};
 use crate::{Error, Owner, Result};
 
 const NAME: &str = "cni_masquerade";
-pub(super) const TABLE4: Table = Table { family: Family::Ip, name: NAME };
+const TABLE4: Table = Table { family: Family::Ip, name: NAME };
 const TABLE6: Table = Table { family: Family::Ip6, name: NAME };
 
 const POSTROUTING: &str = "postrouting";
@@ -88,46 +88,36 @@ pub(super) fn add(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn del(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
-    let plan = |nft: &mut Nft| {
-        let mut batch = Batch::default();
-        let of_owner = |found: &Element| found.comment.as_deref().is_some_and(|comment| owner.owns(comment));
-        for (set, found) in candidates(nft, addresses)? {
-            if !of_owner(&found) {
-                continue;
-            }
-            // Not to expire: until the kernel frees it, some time later, the chain that it leads to could not be deleted. The
-            // wait after a deletion falls into that for the link.
-            let own_chain = chain_of_address(&found);
-            batch.delete_element(&set, found.key);
-            if let Some(chain) = own_chain {
+/// What removes this owner's addresses, and what the reference made for it.
+pub(super) fn plan_del(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> cni_nftables::Result<Batch> {
+    let mut batch = Batch::default();
+    let of_owner = |found: &Element| found.comment.as_deref().is_some_and(|comment| owner.owns(comment));
+    for (set, found) in candidates(nft, addresses)? {
+        if !of_owner(&found) {
+            continue;
+        }
+        match chain_of_address(&found) {
+            // Not to expire: until the kernel frees it, a second later or so, the chain that it leads to could not be deleted.
+            Some(chain) => {
+                batch.delete_element(&set, found.key);
                 batch.flush_chain(set.table, &chain).delete_chain(set.table, &chain);
             }
+            None => drop(batch.remove_element(&set, found)),
         }
-        batch.append(reference::delete_masquerade(nft, |comment| {
-            reference::is_masquerade_of(comment, owner)
-        })?);
-        Ok(batch)
-    };
-    unless_unsupported(Nft::open().and_then(|mut nft| nft.update("stop masquerading", None, plan)))
+    }
+    batch.append(reference::delete_masquerade(nft, |comment| reference::is_masquerade_of(comment, owner))?);
+    Ok(batch)
 }
 
 pub(super) fn gc(network: &str, valid: &[Owner]) -> Result<()> {
     let plan = |nft: &mut Nft| {
         let mut batch = Batch::default();
         for side in [&SIDE4, &SIDE6] {
-            let mut in_use = HashSet::new();
             for found in nft.elements(&side.sources)? {
                 let comment = found.comment.as_deref().unwrap_or_default();
                 if Owner::is_of_network(comment, network) && !valid.iter().any(|owner| owner.owns(comment)) {
+                    // Not to expire, for the sake of its chain.
                     batch.delete_element(&side.sources, found.key);
-                } else if let [Value::Verdict(Verdict::Goto(chain))] = &found.data[..] {
-                    in_use.insert(chain.clone());
-                }
-            }
-            for chain in nft.chains(side.table)? {
-                if chain.starts_with(SUBNET) && !in_use.contains(&chain) {
-                    batch.flush_chain(side.table, &chain).delete_chain(side.table, &chain);
                 }
             }
         }
@@ -138,7 +128,34 @@ pub(super) fn gc(network: &str, valid: &[Owner]) -> Result<()> {
         batch.append(reference::delete_masquerade(nft, stale)?);
         Ok(batch)
     };
-    unless_unsupported(Nft::open().and_then(|mut nft| nft.update("collect masquerading", None, plan)))
+    unless_unsupported(Nft::open().and_then(|mut nft| {
+        nft.update("collect masquerading", None, plan)?;
+        [&SIDE4, &SIDE6].into_iter().try_for_each(|side| delete_unused_chains(&mut nft, side))
+    }))
+}
+
+/// Deletes the chains of subnets to which no address leads any more.
+fn delete_unused_chains(nft: &mut Nft, side: &Side) -> cni_nftables::Result<()> {
+    let mut in_use = HashSet::new();
+    for found in nft.elements(&side.sources)? {
+        if let [Value::Verdict(Verdict::Goto(chain))] = &found.data[..] {
+            in_use.insert(chain.clone());
+        }
+    }
+    for chain in nft.chains(side.table)? {
+        if !chain.starts_with(SUBNET) || in_use.contains(&chain) {
+            continue;
+        }
+        match nft.commit(Batch::default().flush_chain(side.table, &chain).delete_chain(side.table, &chain)) {
+            // An ADD has come in between; or the kernel has yet to free an element that a DEL has had expire. The next GC is
+            // early enough for an empty chain.
+            Err(error) if error.is_busy() => {}
+            // Another GC was faster.
+            Err(error) if error.is_not_found() => {}
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn check(owner: &Owner, addresses: &[IpNet]) -> Result<()> {

@@ -8,6 +8,7 @@
 mod announce;
 mod iface;
 mod masquerade;
+mod masquerade_del;
 mod netns;
 mod nft;
 mod spoof_check;

@@ -1,5 +1,7 @@
 //! Masquerading's elements and rules; the packets are tried with the plugins that use it.
 
+use std::time::Duration;
+
 use cni_host::MasqueradeBackend::{self, Iptables, Nftables};
 use cni_host::{Owner, masquerade_add, masquerade_check, masquerade_del, masquerade_gc, masquerade_status};
 use cni_iptables::{Family, Rule};
@@ -8,26 +10,30 @@ use ipnet::IpNet;
 use crate::nft::{load, owner, ruleset};
 use crate::{on_private_host, with_own_run};
 
-const PATH: &str = "/usr/sbin:/sbin";
+pub(crate) const PATH: &str = "/usr/sbin:/sbin";
 
-fn nets(texts: &[&str]) -> Vec<IpNet> {
+pub(crate) fn nets(texts: &[&str]) -> Vec<IpNet> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
 }
 
-fn add(owner: &Owner, addresses: &[&str], backend: MasqueradeBackend) {
+pub(crate) fn add(owner: &Owner, addresses: &[&str], backend: MasqueradeBackend) {
     masquerade_add(owner, &nets(addresses), Some(backend), PATH).unwrap();
 }
 
-fn del(owner: &Owner, addresses: &[&str]) {
+pub(crate) fn del(owner: &Owner, addresses: &[&str]) {
     masquerade_del(owner, &nets(addresses), PATH).unwrap();
 }
 
-fn check(owner: &Owner, addresses: &[&str], backend: Option<MasqueradeBackend>) -> Result<(), String> {
+pub(crate) fn check(
+    owner: &Owner,
+    addresses: &[&str],
+    backend: Option<MasqueradeBackend>,
+) -> Result<(), String> {
     masquerade_check(owner, &nets(addresses), backend, PATH).map_err(|error| error.to_string())
 }
 
 /// A thread with a namespace, and a /run for the lock of iptables.
-fn on_host(test: impl FnOnce() + Send) {
+pub(crate) fn on_host(test: impl FnOnce() + Send) {
     on_private_host(|| {
         with_own_run();
         test();
@@ -178,6 +184,8 @@ fn del_leaves_nothing_of_its_own_with_or_without_the_addresses_and_again() {
             assert_ne!(ruleset(), before);
             for _ in 0..2 {
                 del(&one, if hint { addresses } else { &[] });
+                // Elements go with the kernel's next tick.
+                std::thread::sleep(Duration::from_millis(20));
                 assert_eq!(ruleset(), before);
             }
         });
