@@ -16,8 +16,7 @@
 //! The same in `ip6 cni_masquerade`. Two tables and not one of family inet, which a kernel built without IPv6 lacks. Not the
 //! reference's table either: it empties its base chain at each ADD. Priority 100 is NF_IP_PRI_NAT_SRC.
 
-use std::collections::{BTreeSet, HashSet};
-use std::net::IpAddr;
+use std::collections::HashSet;
 
 use cni_nftables::{Batch, Chain, DataType, Element, Family, Hook, Nft, Op, Policy, Selector, Set};
 use cni_nftables::{Statement, Table, Value, Verdict};
@@ -235,11 +234,13 @@ fn chain_of_address(found: &Element) -> Option<String> {
 /// The elements of these addresses, or all of them when there are none.
 fn candidates(nft: &mut Nft, addresses: &[IpNet]) -> cni_nftables::Result<Vec<(Set, Element)>> {
     let mut found = Vec::new();
-    // Deleting one twice would fail.
-    let once: BTreeSet<IpAddr> = addresses.iter().map(IpNet::addr).collect();
-    for address in once {
-        let set = side(&IpNet::from(address)).sources;
-        found.extend(nft.element(&set, &[Value::Addr(address)])?.map(|element| (set, element)));
+    for (at, address) in addresses.iter().enumerate() {
+        // Deleting one twice would fail.
+        if addresses[..at].iter().any(|earlier| earlier.addr() == address.addr()) {
+            continue;
+        }
+        let set = side(address).sources;
+        found.extend(nft.element(&set, &[Value::Addr(address.addr())])?.map(|element| (set, element)));
     }
     if addresses.is_empty() {
         for side in [&SIDE4, &SIDE6] {
