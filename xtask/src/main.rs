@@ -57,10 +57,11 @@ enum Task {
     Demo,
     /// Measure these plugins against the reference's and the kernel's floor
     Bench {
-        /// How often each chain is run; 50 unless given
+        /// How often each chain is run; 50 unless given, and 3 in the scenario node
         #[arg(long)]
         rounds: Option<usize>,
-        /// What to measure; everything when nothing is named
+        /// What to measure, such as bridge, full, node (beside kube-proxy's rules) or parts of it: node-0, node-2000,
+        /// node-10000, node-nftables, node-default, node-plain, node-ports; everything when nothing is named
         scenarios: Vec<String>,
     },
     /// Run what reads others' bytes on bytes that libFuzzer makes up

@@ -12,11 +12,11 @@ use cni_testing::Container;
 use crate::Result;
 use crate::samples::timed;
 
-/// A bridge of its own, and a process that does nothing.
+/// A bridge of its own, and a process that does nothing, where processes count too.
 pub(crate) struct Floor {
     host: Socket,
     bridge: u32,
-    empty: PathBuf,
+    empty: Option<PathBuf>,
     near: u32,
 }
 
@@ -41,24 +41,32 @@ fn make_bridge(host: &mut Socket, name: &str) -> Result<u32> {
 impl Floor {
     /// On this bridge, which is made where there is none of the name.
     pub(crate) fn new(empty: &Path, bridge: &str) -> Result<Self> {
+        Ok(Floor { empty: Some(empty.to_owned()), ..Floor::bare(bridge)? })
+    }
+
+    /// Likewise, with nothing but messages.
+    pub(crate) fn bare(bridge: &str) -> Result<Self> {
         let mut host = Socket::open()?;
         let bridge = match host.link_by_name(bridge) {
             Ok(link) => link.index,
             Err(error) if error.is_not_found() => make_bridge(&mut host, bridge)?,
             Err(error) => return Err(error.into()),
         };
-        Ok(Floor { host, bridge, empty: empty.to_owned(), near: NEXT.fetch_add(1, Ordering::Relaxed) })
+        Ok(Floor { host, bridge, empty: None, near: NEXT.fetch_add(1, Ordering::Relaxed) })
     }
 
     /// A veth pair, its port up, an address and a route inside.
     pub(crate) fn add(&mut self, container: &Container) -> Result<Duration> {
         let mut inside = container.ns().socket()?;
-        let (time, done) = timed(|| self.add_pair(&mut inside, container));
+        let (time, done) = timed(|| {
+            self.run_processes()?;
+            self.add_pair(&mut inside, container)
+        });
         done.map(|()| time)
     }
 
-    fn add_pair(&mut self, inside: &mut Socket, container: &Container) -> Result<()> {
-        self.run_processes()?;
+    /// The messages alone, by sockets that are open.
+    pub(crate) fn add_pair(&mut self, inside: &mut Socket, container: &Container) -> Result<()> {
         self.host.link_add_veth(&NewVeth {
             name: &self.near(),
             mac: MacAddr::random(),
@@ -91,12 +99,21 @@ impl Floor {
 
     /// The pair goes.
     pub(crate) fn del(&mut self) -> Result<Duration> {
-        let near = self.host.link_by_name(&self.near())?.index;
+        let near = self.near_index()?;
         let (time, done) = timed(|| -> Result<()> {
             self.run_processes()?;
-            Ok(self.host.link_del(near)?)
+            self.del_pair(near)
         });
         done.map(|()| time)
+    }
+
+    /// The message alone.
+    pub(crate) fn del_pair(&mut self, near: u32) -> Result<()> {
+        Ok(self.host.link_del(near)?)
+    }
+
+    pub(crate) fn near_index(&mut self) -> Result<u32> {
+        Ok(self.host.link_by_name(&self.near())?.index)
     }
 
     fn near(&self) -> String {
@@ -104,8 +121,9 @@ impl Floor {
     }
 
     fn run_processes(&self) -> Result<()> {
+        let Some(empty) = &self.empty else { return Ok(()) };
         for _ in 0..PROCESSES {
-            cni_exec::run(&self.empty, &[], b"{}")?;
+            cni_exec::run(empty, &[], b"{}")?;
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod chain;
 mod floor;
 mod growth;
 mod networks;
+mod node;
 mod plot;
 mod process;
 mod report;
@@ -51,20 +52,19 @@ fn main() -> ExitCode {
 fn bench() -> Result<()> {
     let mut args = std::env::args().skip(1).peekable();
     let folder = PathBuf::from(args.next().ok_or("the folder for the results is missing")?);
-    let rounds = args.next_if(|arg| arg.parse::<usize>().is_ok()).map_or(Ok(ROUNDS), |arg| arg.parse())?;
-    let wanted: Vec<String> = args.collect();
-    if let Some(unknown) = wanted.iter().find(|name| !SCENARIOS.iter().any(|(known, _)| known == name)) {
-        let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).collect();
-        return Err(format!("there is no scenario {unknown}, only {}", known.join(", ")).into());
-    }
+    let given = args.next_if(|arg| arg.parse::<usize>().is_ok()).map(|arg| arg.parse()).transpose()?;
+    let rounds = given.unwrap_or(ROUNDS);
+    let few_rounds = given.unwrap_or(node::ROUNDS);
+    let (wanted, parts) = wanted(args.collect())?;
     let ours = Peer { name: "ours", dir: setting("CNI_TESTING_BIN")? };
     let linked = Peer { name: "ours, linked", dir: setting("CNI_BENCH_LINKS")? };
     let reference = Peer { name: chain::REFERENCE, dir: setting("CNI_REFERENCE_DIR")? };
     let empty = setting("CNI_BENCH_EMPTY")?;
-    let setting = Setting { ours: &ours, linked: &linked, reference: &reference, empty: &empty, rounds };
+    let (ours, linked, reference, empty) = (&ours, &linked, &reference, empty.as_path());
+    let setting = Setting { ours, linked, reference, empty, rounds, few_rounds, parts };
 
     let mut report = Report::default();
-    let machine = machine(&reference)?;
+    let machine = machine(reference)?;
     println!("{machine}\n");
     for (name, scenario) in SCENARIOS {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
@@ -79,6 +79,24 @@ fn bench() -> Result<()> {
     let json = json!({"machine": machine, "rounds": rounds, "report": report.json()});
     Ok(std::fs::write(folder.join("bench.json"), format!("{json:#}\n"))?)
 }
+
+/// Scenarios that are wanted, and parts of them: whoever names a part wants its scenario.
+fn wanted(names: Vec<String>) -> Result<(Vec<String>, Vec<String>)> {
+    let parts = || node::PARTS.iter().copied().flatten().copied();
+    let (parts_wanted, mut scenarios): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| parts().any(|part| part == name));
+    if let Some(unknown) = scenarios.iter().find(|name| !SCENARIOS.iter().any(|(known, _)| known == name)) {
+        let known: Vec<_> = SCENARIOS.iter().map(|(name, _)| *name).chain(parts()).collect();
+        return Err(format!("there is no scenario {unknown}, only {}", known.join(", ")).into());
+    }
+    if !parts_wanted.is_empty() {
+        scenarios.push(NODE.to_owned());
+    }
+    Ok((scenarios, parts_wanted))
+}
+
+/// The one scenario with parts.
+const NODE: &str = "node";
 
 /// Measures, and draws what is a matter of growth.
 type Scenario = fn(&Setting<'_>, &mut Report) -> Result<Option<String>>;
@@ -100,6 +118,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
         Ok(Some(plot::svg("bridge, portmap, firewall, by attachments held", "attachments", &curves, false)))
     }),
     ("mappings", |setting, report| growth::mappings(setting, report).map(|()| None)),
+    (NODE, |setting, report| node::measure(setting, report).map(|()| None)),
 ];
 
 fn setting(name: &str) -> Result<PathBuf> {

@@ -68,6 +68,24 @@ pub(crate) fn held(leases: &Path, backend: Backend, firewall: Backend) -> Chain 
     Chain::new("bench", vec![bridge, portmap, firewall])
 }
 
+/// bridge, portmap, firewall with the keys that networks have: no backend but where it is nftables, the pods masqueraded or not. The
+/// reference's firewall takes nftables for a word that it does not know, and works by iptables.
+pub(crate) fn node(leases: &Path, backend: Option<Backend>, masquerades: bool) -> Chain {
+    let mut bridge = bridge_conf(leases);
+    bridge["hairpinMode"] = json!(true);
+    let mut portmap = json!({"type": "portmap", "capabilities": {"portMappings": true}});
+    let mut firewall = json!({"type": "firewall"});
+    if masquerades {
+        bridge["ipMasq"] = json!(true);
+    }
+    if let Some(backend) = backend {
+        bridge["ipMasqBackend"] = json!(backend.name());
+        portmap["backend"] = json!(backend.name());
+        firewall["backend"] = json!(backend.name());
+    }
+    Chain::new("bench", vec![bridge, portmap, firewall])
+}
+
 /// Two ports of the host, from `first` on.
 pub(crate) fn ports(first: u16) -> Value {
     let mapping =

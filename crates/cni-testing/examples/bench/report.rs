@@ -44,9 +44,27 @@ impl Limit {
     }
 }
 
+/// What is read better side by side than as figures one below the other.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) title: String,
+    pub(crate) header: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule = "|---".repeat(self.header.len()) + "|\n";
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        format!("{}\n\n{}{rule}{rows}\n", self.title, line(&self.header))
+    }
+}
+
 /// Everything of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    pub(crate) tables: Vec<Table>,
     pub(crate) figures: Vec<Figure>,
     pub(crate) targets: Vec<Target>,
 }
@@ -60,10 +78,13 @@ impl Report {
         self.targets.push(Target { what: what.into(), is, limit });
     }
 
-    /// Two tables in Markdown, which a terminal shows well enough.
+    /// Tables in Markdown, which a terminal shows well enough.
     pub(crate) fn markdown(&self) -> String {
-        let mut text = "| what | whose | rounds | median, ms | p99, ms | ratio to ours |\n".to_owned();
-        text += "|---|---|--:|--:|--:|--:|\n";
+        let mut text: String = self.tables.iter().map(Table::markdown).collect();
+        if !self.figures.is_empty() {
+            text += "| what | whose | rounds | median, ms | p99, ms | ratio to ours |\n";
+            text += "|---|---|--:|--:|--:|--:|\n";
+        }
         for figure in &self.figures {
             let ours = figure.series.first().map(|(_, samples)| samples.median());
             for (whose, samples) in &figure.series {
@@ -104,7 +125,9 @@ impl Report {
                 "kept": target.limit.is_kept(target.is),
             })
         };
+        let table = |table: &Table| json!({"title": table.title, "header": table.header, "rows": table.rows});
         json!({
+            "tables": self.tables.iter().map(table).collect::<Vec<_>>(),
             "figures": self.figures.iter().map(figure).collect::<Vec<_>>(),
             "targets": self.targets.iter().map(target).collect::<Vec<_>>(),
         })

@@ -22,6 +22,10 @@ pub(crate) struct Setting<'a> {
     /// The program that does nothing.
     pub(crate) empty: &'a Path,
     pub(crate) rounds: usize,
+    /// For what takes seconds in each round.
+    pub(crate) few_rounds: usize,
+    /// Parts of scenarios, where not all of them are wanted.
+    pub(crate) parts: Vec<String>,
 }
 
 /// ADD and DEL of one chain by one peer.
