@@ -130,9 +130,11 @@ impl<'a> Pods<'a> {
     /// Pods that stay. Bridge, tables and chains are there afterwards.
     fn hold(&mut self, host: &Host) -> Result<Vec<Container>> {
         let mut pods = self.pods(host, HELD);
+        // The first alone: of two that make the same chain at the same time the reference fails one.
+        let (first, others) = pods.split_at_mut(1);
+        self.add(Mode::OneByOne, first)?;
         // No more than keep the machine busy: the more are at it, the longer the reference takes for each.
-        let at_a_time = std::thread::available_parallelism()?.get();
-        for some in pods.chunks_mut(at_a_time) {
+        for some in others.chunks_mut(std::thread::available_parallelism()?.get()) {
             self.add(Mode::AtOnce, some)?;
         }
         Ok(pods.into_iter().map(|pod| pod.container).collect())
