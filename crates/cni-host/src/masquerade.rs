@@ -40,15 +40,16 @@ pub fn masquerade_add(
     backend: Option<MasqueradeBackend>,
     path: &str,
 ) -> Result<()> {
+    let nft = &mut Nft::new();
     match backend {
-        Some(MasqueradeBackend::Nftables) => nftables::add(owner, addresses),
-        Some(MasqueradeBackend::Iptables) => iptables::add(owner, addresses, path),
-        None => match iptables::add(owner, addresses, path) {
+        Some(MasqueradeBackend::Nftables) => nftables::add(nft, owner, addresses),
+        Some(MasqueradeBackend::Iptables) => iptables::add(nft, owner, addresses, path),
+        None => match iptables::add(nft, owner, addresses, path) {
             // Not installed, or of the variant that this kernel has not got.
             Err(Error::Iptables(error))
                 if error.is_unusable() && status(MasqueradeBackend::Nftables, path).is_ok() =>
             {
-                nftables::add(owner, addresses)
+                nftables::add(nft, owner, addresses)
             }
             outcome => outcome,
         },
@@ -58,7 +59,8 @@ pub fn masquerade_add(
 /// Removes what masquerades this owner's addresses, in both backends and whichever plugin made it. With the addresses of
 /// the result only these are looked for; without, all that there is. What is not there is no failure.
 pub fn masquerade_del(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
-    both(del_nftables(owner, addresses), iptables::del(owner, addresses, path))
+    let nft = &mut Nft::new();
+    both(del_nftables(nft, owner, addresses), iptables::del(nft, owner, addresses, path))
 }
 
 /// The same and [`crate::spoof_check_del`]. What is in nf_tables goes by one socket and in one transaction: each transaction has
@@ -75,17 +77,18 @@ pub fn masquerade_and_spoof_check_del(
         Ok(batch)
     };
     let op = "stop masquerading and checking for spoofed MAC addresses";
-    let removed = match unless_unsupported(Nft::open().and_then(|mut nft| nft.update(op, None, plan))) {
+    let nft = &mut Nft::new();
+    let removed = match unless_unsupported(nft.update(op, None, plan)) {
         // Neither failure keeps the other from being tried.
-        Err(_) => both(del_nftables(owner, addresses), spoof_check::spoof_check_del(owner, mac)),
+        Err(_) => both(del_nftables(nft, owner, addresses), spoof_check::spoof_check_del(owner, mac)),
         done => done,
     };
-    both(removed, iptables::del(owner, addresses, path))
+    both(removed, iptables::del(nft, owner, addresses, path))
 }
 
-fn del_nftables(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
+fn del_nftables(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> Result<()> {
     let plan = |nft: &mut Nft| nftables::plan_del(nft, owner, addresses);
-    unless_unsupported(Nft::open().and_then(|mut nft| nft.update("stop masquerading", None, plan)))
+    unless_unsupported(nft.update("stop masquerading", None, plan))
 }
 
 /// Compares with what [`masquerade_add`] made, or the reference's plugins.
@@ -95,11 +98,14 @@ pub fn masquerade_check(
     backend: Option<MasqueradeBackend>,
     path: &str,
 ) -> Result<()> {
+    let nft = &mut Nft::new();
     match backend {
-        Some(MasqueradeBackend::Nftables) => nftables::check(owner, addresses),
-        Some(MasqueradeBackend::Iptables) => iptables::check(owner, addresses, path),
+        Some(MasqueradeBackend::Nftables) => nftables::check(nft, owner, addresses),
+        Some(MasqueradeBackend::Iptables) => iptables::check(nft, owner, addresses, path),
         // Which one it was may have been decided otherwise then.
-        None => nftables::check(owner, addresses).or_else(|_| iptables::check(owner, addresses, path)),
+        None => {
+            nftables::check(nft, owner, addresses).or_else(|_| iptables::check(nft, owner, addresses, path))
+        }
     }
 }
 
@@ -107,7 +113,8 @@ pub fn masquerade_check(
 /// networks. Also the nftables chains of subnets that have no address any more, which DEL leaves to it unless the subnet was
 /// a single address: whether others are in use only shows by reading all elements.
 pub fn masquerade_gc(network: &str, valid: &[Owner], path: &str) -> Result<()> {
-    both(nftables::gc(network, valid), iptables::gc(network, valid, path))
+    let nft = &mut Nft::new();
+    both(nftables::gc(nft, network, valid), iptables::gc(nft, network, valid, path))
 }
 
 /// Whether an ADD could masquerade, as far as can be told cheaply.
@@ -125,7 +132,7 @@ fn status(backend: MasqueradeBackend, path: &str) -> Result<()> {
             cni_iptables::Iptables::find(&[cni_iptables::Family::Ipv4], path)?;
         }
         MasqueradeBackend::Nftables => {
-            Nft::open()?.probe()?;
+            Nft::new().probe()?;
         }
     }
     Ok(())

@@ -38,7 +38,7 @@ const THEIR_PREROUTING: &str = "PREROUTING";
 /// Lets the owner's port, [`Owner::veth_name`], take frames of this address only. The latest address counts.
 pub fn spoof_check_add(owner: &Owner, mac: MacAddr) -> Result<()> {
     let [port, pair] = elements(owner, mac);
-    let mut nft = Nft::open()?;
+    let mut nft = Nft::new();
     let added = nft.update("check for spoofed MAC addresses", Some(&setup()), |nft| {
         let mut batch = Batch::default();
         if nft.element(&PORTS, &port.key)?.is_some() {
@@ -58,9 +58,7 @@ pub fn spoof_check_add(owner: &Owner, mac: MacAddr) -> Result<()> {
 /// no search is needed. What is not there is no failure.
 pub fn spoof_check_del(owner: &Owner, mac: Option<MacAddr>) -> Result<()> {
     let plan = |nft: &mut Nft| plan_del(nft, owner, mac);
-    unless_unsupported(
-        Nft::open().and_then(|mut nft| nft.update("stop checking for spoofed MAC addresses", None, plan)),
-    )
+    unless_unsupported(Nft::new().update("stop checking for spoofed MAC addresses", None, plan))
 }
 
 pub(crate) fn plan_del(nft: &mut Nft, owner: &Owner, mac: Option<MacAddr>) -> cni_nftables::Result<Batch> {
@@ -83,7 +81,7 @@ pub(crate) fn plan_del(nft: &mut Nft, owner: &Owner, mac: Option<MacAddr>) -> cn
 
 /// Compares with what [`spoof_check_add`] made, or the reference.
 pub fn spoof_check_check(owner: &Owner, mac: MacAddr) -> Result<()> {
-    let mut nft = Nft::open()?;
+    let mut nft = Nft::new();
     let [port, pair] = elements(owner, mac);
     if nft.element(&PORTS, &port.key)?.is_none() {
         if !nft.rules(THEIR_TABLE, &their_chains(owner)[0])?.is_empty() {
@@ -114,12 +112,12 @@ pub fn spoof_check_gc(network: &str, valid: &[Owner]) -> Result<()> {
         }
         Ok(batch)
     };
-    unless_unsupported(Nft::open().and_then(|mut nft| nft.update("collect spoof checks", None, plan)))
+    unless_unsupported(Nft::new().update("collect spoof checks", None, plan))
 }
 
 /// Whether an ADD could check, as far as can be told cheaply.
 pub fn spoof_check_status() -> Result<()> {
-    Ok(Nft::open()?.probe()?)
+    Ok(Nft::new().probe()?)
 }
 
 /// What does not belong to single ports. Harmless when done again.

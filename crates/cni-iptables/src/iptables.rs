@@ -42,14 +42,15 @@ impl Iptables {
     /// Lets `plan` look at a table and say what is to be done to it, for each family, and does it. When somebody else has changed
     /// the same meanwhile, it is planned anew, a bounded number of times.
     ///
-    /// With iptables-nft that is one transaction for both families, and no program is run but for rules that only iptables itself
+    /// By `nft`, with iptables-nft, that is one transaction for both families, and no program is run but for rules that only iptables itself
     /// understands. With iptables-legacy it is one `iptables-restore` a family, while other plugins that do so wait.
     pub fn update(
         &self,
+        nft: &mut Nft,
         table: &'static str,
         mut plan: impl FnMut(&mut Table<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut outcome = self.update_nft(table, &mut plan);
+        let mut outcome = self.update_nft(nft, table, &mut plan);
         for programs in self.places.iter().filter(|place| place.variant == Variant::Legacy) {
             // What fails in one place is done in the others all the same.
             outcome = outcome.and(self.update_legacy(programs, table, &mut plan));
@@ -60,19 +61,17 @@ impl Iptables {
     /// What `look` finds in a table of one family, in the first place where it finds something.
     pub fn look<T>(
         &self,
+        nft: &mut Nft,
         family: Family,
         table: &'static str,
         mut look: impl FnMut(&mut Table<'_>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         for programs in self.places.iter().filter(|place| place.family == family) {
             let found = match programs.variant {
-                Variant::Nft => {
-                    let mut nft = Nft::open()?;
-                    match look(&mut Table::new(table, programs, Source::Nft(&mut nft))) {
-                        Err(Error::Nftables(error)) if error.is_unsupported() && !self.is_found => None,
-                        found => found?,
-                    }
-                }
+                Variant::Nft => match look(&mut Table::new(table, programs, Source::Nft(nft))) {
+                    Err(Error::Nftables(error)) if error.is_unsupported() && !self.is_found => None,
+                    found => found?,
+                },
                 Variant::Legacy => {
                     let read = self.read_legacy(family, table)?;
                     look(&mut Table::new(table, programs, Source::Legacy(read.as_ref())))?
@@ -89,12 +88,13 @@ impl Iptables {
     /// missing, that where its chain is tells more.
     pub fn first_missing<'w>(
         &self,
+        nft: &mut Nft,
         family: Family,
         table: &'static str,
         wanted: &'w [(&'w str, Vec<Rule>)],
     ) -> Result<Option<(&'w str, &'w Rule)>> {
         let mut missing = None;
-        let complete = self.look(family, table, |table| {
+        let complete = self.look(nft, family, table, |table| {
             for (chain, rules) in wanted {
                 if let Some(rule) = table.first_missing(chain, rules)? {
                     if missing.is_none() || table.has_chain(chain)? {
@@ -110,6 +110,7 @@ impl Iptables {
 
     fn update_nft(
         &self,
+        nft: &mut Nft,
         table: &'static str,
         plan: &mut impl FnMut(&mut Table<'_>) -> Result<()>,
     ) -> Result<()> {
@@ -119,7 +120,7 @@ impl Iptables {
             return Ok(());
         }
         let (mut left, mut failed) = (Vec::new(), None);
-        let done = Nft::open()?.update(&format!("change table {table}"), None, |nft| {
+        let done = nft.update(&format!("change table {table}"), None, |nft| {
             left.clear();
             let mut batch = Batch::default();
             for programs in &places {

@@ -10,9 +10,10 @@
 //!
 //! ```no_run
 //! use cni_iptables::{Family, Iptables, Rule};
+//! use cni_nftables::Nft;
 //!
 //! let iptables = Iptables::find(&[Family::Ipv4], "/usr/sbin")?;
-//! iptables.update("filter", |table| {
+//! iptables.update(&mut Nft::new(), "filter", |table| {
 //!     table.ensure_chain("CNI-FORWARD")?;
 //!     let jump = Rule::new(&["-m", "comment", "--comment", "CNI firewall plugin rules", "-j", "CNI-FORWARD"]);
 //!     table.insert_unique("FORWARD", jump)

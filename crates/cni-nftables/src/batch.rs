@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::encode::Removal;
 use crate::object::key_text;
 use crate::value::Separated;
 use crate::{Chain, Element, Hook, Place, Policy, RawRule, Set, Statement, Table, Value};
@@ -90,6 +91,18 @@ impl Batch {
         self.commands.iter().filter_map(|command| match command {
             Command::RemoveElement { set, element } => Some((set, element)),
             _ => None,
+        })
+    }
+    /// Whether it deletes what packets may be looking at.
+    pub(crate) fn deletes(&self, removal: Removal) -> bool {
+        self.commands.iter().any(|command| match command {
+            Command::DeleteTable(_)
+            | Command::FlushChain { .. }
+            | Command::DeleteChain { .. }
+            | Command::DeleteRule { .. }
+            | Command::DeleteElement { .. } => true,
+            Command::RemoveElement { .. } => removal == Removal::Deletion,
+            _ => false,
         })
     }
     /// Whether it deletes elements by their keys.

@@ -62,7 +62,7 @@
 //! ```no_run
 //! # use cni_nftables::{Batch, Nft};
 //! # let (setup, add) = (Batch::default(), Batch::default());
-//! let mut nft = Nft::open()?;
+//! let mut nft = Nft::new();
 //! nft.commit_with_setup(&setup, &add)?;
 //! # Ok::<(), cni_nftables::Error>(())
 //! ```
@@ -77,7 +77,7 @@
 //! # const TABLE: Table = Table { family: Family::Inet, name: "ports" };
 //! # const PORTS: Set = Set { table: TABLE, name: "ports4", key: &[DataType::InetService], data: &[] };
 //! let key = vec![Value::Port(80)];
-//! Nft::open()?.update("remove port 80", None, |nft| {
+//! Nft::new().update("remove port 80", None, |nft| {
 //!     let mut batch = Batch::default();
 //!     let found = nft.element(&PORTS, &key)?;
 //!     if let Some(own) = found.filter(|found| found.comment.as_deref() == Some("blue/4ac1/eth0")) {
@@ -111,6 +111,7 @@ mod expr;
 pub mod fuzzing;
 #[cfg(test)]
 mod golden;
+mod grace_period;
 mod interval;
 mod lex;
 mod nft;

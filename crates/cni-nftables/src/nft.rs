@@ -5,6 +5,7 @@ use nix::libc;
 
 use crate::element::{all_expire, encode, read_comment, read_list, write_key};
 use crate::encode::{Removal, SUBSYSTEM, header};
+use crate::grace_period;
 use crate::object::key_text;
 use crate::pause::pause;
 use crate::request::Request;
@@ -13,10 +14,9 @@ use crate::{Batch, Element, Error, Expr, Result, Set, Table, Value};
 mod names;
 
 #[cfg(feature = "fuzzing")]
-pub(crate) use names::read_set;
+pub(crate) use names::{read_chain, read_set};
 
 /// enum nf_tables_msg_types
-const GETCHAIN: u16 = 4;
 const GETRULE: u16 = 7;
 const GETSETELEM: u16 = 13;
 const GETGEN: u16 = 16;
@@ -35,11 +35,22 @@ const EXPIRED: u32 = 10;
 /// How often a dump is made again, each time with the ten tries of its connection.
 const READS: u32 = 10;
 
-/// A netlink socket for nf_tables of the calling thread's network namespace.
+/// A netlink socket for nf_tables, opened with the first request in the network namespace of the thread that makes it, which it then
+/// belongs to for life. Whoever asks several things does well to ask them by one: closing takes the lock of all transactions.
 pub struct Nft {
-    connection: Connection,
+    connection: Option<Connection>,
     /// How [`Batch::remove_element`] is carried out: by deletion once the kernel has turned out not to do better.
     removal: Removal,
+    /// Whether something was deleted that the kernel may not have freed yet.
+    has_deleted: bool,
+}
+
+impl Drop for Nft {
+    fn drop(&mut self) {
+        if self.has_deleted {
+            grace_period::wait();
+        }
+    }
 }
 
 /// A rule as found, whoever made it.
@@ -64,9 +75,17 @@ impl FoundRule {
 }
 
 impl Nft {
-    /// Opens the socket. It belongs to the calling thread's network namespace for life.
-    pub fn open() -> Result<Self> {
-        Ok(Self { connection: Connection::open(Protocol::Netfilter)?, removal: Removal::Expiry })
+    /// A socket that is not open yet.
+    #[allow(clippy::new_without_default, reason = "there is one way to make it")]
+    pub const fn new() -> Self {
+        Self { connection: None, removal: Removal::Expiry, has_deleted: false }
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection> {
+        match &mut self.connection {
+            Some(connection) => Ok(connection),
+            none => Ok(none.insert(Connection::open(Protocol::Netfilter)?)),
+        }
     }
 
     /// Commits a batch; an empty one is nothing. What it removes is deleted.
@@ -168,28 +187,13 @@ impl Nft {
         self.read(&mut rules_request(table, chain), &op, |payload| read_rule(payload, table, chain))
     }
 
-    /// Whether a chain is there, without reading others.
-    pub fn has_chain(&mut self, table: Table, chain: &str) -> Result<bool> {
-        let op = || format!("get chain {table} {chain}");
-        let mut request = request(GETCHAIN, 0, table, |writer| writer.string(3, chain));
-        let found = self.read(&mut request, &op, |payload| read_chain(payload, table))?;
-        Ok(!found.is_empty())
-    }
-
-    /// Names of the chains of a table; none when the table is not there.
-    pub fn chains(&mut self, table: Table) -> Result<Vec<String>> {
-        let op = || format!("list chains of table {table}");
-        // The kernel lists those of all tables of the family.
-        self.read(&mut request(GETCHAIN, DUMP, table, |_| {}), &op, |payload| read_chain(payload, table))
-    }
-
     /// The number of the ruleset's generation, which each transaction changes.
     fn generation(&mut self) -> Result<u32> {
         let op = || "read the ruleset's generation".to_string();
         let mut writer = Writer::default();
         writer.message(SUBSYSTEM << 8 | GETGEN, REQUEST, 0, &header(0, 0), |_| {});
         let found = self
-            .connection
+            .connection()?
             .read(&mut writer.into_bytes(), &op, |payload| Attrs::after(payload, 4).find(1).and_then(be32));
         let found = found.map_err(|error| without_subsystem(error, op()))?;
         found.first().copied().ok_or_else(|| malformed(op()))
@@ -217,13 +221,14 @@ impl Nft {
         if batches.iter().all(|batch| batch.is_empty()) {
             return Ok(());
         }
-        let first = self.connection.sequences(1);
+        let connection = self.connection()?;
+        let first = connection.sequences(1);
         let request = Request::new(batches, first, generation, removal)?;
-        self.connection.sequences(request.count() - 1);
-        self.connection.send(&request.bytes, &|| request.describe())?;
+        connection.sequences(request.count() - 1);
+        connection.send(&request.bytes, &|| request.describe())?;
         let (mut failed, mut ended, mut lost) = (None, false, false);
         while !ended {
-            match self.connection.receive_waiting(&|| request.describe()) {
+            match connection.receive_waiting(&|| request.describe()) {
                 Ok(None) => break,
                 Ok(Some(messages)) => {
                     for message in messages.flatten() {
@@ -246,7 +251,10 @@ impl Nft {
         }
         match failed {
             Some((number, answer)) => Err(request.refusal(number, answer)),
-            None if ended => Ok(()),
+            None if ended => {
+                self.has_deleted |= batches.iter().any(|batch| batch.deletes(removal));
+                Ok(())
+            }
             None => Err(malformed(request.describe())),
         }
     }
@@ -261,7 +269,7 @@ impl Nft {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.connection.read(request, op, &parse).map_err(Error::from) {
+            match self.connection()?.read(request, op, &parse).map_err(Error::from) {
                 Err(error) if error.is_not_found() => return Ok(Vec::new()),
                 Err(error) if error.is_interrupted() && tries < READS => pause(tries),
                 Err(error) if error.is_invalid() => return Err(self.generation().err().unwrap_or(error)),
@@ -304,13 +312,6 @@ pub(crate) fn read_rule(payload: &[u8], table: Table, chain: &str) -> Option<Fou
     let expressions = Attrs(attributes().find(4).unwrap_or_default());
     let exprs = expressions.map(|(_, expression)| Expr::read(expression)).collect();
     Some(FoundRule { handle, comment, exprs })
-}
-
-/// The name of a chain of this table.
-pub(crate) fn read_chain(payload: &[u8], table: Table) -> Option<String> {
-    let attributes = || Attrs::after(payload, 4);
-    let here = attributes().find(1).is_some_and(|name| string(name) == table.name);
-    here.then(|| attributes().find(3).map(string)).flatten()
 }
 
 /// nfnetlink knows no request for a subsystem that the kernel lacks (net/netfilter/nfnetlink.c, nfnetlink_rcv_msg), and nothing
@@ -378,7 +379,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic_a_reader(payload: Vec<u8>) {
-            let _ = (read_rule(&payload, TABLE, "x"), read_chain(&payload, TABLE));
+            let _ = read_rule(&payload, TABLE, "x");
         }
 
         #[test]

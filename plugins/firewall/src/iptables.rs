@@ -12,6 +12,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use cni_iptables::{Error as IptablesError, Family, Iptables, Rule, Table};
+use cni_nftables::Nft;
 use cni_plugin::{Error, Result, Undo, log};
 
 use crate::config::Policy;
@@ -46,29 +47,29 @@ pub(crate) fn add<'a>(
     let records = Records::of(NAME);
     // Whose the addresses are stands there before the rules do, so that a late DEL of another owner that finds the rules
     // finds that they are not its own.
-    undo.push("remove the container's iptables rules", || del(pod, path));
+    undo.push("remove the container's iptables rules", || del(&mut Nft::new(), pod, path));
     let new = records.set_all(&pod.addresses, &pod.owner)?;
     let plan = |table: &mut Table<'_>| {
         ensure_pods(table, admin_chain, &of_family(&pod.addresses, table.family()), &new)?;
         bridge.map_or(Ok(()), |bridge| ensure_policy(table, bridge))
     };
-    Ok(iptables.update(TABLE, plan)?)
+    Ok(iptables.update(&mut Nft::new(), TABLE, plan)?)
 }
 
 /// Sets a bridge's policy; for a container that another backend lets through.
 pub(crate) fn apply_policy(pod: &Pod, bridge: &Bridge<'_>, path: &str) -> Result<()> {
     let iptables = Iptables::find(&families(&pod.addresses), path)?;
-    Ok(iptables.update(TABLE, |table| ensure_policy(table, bridge))?)
+    Ok(iptables.update(&mut Nft::new(), TABLE, |table| ensure_policy(table, bridge))?)
 }
 
 /// Removes the container's rules, and those that the reference's plugin made for an address of prevResult.
-pub(crate) fn del(pod: &Pod, path: &str) -> Result<()> {
-    remove(path, |records| records.of_pod(pod))
+pub(crate) fn del(nft: &mut Nft, pod: &Pod, path: &str) -> Result<()> {
+    remove(nft, path, |records| records.of_pod(pod))
 }
 
 /// Removes the rules of this network's attachments that are not among the valid ones, as far as it is known whose they are.
-pub(crate) fn gc(network: &str, valid: &HashSet<String>, path: &str) -> Result<()> {
-    remove(path, |records| records.stale(network, valid))
+pub(crate) fn gc(nft: &mut Nft, network: &str, valid: &HashSet<String>, path: &str) -> Result<()> {
+    remove(nft, path, |records| records.stale(network, valid))
 }
 
 /// Compares with what ADD made; an error says what differs.
@@ -91,7 +92,7 @@ pub(crate) fn check_policy(pod: &Pod, bridge: &Bridge<'_>, path: &str) -> Result
 /// All of them in one place, whichever iptables it is.
 fn expect(family: Family, path: &str, wanted: Vec<(&'static str, Rule)>) -> Result<()> {
     let wanted: Vec<_> = wanted.into_iter().map(|(chain, rule)| (chain, vec![rule])).collect();
-    match Iptables::wherever(&[family], path).first_missing(family, TABLE, &wanted)? {
+    match Iptables::wherever(&[family], path).first_missing(&mut Nft::new(), family, TABLE, &wanted)? {
         Some((chain, rule)) => {
             let what = format!("chain {chain} of iptables table {TABLE} has no rule {rule}");
             Err(Error::failed(what))
@@ -178,13 +179,13 @@ fn policy_rules(bridge: &Bridge<'_>) -> Vec<(&'static str, Rule)> {
 ///
 /// Whose an address is is looked up in the same breath as the rules: with iptables-nft whoever gets it meanwhile changes the
 /// ruleset, and with iptables-legacy waits for its turn.
-fn remove(path: &str, pick: impl Fn(&Records) -> Vec<IpAddr>) -> Result<()> {
+fn remove(nft: &mut Nft, path: &str, pick: impl Fn(&Records) -> Vec<IpAddr>) -> Result<()> {
     let records = Records::of(NAME);
     let picked = pick(&records);
     if picked.is_empty() {
         return records.clean();
     }
-    let removed = Iptables::wherever(&families(&picked), path).update(TABLE, |table| {
+    let removed = Iptables::wherever(&families(&picked), path).update(nft, TABLE, |table| {
         for rule in of_family(&pick(&records), table.family()).into_iter().flat_map(pod_rules) {
             table.delete(PODS, &rule)?;
         }

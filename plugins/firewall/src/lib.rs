@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use cni_host::Owner;
 use cni_interface::{all, owner, valid_owners};
+use cni_nftables::Nft;
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
 
@@ -128,9 +129,10 @@ fn del(req: &Request<Wire>) -> Result<()> {
         Some(backend) => backend == Backend::Firewalld,
         None => firewalld::is_running(),
     };
+    let nft = &mut Nft::new();
     all([
-        log::step("remove the nftables elements", || nftables::del(&pod)),
-        log::step("remove the iptables rules", || iptables::del(&pod, &path)),
+        log::step("remove the nftables elements", || nftables::del(nft, &pod)),
+        log::step("remove the iptables rules", || iptables::del(nft, &pod, &path)),
         log::step("take out of the firewalld zone", || firewalld::del(&pod, req.config.zone(), chosen)),
     ])
 }
@@ -139,9 +141,10 @@ fn gc(call: &Call, wire: &Wire) -> Result<()> {
     let Some(valid) = valid_owners(call) else { return Ok(()) };
     let network = call.conf.name.as_str();
     let valid: HashSet<String> = valid.iter().map(Owner::comment).collect();
+    let nft = &mut Nft::new();
     all([
-        log::step("collect nftables elements", || nftables::gc(network, &valid)),
-        log::step("collect iptables rules", || iptables::gc(network, &valid, &environment("PATH"))),
+        log::step("collect nftables elements", || nftables::gc(nft, network, &valid)),
+        log::step("collect iptables rules", || iptables::gc(nft, network, &valid, &environment("PATH"))),
         log::step("collect firewalld sources", || firewalld::gc(network, &valid, wire.zone())),
     ])
 }

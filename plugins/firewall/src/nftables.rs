@@ -18,7 +18,7 @@ use crate::{Bridge, Pod};
 /// Lets the container through, and brings its bridge to the network's policy, in one transaction.
 pub(crate) fn add(pod: &Pod, bridge: Option<&Bridge<'_>>) -> Result<()> {
     let comment = pod.owner.comment();
-    Nft::open()?.update("let the container through", None, |nft| {
+    Nft::new().update("let the container through", None, |nft| {
         let mut batch = repair(nft, TABLE)?;
         for address in &pod.addresses {
             let (set, key) = place(*address);
@@ -32,7 +32,7 @@ pub(crate) fn add(pod: &Pod, bridge: Option<&Bridge<'_>>) -> Result<()> {
 
 /// Brings a bridge to its network's policy; for a container that another backend lets through.
 pub(crate) fn apply_policy(pod: &Pod, bridge: &Bridge<'_>) -> Result<()> {
-    Nft::open()?.update("set the bridge's policy", None, |nft| {
+    Nft::new().update("set the bridge's policy", None, |nft| {
         let mut batch = repair(nft, TABLE)?;
         batch.append(policy(nft, pod, Some(bridge))?);
         Ok(batch)
@@ -42,37 +42,34 @@ pub(crate) fn apply_policy(pod: &Pod, bridge: &Bridge<'_>) -> Result<()> {
 
 /// Removes the container's elements and nobody else's. Looks through the sets only when one is not where it should be, or
 /// no address is known.
-pub(crate) fn del(pod: &Pod) -> Result<()> {
+pub(crate) fn del(nft: &mut Nft, pod: &Pod) -> Result<()> {
     let places: Vec<_> = pod.addresses.iter().map(|address| place(*address)).collect();
-    unless_unsupported(Nft::open().and_then(|mut nft| {
-        nft.update("remove the container's addresses", None, |nft| {
-            let mut batch = Batch::default();
-            let mut complete = !places.is_empty();
-            for (set, key) in &places {
-                complete &= take(nft, &mut batch, set, key, &pod.owner)?;
-            }
-            if !complete {
-                return all_of(nft, |comment| pod.owner.owns(comment));
-            }
-            if let Some(port) = &pod.port {
-                take(nft, &mut batch, &PORTS, &[interface(port)], &pod.owner)?;
-            }
-            Ok(batch)
-        })
+    unless_unsupported(nft.update("remove the container's addresses", None, |nft| {
+        let mut batch = Batch::default();
+        let mut complete = !places.is_empty();
+        for (set, key) in &places {
+            complete &= take(nft, &mut batch, set, key, &pod.owner)?;
+        }
+        if !complete {
+            return all_of(nft, |comment| pod.owner.owns(comment));
+        }
+        if let Some(port) = &pod.port {
+            take(nft, &mut batch, &PORTS, &[interface(port)], &pod.owner)?;
+        }
+        Ok(batch)
     }))
 }
 
 /// Removes the elements of this network's attachments that are not among the valid ones.
-pub(crate) fn gc(network: &str, valid: &HashSet<String>) -> Result<()> {
+pub(crate) fn gc(nft: &mut Nft, network: &str, valid: &HashSet<String>) -> Result<()> {
     let stale = |comment: &str| Owner::is_of_network(comment, network) && !valid.contains(comment);
-    unless_unsupported(Nft::open().and_then(|mut nft| {
-        nft.update("remove the addresses of containers that are gone", None, |nft| all_of(nft, stale))
-    }))
+    let op = "remove the addresses of containers that are gone";
+    unless_unsupported(nft.update(op, None, |nft| all_of(nft, stale)))
 }
 
 /// Compares with what ADD made; an error says what differs.
 pub(crate) fn check(pod: &Pod) -> Result<()> {
-    let mut nft = Nft::open()?;
+    let mut nft = Nft::new();
     expect_rules(&mut nft, TABLE)?;
     for address in &pod.addresses {
         let (set, key) = place(*address);
@@ -88,7 +85,7 @@ pub(crate) fn check(pod: &Pod) -> Result<()> {
 
 /// Whether the bridge has at least the network's policy; another network on it may ask for more.
 pub(crate) fn check_policy(pod: &Pod, bridge: &Bridge<'_>) -> Result<()> {
-    let mut nft = Nft::open()?;
+    let mut nft = Nft::new();
     expect_rules(&mut nft, TABLE)?;
     let mut kept = nft.element(&BRIDGES, &[interface(bridge.name)])?.is_some();
     if bridge.policy == Policy::Isolated {
@@ -107,7 +104,7 @@ pub(crate) fn check_policy(pod: &Pod, bridge: &Bridge<'_>) -> Result<()> {
 
 /// Whether this container was let through by this backend.
 pub(crate) fn holds(pod: &Pod) -> bool {
-    let Ok(mut nft) = Nft::open() else { return false };
+    let mut nft = Nft::new();
     pod.addresses.iter().any(|address| {
         let (set, key) = place(*address);
         nft.element(set, &key).is_ok_and(|found| found.is_some_and(|found| is_of(&found, &pod.owner)))
@@ -116,7 +113,7 @@ pub(crate) fn holds(pod: &Pod) -> bool {
 
 /// Whether the kernel has what this backend needs.
 pub(crate) fn status() -> Result<()> {
-    Ok(Nft::open()?.probe()?)
+    Ok(Nft::new().probe()?)
 }
 
 /// The comment of the elements of a bridge that more than one network has set a policy for.

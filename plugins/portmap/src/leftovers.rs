@@ -17,21 +17,19 @@ const OLD_HOST_IPS: &str = "hostip_hostports";
 const CHAINS: [&str; 3] = [HOST_PORTS, OLD_HOST_IPS, "masquerading"];
 
 /// Removes the rules of this container, of whatever network: the reference does not tell.
-pub(crate) fn del(container_id: &str) -> Result<()> {
-    let removed = Nft::open().and_then(|mut nft| {
-        nft.update("remove the reference's rules", None, |nft| {
-            let mut batch = Batch::default();
-            for table in TABLES {
-                for chain in CHAINS {
-                    for rule in nft.rules(table, chain)? {
-                        if rule.comment.as_deref() == Some(container_id) {
-                            batch.delete_rule(table, chain, rule.handle);
-                        }
+pub(crate) fn del(nft: &mut Nft, container_id: &str) -> Result<()> {
+    let removed = nft.update("remove the reference's rules", None, |nft| {
+        let mut batch = Batch::default();
+        for table in TABLES {
+            for chain in CHAINS {
+                for rule in nft.rules(table, chain)? {
+                    if rule.comment.as_deref() == Some(container_id) {
+                        batch.delete_rule(table, chain, rule.handle);
                     }
                 }
             }
-            Ok(batch)
-        })
+        }
+        Ok(batch)
     });
     match removed {
         Err(error) if error.is_unsupported() => Ok(()),
@@ -82,8 +80,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 
 /// Whether the reference's plugin has mapped this container's ports: as many rules in each family, which is all that its own
 /// CHECK looks at.
-pub(crate) fn holds(container_id: &str, forwards: &[Forward]) -> Result<bool> {
-    let mut nft = Nft::open()?;
+pub(crate) fn holds(nft: &mut Nft, container_id: &str, forwards: &[Forward]) -> Result<bool> {
     for table in TABLES {
         let v6 = table.family == Family::Ip6;
         let wanted = forwards.iter().filter(|forward| forward.pod.is_ipv6() == v6).count();

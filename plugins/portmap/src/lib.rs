@@ -9,6 +9,7 @@ use std::collections::HashSet;
 
 use cni_host::Owner;
 use cni_interface::{all, owner, valid_owners};
+use cni_nftables::Nft;
 use cni_plugin::{Call, Error, Plugin, Request, Result, environment, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
 use ipnet::IpNet;
@@ -53,23 +54,24 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     }
     let path = environment("PATH");
     let backend = backend(&config, &req.config, &path)?;
+    let nft = &mut Nft::new();
     if config.masquerade != Masquerade::Nobody {
-        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(&forwards, backend))?;
+        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(nft, &forwards, backend))?;
     }
     match backend {
         // One transaction, and nothing after it fails the ADD: what another container loses to this one need not be given back.
         Backend::Nftables => {
             let wanted = Wanted::new(&config, &pod, &forwards)?;
-            log::step("map the ports in nf_tables", || nftables::add(&wanted, &pod.owner))?;
+            log::step("map the ports in nf_tables", || nftables::add(nft, &wanted, &pod.owner))?;
             let displaced = log::step("take the ports from iptables", || {
-                iptables::displace(&forwards, &pod.owner, &path)
+                iptables::displace(nft, &forwards, &pod.owner, &path)
             });
             if let Err(error) = displaced {
                 log::warn(format_args!("iptables may still have another container's mapping: {error}"));
             }
         }
         Backend::Iptables => {
-            log::step("map the ports with iptables", || iptables::add(&config, &pod, &path))?
+            log::step("map the ports with iptables", || iptables::add(nft, &config, &pod, &path))?
         }
     }
     flows::redirect(&forwards);
@@ -85,16 +87,17 @@ fn check(req: &Request<Wire>) -> Result<()> {
         return Ok(());
     }
     let path = environment("PATH");
+    let nft = &mut Nft::new();
     match backend(&config, &req.config, &path)? {
         // A container of the reference's plugin keeps its mappings until it goes.
-        Backend::Nftables if leftovers::holds(&pod.owner.container_id, &forwards)? => Ok(()),
+        Backend::Nftables if leftovers::holds(nft, &pod.owner.container_id, &forwards)? => Ok(()),
         Backend::Nftables => {
-            nftables::check(&Wanted::new(&config, &pod, &forwards)?, &pod.owner)?;
-            if config.masquerade == Masquerade::Nobody { Ok(()) } else { localnet::check(&forwards) }
+            nftables::check(nft, &Wanted::new(&config, &pod, &forwards)?, &pod.owner)?;
+            if config.masquerade == Masquerade::Nobody { Ok(()) } else { localnet::check(nft, &forwards) }
         }
         Backend::Iptables => {
-            nftables::expect_undisplaced(&pod.owner, &forwards)?;
-            iptables::check(&config, &pod, &path)
+            nftables::expect_undisplaced(nft, &pod.owner, &forwards)?;
+            iptables::check(nft, &config, &pod, &path)
         }
     }
 }
@@ -104,12 +107,14 @@ fn check(req: &Request<Wire>) -> Result<()> {
 fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
     let path = environment("PATH");
-    let told = told(req);
+    let (told, nft) = (told(req), &mut Nft::new());
     let mut gone: Vec<Forward> = Vec::new();
     let outcomes = [
-        log::step("remove the mappings from nf_tables", || nftables::del(&owner, told.as_ref(), &mut gone)),
-        log::step("remove the reference's nf_tables rules", || leftovers::del(&owner.container_id)),
-        log::step("remove the iptables rules", || iptables::del(&owner, &path, &mut gone)),
+        log::step("remove the mappings from nf_tables", || {
+            nftables::del(nft, &owner, told.as_ref(), &mut gone)
+        }),
+        log::step("remove the reference's nf_tables rules", || leftovers::del(nft, &owner.container_id)),
+        log::step("remove the iptables rules", || iptables::del(nft, &owner, &path, &mut gone)),
     ];
     flows::forget(&gone);
     all(outcomes)
@@ -129,11 +134,12 @@ fn gc(call: &Call, _: &Wire) -> Result<()> {
     let mut gone: Vec<Forward> = Vec::new();
     let owners: HashSet<String> = valid.iter().map(Owner::comment).collect();
     // The reference's rules know containers, not their interfaces.
+    let nft = &mut Nft::new();
     let containers: HashSet<&str> = valid.iter().map(|valid| valid.container_id.as_str()).collect();
     let outcomes = [
-        log::step("collect nf_tables mappings", || nftables::gc(network, &owners, &mut gone)),
+        log::step("collect nf_tables mappings", || nftables::gc(nft, network, &owners, &mut gone)),
         log::step("collect iptables rules", || {
-            iptables::gc(network, &containers, &environment("PATH"), &mut gone)
+            iptables::gc(nft, network, &containers, &environment("PATH"), &mut gone)
         }),
     ];
     flows::forget(&gone);

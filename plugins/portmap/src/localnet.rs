@@ -21,13 +21,13 @@ fn concerned(forwards: &[Forward]) -> Option<IpAddr> {
 }
 
 /// Sets `route_localnet` on the interface towards the container, after making sure that martians are dropped.
-pub(crate) fn enable(forwards: &[Forward], backend: Backend) -> Result<()> {
+pub(crate) fn enable(nft: &mut Nft, forwards: &[Forward], backend: Backend) -> Result<()> {
     let Some(pod) = concerned(forwards) else { return Ok(()) };
     let Some(interface) = towards(pod)? else {
         log::debug(format_args!("no route to {pod}: 127.0.0.1 will not reach it"));
         return Ok(());
     };
-    match drop_martians() {
+    match drop_martians(nft) {
         // Only ip_tables is there. The reference does not drop them either.
         Err(error) if error.is_unsupported() && backend == Backend::Iptables => {
             log::warn(format_args!(
@@ -54,9 +54,8 @@ fn route_localnet(interface: &str) -> String {
     format!("net/ipv4/conf/{interface}/route_localnet")
 }
 
-fn drop_martians() -> cni_nftables::Result<()> {
-    let mut nft = Nft::open()?;
-    if ruleset::martians().are_there(&mut nft)? {
+fn drop_martians(nft: &mut Nft) -> cni_nftables::Result<()> {
+    if ruleset::martians().are_there(nft)? {
         return Ok(());
     }
     let mut batch = Batch::default();
@@ -65,13 +64,13 @@ fn drop_martians() -> cni_nftables::Result<()> {
 }
 
 /// Where 127.0.0.0/8 reaches the container, martians are dropped still.
-pub(crate) fn check(forwards: &[Forward]) -> Result<()> {
+pub(crate) fn check(nft: &mut Nft, forwards: &[Forward]) -> Result<()> {
     let Some(pod) = concerned(forwards) else { return Ok(()) };
     let Some(interface) = towards(pod)? else { return Ok(()) };
     if sysctl_read(&route_localnet(&interface))?.trim() != "1" {
         return Ok(());
     }
-    match Nft::open().and_then(|mut nft| ruleset::martians().are_there(&mut nft)) {
+    match ruleset::martians().are_there(nft) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::failed(format!(
             "chain {} of table {} is not as it should be: packets for 127.0.0.0/8 are not dropped",

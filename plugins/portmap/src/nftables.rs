@@ -87,9 +87,9 @@ impl Wanted {
 }
 
 /// Maps the ports, all of them or none. A port that another container has goes to this one.
-pub(crate) fn add(wanted: &Wanted, owner: &Owner) -> Result<()> {
+pub(crate) fn add(nft: &mut Nft, wanted: &Wanted, owner: &Owner) -> Result<()> {
     let mut displaced: Vec<(Forward, String)> = Vec::new();
-    Nft::open()?.update("map the ports", None, |nft| {
+    nft.update("map the ports", None, |nft| {
         let mut batch = wanted.setup(nft)?;
         displaced.clear();
         if nft.element(&owners(), &wanted.entry.key)?.is_some() {
@@ -173,8 +173,7 @@ fn displaced_by_new_conditions(
 }
 
 /// Compares with what ADD made; an error says what differs, and who has the port now.
-pub(crate) fn check(wanted: &Wanted, owner: &Owner) -> Result<()> {
-    let mut nft = Nft::open()?;
+pub(crate) fn check(nft: &mut Nft, wanted: &Wanted, owner: &Owner) -> Result<()> {
     for (map, element, forward) in &wanted.mappings {
         let problem = match nft.element(map, &element.key)? {
             Some(found) if found == *element => continue,
@@ -197,7 +196,7 @@ pub(crate) fn check(wanted: &Wanted, owner: &Owner) -> Result<()> {
         }
     }
     for rules in wanted.chains() {
-        if !rules.are_there(&mut nft)? {
+        if !rules.are_there(nft)? {
             let chain = &rules.chain;
             return Err(Error::failed(format!("chain {chain} of table {TABLE} does not have its rules")));
         }
@@ -206,8 +205,7 @@ pub(crate) fn check(wanted: &Wanted, owner: &Owner) -> Result<()> {
 }
 
 /// Fails when a mapping of this table has taken a port from a container that iptables maps.
-pub(crate) fn expect_undisplaced(owner: &Owner, forwards: &[Forward]) -> Result<()> {
-    let mut nft = Nft::open()?;
+pub(crate) fn expect_undisplaced(nft: &mut Nft, owner: &Owner, forwards: &[Forward]) -> Result<()> {
     for forward in forwards {
         let map = Scope::new(forward.host.is_ipv6(), Vec::new()).map_of(forward.host.ip());
         let found = match nft.element(&map, &key(forward)) {
@@ -228,8 +226,13 @@ pub(crate) fn expect_undisplaced(owner: &Owner, forwards: &[Forward]) -> Result<
 
 /// Removes what carries this owner and nothing else, and adds the mappings among it to `gone`. When what the request tells
 /// of the ADD is all that there is, nothing else is looked at, so that it costs the same however many containers there are.
-pub(crate) fn del(owner: &Owner, told: Option<&Wanted>, gone: &mut Vec<Forward>) -> Result<()> {
-    remove("remove the container's mappings", gone, |nft| {
+pub(crate) fn del(
+    nft: &mut Nft,
+    owner: &Owner,
+    told: Option<&Wanted>,
+    gone: &mut Vec<Forward>,
+) -> Result<()> {
+    remove(nft, "remove the container's mappings", gone, |nft| {
         let owned = |comment: &str| owner.owns(comment);
         let mut found = Vec::new();
         for (set, element) in told.iter().flat_map(|told| told.elements()) {
@@ -249,33 +252,37 @@ pub(crate) fn del(owner: &Owner, told: Option<&Wanted>, gone: &mut Vec<Forward>)
 }
 
 /// Removes what carries this network and none of the valid attachments.
-pub(crate) fn gc(network: &str, valid: &HashSet<String>, gone: &mut Vec<Forward>) -> Result<()> {
+pub(crate) fn gc(
+    nft: &mut Nft,
+    network: &str,
+    valid: &HashSet<String>,
+    gone: &mut Vec<Forward>,
+) -> Result<()> {
     let stale = |comment: &str| Owner::is_of_network(comment, network) && !valid.contains(comment);
-    remove("remove the mappings of containers that are gone", gone, |nft| elements(nft, &stale))
+    remove(nft, "remove the mappings of containers that are gone", gone, |nft| elements(nft, &stale))
 }
 
 fn remove(
+    nft: &mut Nft,
     op: &str,
     gone: &mut Vec<Forward>,
     meant: impl Fn(&mut Nft) -> cni_nftables::Result<Vec<(Set, Element)>>,
 ) -> Result<()> {
-    let removed = Nft::open().and_then(|mut nft| {
-        nft.update(op, None, |nft| {
-            let mut batch = Batch::default();
-            // What an earlier try has found stays: where the kernel knows no expiry, its mappings of UDP are deleted by now.
-            for (set, element) in meant(nft)? {
-                let mapping = forward(&element);
-                gone.extend(mapping);
-                if mapping.is_some_and(|mapping| mapping.protocol == Protocol::Udp) {
-                    // Not with the kernel's next tick: until then a client's next packet would bring a flow back that is
-                    // about to be forgotten.
-                    batch.delete_element(&set, element.key);
-                } else {
-                    batch.remove_element(&set, element);
-                }
+    let removed = nft.update(op, None, |nft| {
+        let mut batch = Batch::default();
+        // What an earlier try has found stays: where the kernel knows no expiry, its mappings of UDP are deleted by now.
+        for (set, element) in meant(nft)? {
+            let mapping = forward(&element);
+            gone.extend(mapping);
+            if mapping.is_some_and(|mapping| mapping.protocol == Protocol::Udp) {
+                // Not with the kernel's next tick: until then a client's next packet would bring a flow back that is
+                // about to be forgotten.
+                batch.delete_element(&set, element.key);
+            } else {
+                batch.remove_element(&set, element);
             }
-            Ok(batch)
-        })
+        }
+        Ok(batch)
     });
     match removed {
         Err(error) if error.is_unsupported() => Ok(()),
@@ -305,7 +312,7 @@ fn is_meant(element: &Element, meant: &impl Fn(&str) -> bool) -> bool {
 
 /// Whether the kernel has what this backend needs.
 pub(crate) fn is_usable() -> Result<()> {
-    Ok(Nft::open()?.probe()?)
+    Ok(Nft::new().probe()?)
 }
 
 fn key(forward: &Forward) -> Vec<Value> {

@@ -32,7 +32,11 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Modules with unsafe code, each for calls that nothing offers safely.
-const UNSAFE: &[&str] = &["crates/cni-host/src/sys.rs", "crates/cni-iptables/src/sockopt.rs"];
+const UNSAFE: &[&str] = &[
+    "crates/cni-host/src/sys.rs",
+    "crates/cni-iptables/src/sockopt.rs",
+    "crates/cni-nftables/src/grace_period.rs",
+];
 
 /// Who runs programs: delegates and chains go through cni-exec; the others are tools.
 const RUNNERS: &[&str] = &["cni-exec", "cni-iptables", "cni-testing", "xtask"];

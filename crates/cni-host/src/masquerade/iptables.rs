@@ -14,6 +14,7 @@
 use std::net::IpAddr;
 
 use cni_iptables::{Family, Found, Iptables, Rule, Table};
+use cni_nftables::Nft;
 use ipnet::IpNet;
 
 use super::{not_masqueraded, of_family};
@@ -31,13 +32,13 @@ const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 /// What the comment match of the kernel takes (XT_MAX_COMMENT_LEN, less the NUL).
 const MAX_COMMENT: usize = 255;
 
-pub(super) fn add(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
+pub(super) fn add(nft: &mut Nft, owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
     let families = families(addresses);
     if families.is_empty() {
         return Ok(());
     }
     let iptables = Iptables::find(&families, path)?;
-    Ok(iptables.update(TABLE, |table| additions(table, owner, &of(addresses, table.family())))?)
+    Ok(iptables.update(nft, TABLE, |table| additions(table, owner, &of(addresses, table.family())))?)
 }
 
 fn additions(table: &mut Table<'_>, owner: &Owner, addresses: &[IpNet]) -> cni_iptables::Result<()> {
@@ -60,7 +61,7 @@ fn additions(table: &mut Table<'_>, owner: &Owner, addresses: &[IpNet]) -> cni_i
     Ok(())
 }
 
-pub(super) fn del(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
+pub(super) fn del(nft: &mut Nft, owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
     let chain = chain(&owner.network, &owner.container_id);
     let rules = Rules::new(owner, &chain);
     // Old releases of the reference matched the whole subnet.
@@ -81,13 +82,13 @@ pub(super) fn del(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> 
     };
     // Without its addresses the other family would be looked at for nothing.
     let families = if addresses.is_empty() { FAMILIES.to_vec() } else { families(addresses) };
-    update_wherever(&families, path, plan)
+    update_wherever(nft, &families, path, plan)
 }
 
 /// The network's name is in the comments, so that no record beside the rules is needed.
-pub(super) fn gc(network: &str, valid: &[Owner], path: &str) -> Result<()> {
+pub(super) fn gc(nft: &mut Nft, network: &str, valid: &[Owner], path: &str) -> Result<()> {
     let is_valid = |id: &str| valid.iter().any(|owner| owner.container_id == id);
-    update_wherever(&FAMILIES, path, |table| {
+    update_wherever(nft, &FAMILIES, path, |table| {
         let mut stale = Vec::new();
         for name in table.chains()?.into_iter().filter(|name| is_name(name)) {
             if is_of(&table.rules(&name)?, &name, network, |id| !is_valid(id)) {
@@ -112,12 +113,12 @@ fn is_of(rules: &[Found], name: &str, network: &str, pick: impl Fn(&str) -> bool
     ids.any(|id| chain(network, &id) == name && pick(&id))
 }
 
-pub(super) fn check(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
+pub(super) fn check(nft: &mut Nft, owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
     let chain = chain(&owner.network, &owner.container_id);
     let rules = Rules::new(owner, &chain);
     for family in families(addresses) {
         let mut missing = None;
-        let all = Iptables::wherever(&[family], path).look(family, TABLE, |table| {
+        let all = Iptables::wherever(&[family], path).look(nft, family, TABLE, |table| {
             let lacking = lacking(table, &rules, &of(addresses, family))?;
             let is_complete = lacking.is_none();
             missing = missing.take().or(lacking);
@@ -154,11 +155,12 @@ fn lacking(
 
 /// Rules for which there is no program any more must not keep a container from being deleted.
 fn update_wherever(
+    nft: &mut Nft,
     families: &[Family],
     path: &str,
     plan: impl FnMut(&mut Table<'_>) -> cni_iptables::Result<()>,
 ) -> Result<()> {
-    match Iptables::wherever(families, path).update(TABLE, plan) {
+    match Iptables::wherever(families, path).update(nft, TABLE, plan) {
         Err(cni_iptables::Error::NotFound { .. }) => Ok(()),
         done => Ok(done?),
     }

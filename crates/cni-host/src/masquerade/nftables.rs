@@ -62,7 +62,7 @@ fn side(address: &IpNet) -> &'static Side {
     if address.addr().is_ipv4() { &SIDE4 } else { &SIDE6 }
 }
 
-pub(super) fn add(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
+pub(super) fn add(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> Result<()> {
     let mut setup = Batch::default();
     for (side, addresses) in [(&SIDE4, of_family(addresses, true)), (&SIDE6, of_family(addresses, false))] {
         if !addresses.is_empty() {
@@ -71,7 +71,7 @@ pub(super) fn add(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
     }
     let wanted: Vec<(Set, Element)> =
         addresses.iter().map(|address| (side(address).sources, element(owner, address))).collect();
-    Nft::open()?.update("masquerade addresses", Some(&setup), |nft| {
+    nft.update("masquerade addresses", Some(&setup), |nft| {
         let mut batch = Batch::default();
         for (set, wanted) in &wanted {
             match nft.element(set, &wanted.key)? {
@@ -108,7 +108,7 @@ pub(super) fn plan_del(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> cni
     Ok(batch)
 }
 
-pub(super) fn gc(network: &str, valid: &[Owner]) -> Result<()> {
+pub(super) fn gc(nft: &mut Nft, network: &str, valid: &[Owner]) -> Result<()> {
     let plan = |nft: &mut Nft| {
         let mut batch = Batch::default();
         for side in [&SIDE4, &SIDE6] {
@@ -127,10 +127,10 @@ pub(super) fn gc(network: &str, valid: &[Owner]) -> Result<()> {
         batch.append(reference::delete_masquerade(nft, stale)?);
         Ok(batch)
     };
-    unless_unsupported(Nft::open().and_then(|mut nft| {
-        nft.update("collect masquerading", None, plan)?;
-        [&SIDE4, &SIDE6].into_iter().try_for_each(|side| delete_unused_chains(&mut nft, side))
-    }))
+    let collected = nft
+        .update("collect masquerading", None, plan)
+        .and_then(|()| [&SIDE4, &SIDE6].into_iter().try_for_each(|side| delete_unused_chains(nft, side)));
+    unless_unsupported(collected)
 }
 
 /// Deletes the chains of subnets to which no address leads any more.
@@ -157,9 +157,8 @@ fn delete_unused_chains(nft: &mut Nft, side: &Side) -> cni_nftables::Result<()> 
     Ok(())
 }
 
-pub(super) fn check(owner: &Owner, addresses: &[IpNet]) -> Result<()> {
-    let mut nft = Nft::open()?;
-    if reference::has_masquerade(&mut nft, owner)? {
+pub(super) fn check(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> Result<()> {
+    if reference::has_masquerade(nft, owner)? {
         return Ok(());
     }
     for address in addresses {

@@ -272,7 +272,7 @@ fn gc_leaves_iptables_chains_alone_that_do_not_say_whose_they_are() {
             table.replace_chain("CNI-FORGED", accept(r#"name: "net" id: "c1""#));
             Ok(())
         };
-        iptables.update("nat", others).unwrap();
+        iptables.update(&mut cni_nftables::Nft::new(), "nat", others).unwrap();
         masquerade_gc("net", &[], PATH).unwrap();
         let rules = ruleset();
         for chain in ["CNI-0123456789abcdef01234567", "CNI-FORGED"] {

@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use cni_iptables::{Family, Iptables, Result, Rule, Table, Variant};
+use cni_nftables::Nft;
 use cni_testing::Host;
 
 /// Runs `test` on a private host, with a /run of its own for the locks, once for each variant and family that this kernel
@@ -76,7 +77,7 @@ impl Programs {
 
     /// Changes table nat.
     fn update(&self, plan: impl FnMut(&mut Table<'_>) -> Result<()>) {
-        self.iptables.update("nat", plan).unwrap();
+        self.iptables.update(&mut Nft::new(), "nat", plan).unwrap();
     }
 
     /// Runs the variant's own program: `-save`, `-restore`, or iptables itself.

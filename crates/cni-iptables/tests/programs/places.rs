@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use cni_iptables::{Family, Iptables, Variant};
+use cni_nftables::Nft;
 use cni_testing::Host;
 
 use crate::{Programs, each, path, rule};
@@ -11,7 +12,7 @@ use crate::{Programs, each, path, rule};
 fn has_chain(programs: &Programs, table: &'static str, chain: &str) -> Vec<Variant> {
     let mut found = Vec::new();
     let iptables = Iptables::wherever(&[programs.family], &programs.path);
-    let nothing = iptables.look(programs.family, table, |table| {
+    let nothing = iptables.look(&mut Nft::new(), programs.family, table, |table| {
         if table.has_chain(chain)? {
             found.push(table.variant());
         }
@@ -37,13 +38,13 @@ fn both_variants_are_looked_into_and_changed_where_both_are_in_use() {
     each(|programs| {
         let other = if programs.variant == Variant::Nft { Variant::Legacy } else { Variant::Nft };
         let Ok(other) = Iptables::find(&[programs.family], &path(&programs.host, other)) else { return };
-        if other.update("nat", |table| table.ensure_chain("CNI-a")).is_err() {
+        if other.update(&mut Nft::new(), "nat", |table| table.ensure_chain("CNI-a")).is_err() {
             return;
         }
         programs.update(|table| table.ensure_chain("CNI-a"));
         assert_eq!(has_chain(programs, "nat", "CNI-a"), [Variant::Nft, Variant::Legacy]);
         let both = Iptables::wherever(&[programs.family], &programs.path);
-        both.update("nat", |table| table.delete_chain("CNI-a")).unwrap();
+        both.update(&mut Nft::new(), "nat", |table| table.delete_chain("CNI-a")).unwrap();
         assert!(has_chain(programs, "nat", "CNI-a").is_empty());
     });
 }
@@ -75,7 +76,9 @@ fn looking_makes_no_table() {
         let used = names();
         assert!(has_chain(programs, "filter", "CNI-a").is_empty());
         let iptables = Iptables::wherever(&[programs.family], &programs.path);
-        iptables.update("filter", |table| table.delete("FORWARD", &rule(&["-j", "CNI-a"]))).unwrap();
+        iptables
+            .update(&mut Nft::new(), "filter", |table| table.delete("FORWARD", &rule(&["-j", "CNI-a"])))
+            .unwrap();
         assert_eq!(names(), used);
         programs.host.snapshot().assert_same(&before);
     });
@@ -87,8 +90,8 @@ fn nobody_holds_anything_on_a_host_without_iptables() {
     host.hide(&["/usr/sbin", "/usr/local/sbin", "/run"]);
     for family in [Family::Ipv4, Family::Ipv6] {
         let iptables = Iptables::wherever(&[family], "/nowhere");
-        iptables.update("nat", |table| table.delete_chain("CNI-a")).unwrap();
-        assert_eq!(iptables.look(family, "nat", |_| Ok(None::<()>)).unwrap(), None);
+        iptables.update(&mut Nft::new(), "nat", |table| table.delete_chain("CNI-a")).unwrap();
+        assert_eq!(iptables.look(&mut Nft::new(), family, "nat", |_| Ok(None::<()>)).unwrap(), None);
         let error = Iptables::find(&[family], "/nowhere").unwrap_err();
         assert!(error.is_unusable() && error.to_string().starts_with("cannot find ip"), "{error}");
     }
@@ -109,7 +112,7 @@ fn a_wrapper_says_which_iptables_it_is() {
     };
     let nft = wrap("iptables v1.8.9 (nf_tables)").unwrap();
     let mut variant = None;
-    nft.update("nat", |table| {
+    nft.update(&mut Nft::new(), "nat", |table| {
         variant = Some(table.variant());
         Ok(())
     })

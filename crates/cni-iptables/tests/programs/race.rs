@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cni_iptables::{Result, Table, Variant};
+use cni_nftables::Nft;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::{each, rule};
@@ -79,7 +80,7 @@ fn a_rule_that_somebody_deletes_in_between_is_no_failure() {
 fn a_change_that_fails_for_good_is_not_tried_for_ever() {
     each(|programs| {
         let mut plans = 0;
-        let change = programs.iptables.update("nat", |table| {
+        let change = programs.iptables.update(&mut Nft::new(), "nat", |table| {
             plans += 1;
             table.append_unique("POSTROUTING", rule(&["-j", "CNI-nowhere"]))
         });

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use cni_iptables::{Result, Rule, Table, Variant};
+use cni_nftables::Nft;
 
 use crate::{Programs, each, rule};
 
@@ -165,7 +166,7 @@ fn sorted(mut lines: Vec<String>) -> Vec<String> {
 fn every_rule_of_the_reference_is_made_as_iptables_makes_it() {
     for table in ["nat", "filter"] {
         each(|programs| {
-            programs.iptables.update(table, |table| make(table, programs)).unwrap();
+            programs.iptables.update(&mut Nft::new(), table, |table| make(table, programs)).unwrap();
             let ours = programs.rules(table);
             programs.run("", &["-t", table, "-F"], "");
             programs.run("", &["-t", table, "-X"], "");
@@ -180,7 +181,7 @@ fn every_rule_of_the_reference_is_made_as_iptables_makes_it() {
 fn every_rule_that_was_made_here_is_one_to_iptables() {
     for table in ["nat", "filter"] {
         each(|programs| {
-            programs.iptables.update(table, |table| make(table, programs)).unwrap();
+            programs.iptables.update(&mut Nft::new(), table, |table| make(table, programs)).unwrap();
             for (chain, words) in rules(table, programs) {
                 programs.run("", &[&["-t", table, "-C", chain], &words[..]].concat(), "");
             }
@@ -196,10 +197,11 @@ fn every_rule_of_the_reference_is_known_again() {
             let before = programs.rules(table);
             let wanted: Vec<_> =
                 rules(table, programs).iter().map(|(chain, words)| (*chain, vec![rule(words)])).collect();
-            let missing = programs.iptables.first_missing(programs.family, table, &wanted).unwrap();
+            let missing =
+                programs.iptables.first_missing(&mut Nft::new(), programs.family, table, &wanted).unwrap();
             assert_eq!(missing, None);
             // A second change has nothing to do.
-            programs.iptables.update(table, |table| make(table, programs)).unwrap();
+            programs.iptables.update(&mut Nft::new(), table, |table| make(table, programs)).unwrap();
             assert_eq!(programs.rules(table), before);
         });
     }
@@ -218,11 +220,11 @@ fn what_was_made_is_deleted_and_nothing_is_left() {
             };
             for by_us in [true, false] {
                 if by_us {
-                    programs.iptables.update(table, |table| make(table, programs)).unwrap();
+                    programs.iptables.update(&mut Nft::new(), table, |table| make(table, programs)).unwrap();
                 } else {
                     programs.run("-restore", &["--noflush"], &script(table, programs));
                 }
-                programs.iptables.update(table, undo).unwrap();
+                programs.iptables.update(&mut Nft::new(), table, undo).unwrap();
                 assert_eq!(programs.rules(table), [""; 0]);
             }
         });
@@ -233,7 +235,7 @@ fn what_was_made_is_deleted_and_nothing_is_left() {
 fn a_change_that_fails_in_the_middle_changes_nothing_and_names_the_rule() {
     each(|programs| {
         let before = programs.rules("nat");
-        let change = programs.iptables.update("nat", |table| {
+        let change = programs.iptables.update(&mut Nft::new(), "nat", |table| {
             table.ensure_chain("CNI-a")?;
             table.append_unique("CNI-a", rule(&["-j", "ACCEPT"]))?;
             table.append_unique("POSTROUTING", rule(&["-j", "CNI-nowhere"]))
@@ -293,7 +295,11 @@ fn a_rule_that_only_iptables_understands_goes_through_it() {
         assert_eq!(programs.rules("nat"), ["-N CNI-a", made]);
         let missing = |rule: &Rule| {
             let wanted = [("PREROUTING", vec![rule.clone()])];
-            programs.iptables.first_missing(programs.family, "nat", &wanted).unwrap().is_some()
+            programs
+                .iptables
+                .first_missing(&mut Nft::new(), programs.family, "nat", &wanted)
+                .unwrap()
+                .is_some()
         };
         assert!(!missing(&by_length));
         // ip6tables-legacy 1.8.9 takes any lengths for the same.
@@ -320,7 +326,10 @@ fn rules_of_nft_in_the_same_chains_do_not_matter() {
         programs.update(|table| make(table, programs));
         let wanted: Vec<_> =
             rules("nat", programs).iter().map(|(chain, words)| (*chain, vec![rule(words)])).collect();
-        assert_eq!(programs.iptables.first_missing(programs.family, "nat", &wanted).unwrap(), None);
+        assert_eq!(
+            programs.iptables.first_missing(&mut Nft::new(), programs.family, "nat", &wanted).unwrap(),
+            None
+        );
         programs.update(|table| table.delete("POSTROUTING", &rule(&["-j", "ACCEPT"])));
         let left = nft(&["list", "chain", family, "nat", "POSTROUTING"]);
         assert!(

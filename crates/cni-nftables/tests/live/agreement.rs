@@ -17,7 +17,7 @@ fn agree(table: Table, family: u8, batch: &Batch) {
     nft(&batch.to_string());
     let theirs = dump(table, family);
     run("nft flush ruleset");
-    Nft::open().unwrap().commit(batch).unwrap();
+    Nft::new().commit(batch).unwrap();
     assert_eq!(dump(table, family), theirs, "{batch}");
 }
 
@@ -145,7 +145,7 @@ fn network_behind_a_hardware_address_is_listed_alike() {
         let mut batch = Batch::default();
         batch.add_table(TABLE).add_chain(TABLE, &chain("x"));
         batch.add_rule(TABLE, "x", parse_matches(text).unwrap());
-        Nft::open().unwrap().commit(&batch).unwrap();
+        Nft::new().commit(&batch).unwrap();
         assert_eq!(listed(), format!("table inet t {{ chain x {{ {text} }} }}"));
     });
 }
@@ -349,7 +349,7 @@ fn sets_and_elements_are_those_of_nft() {
             let expected = format!("table inet t {{ {kind} s {{ type {types}{list} }} chain y {{ }} }}");
             assert_eq!(listed(), words(&expected));
 
-            let mut read = Nft::open().unwrap().elements(&set).unwrap();
+            let mut read = Nft::new().elements(&set).unwrap();
             read.sort_by_key(|element| format!("{:?}", element.key));
             let mut sent = elements;
             sent.sort_by_key(|element| format!("{:?}", element.key));
@@ -368,7 +368,7 @@ fn deletions_are_those_of_nft() {
         setup
             .add_element(&PORTS, port(80, [10, 1, 0, 2], "a"))
             .add_element(&PORTS, port(81, [10, 1, 0, 2], "b"));
-        let mut socket = Nft::open().unwrap();
+        let mut socket = Nft::new();
         socket.commit(&setup).unwrap();
         let rules = socket.rules(TABLE, "x").unwrap();
 

@@ -46,7 +46,7 @@ fn all(test: &str) {
 #[ignore = "a process of writers_lose_nothing"]
 fn process_that_adds() {
     let Some(number) = writer() else { return skipped("is a process of another test") };
-    let mut nft = Nft::open().unwrap();
+    let mut nft = Nft::new();
     for change in 0..CHANGES {
         let mut batch = Batch::default();
         batch.add_element(&PORTS, port(number * CHANGES + change + 1, [10, 1, 0, 2], &format!("w{number}")));
@@ -66,7 +66,7 @@ fn writers_lose_nothing_from_the_first_setup_on() {
         let foreign = || run("nft -a list table inet foreign");
         let before = foreign();
         all("contention::process_that_adds");
-        let mut nft = Nft::open().unwrap();
+        let mut nft = Nft::new();
         assert_eq!(nft.elements(&PORTS).unwrap().len(), usize::from(PROCESSES * CHANGES));
         assert_eq!(nft.rules(TABLE, "x").unwrap().len(), 1);
         assert_eq!(foreign(), before);
@@ -98,7 +98,7 @@ fn process_that_counts() {
     if writer().is_none() {
         return skipped("is a process of another test");
     }
-    let mut nft = Nft::open().unwrap();
+    let mut nft = Nft::new();
     let plans = Cell::new(0);
     for _ in 0..CHANGES {
         count(&mut nft, &plans).unwrap();
@@ -110,7 +110,7 @@ fn process_that_counts() {
 fn guarded_updates_lose_nothing() {
     in_netns(|| {
         all("contention::process_that_counts");
-        let found = Nft::open().unwrap().element(&PORTS, &port_key(1)).unwrap().unwrap();
+        let found = Nft::new().element(&PORTS, &port_key(1)).unwrap().unwrap();
         assert_eq!(found.data[1], Value::Port(PROCESSES * CHANGES));
     });
 }
@@ -119,7 +119,7 @@ fn guarded_updates_lose_nothing() {
 fn update_plans_again_when_the_ruleset_changed_meanwhile() {
     in_netns(|| {
         let mut nft = with_ports();
-        let mut other = Nft::open().unwrap();
+        let mut other = Nft::new();
         let mut plans = 0;
         nft.update("add a port", None, |_| {
             plans += 1;
@@ -141,7 +141,7 @@ fn update_plans_again_when_the_ruleset_changed_meanwhile() {
 fn update_gives_up_when_the_ruleset_never_stays() {
     in_netns(|| {
         let mut nft = with_ports();
-        let mut other = Nft::open().unwrap();
+        let mut other = Nft::new();
         let mut plans = 0;
         let error = nft.update("add a port", None, |_| {
             plans += 1;
@@ -174,7 +174,7 @@ fn update_ends_with_an_empty_plan_and_with_an_error_of_the_plan() {
 fn element_that_got_another_owner_meanwhile_stays() {
     in_netns(|| {
         let mut nft = with_ports();
-        let mut other = Nft::open().unwrap();
+        let mut other = Nft::new();
         nft.commit(Batch::default().add_element(&PORTS, port(80, [10, 1, 0, 2], "mine"))).unwrap();
         let mut stolen = false;
         nft.update("delete my port", None, |nft| {
@@ -201,7 +201,7 @@ fn element_that_got_another_owner_meanwhile_stays() {
 #[test]
 fn setup_is_made_only_when_something_is_missing() {
     in_netns(|| {
-        let mut nft = Nft::open().unwrap();
+        let mut nft = Nft::new();
         let mut first = Batch::default();
         first.add_element(&PORTS, port(80, [10, 1, 0, 2], "x"));
         nft.commit_with_setup(&setup(), &first).unwrap();

@@ -33,7 +33,7 @@ fn packet_follows_the_map_and_stops_at_the_drop() {
         let mut rule = parse_matches("fib daddr type local meta l4proto { tcp, udp }").unwrap();
         rule.push(Statement::DnatMap { family: NatFamily::Ip, key, map: "ports".into() });
         batch.add_rule(TABLE, "out", rule);
-        let mut nft = Nft::open().unwrap();
+        let mut nft = Nft::new();
         nft.commit(&batch).unwrap();
         assert!(!arrives(&receiver, ("127.0.0.1", 80)));
         nft.commit(Batch::default().add_element(&PORTS, element)).unwrap();
@@ -58,7 +58,7 @@ fn interface_wildcard_and_verdict_map_hold_for_packets() {
     in_netns(|| {
         run("ip link set lo up");
         let receiver = UdpSocket::bind("127.0.0.1:8080").unwrap();
-        let mut nft = Nft::open().unwrap();
+        let mut nft = Nft::new();
         let mut batch = Batch::default();
         batch.add_table(TABLE).add_chain(TABLE, &INPUT);
         for text in ["iifname \"l*\"", "iifname { \"l*\", \"eth0\" }", "meta mark 0-5"] {

@@ -7,7 +7,7 @@ use crate::support::{PORTS, TABLE, chain, in_netns, in_netns_with_nft, nft, port
 #[test]
 fn what_is_not_there_is_empty() {
     in_netns(|| {
-        let mut nft = Nft::open().unwrap();
+        let mut nft = Nft::new();
         assert_eq!(nft.element(&PORTS, &port_key(80)).unwrap(), None);
         assert_eq!(nft.elements(&PORTS).unwrap(), []);
         assert_eq!(nft.rules(TABLE, "x").unwrap(), []);
@@ -48,7 +48,7 @@ fn sets_are_listed_of_their_table_alone() {
         let mut batch = Batch::default();
         batch.add_table(other).add_set(&Set { table: other, name: "theirs", ..PORTS });
         batch.add_table(TABLE).add_set(&PORTS).add_set(&Set { name: "more", data: &[], ..PORTS });
-        let mut nft = Nft::open().unwrap();
+        let mut nft = Nft::new();
         nft.commit(&batch).unwrap();
         let mut sets = nft.sets(TABLE).unwrap();
         sets.sort_unstable();
@@ -104,7 +104,7 @@ fn rules_of_foreign_tables_are_read() {
              add rule ip cni_hostport hostports tcp dport 80 dnat to 10.0.0.2:80 comment \"abc\"
              add rule ip cni_hostport hostports counter");
         let table = Table { family: cni_nftables::Family::Ip, name: "cni_hostport" };
-        let rules = Nft::open().unwrap().rules(table, "hostports").unwrap();
+        let rules = Nft::new().rules(table, "hostports").unwrap();
         let comments: Vec<_> = rules.iter().map(|rule| rule.comment.as_deref()).collect();
         assert_eq!(comments, [Some("abc"), None]);
     });
@@ -118,7 +118,7 @@ fn elements_of_nft_are_read() {
              add map inet t ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
              add element inet t ports { 10.0.0.1 . tcp . 80 comment \"x\" : 10.1.0.2 . 8080 }
              add element inet t ports { 10.0.0.1 . tcp . 81 : 10.1.0.2 . 8080 }");
-        let mut nft = Nft::open().unwrap();
+        let mut nft = Nft::new();
         assert_eq!(nft.element(&PORTS, &port_key(80)).unwrap(), Some(port(80, [10, 1, 0, 2], "x")));
         let bare = nft.element(&PORTS, &port_key(81)).unwrap().unwrap();
         assert_eq!((bare.comment, bare.data), (None, port(80, [10, 1, 0, 2], "x").data));

@@ -117,7 +117,7 @@ fn element_of_a_set_without_timeouts_is_deleted() {
             "add table inet t
              add map inet t ports { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }",
         );
-        let mut nft = Nft::open().unwrap();
+        let mut nft = Nft::new();
         let mut batch = Batch::default();
         batch.add_element(&PORTS, port(80, [10, 1, 0, 2], "mine"));
         batch.add_element(&PORTS, port(81, [10, 1, 0, 2], "mine"));

@@ -37,7 +37,7 @@ pub(crate) fn port(port: u16, target: [u8; 4], owner: &str) -> Element {
 
 /// A table with `PORTS` in it.
 pub(crate) fn with_ports() -> Nft {
-    let mut nft = Nft::open().unwrap();
+    let mut nft = Nft::new();
     let mut batch = cni_nftables::Batch::default();
     batch.add_table(TABLE).add_set(&PORTS);
     nft.commit(&batch).unwrap();

@@ -331,5 +331,5 @@ fn policies_are_kept_beside_firewalld() {
         key: &[cni_nftables::DataType::IfName],
         data: &[],
     };
-    assert_eq!(cni_nftables::Nft::open().unwrap().elements(&bridges).unwrap().len(), 1);
+    assert_eq!(cni_nftables::Nft::new().elements(&bridges).unwrap().len(), 1);
 }

@@ -15,7 +15,7 @@ fn site() -> Site {
 }
 
 fn nft() -> Nft {
-    Nft::open().unwrap()
+    Nft::new()
 }
 
 fn rules(chain: &str) -> usize {

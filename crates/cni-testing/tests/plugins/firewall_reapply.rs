@@ -165,7 +165,7 @@ const TABLES: [(Family, &str); 6] = [
 
 /// Everything that the plugins have in nf_tables.
 fn flush() {
-    let mut nft = Nft::open().unwrap();
+    let mut nft = Nft::new();
     let mut batch = Batch::default();
     for (family, name) in TABLES {
         let table = Table { family, name };

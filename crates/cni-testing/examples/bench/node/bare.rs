@@ -36,7 +36,7 @@ pub(super) struct Floor {
 impl<'a> Bare<'a> {
     pub(super) fn new(host: &Host, empty: &'a Path, cell: Cell) -> Result<Self> {
         let node = Node::new(host, "floor", cell.rules)?;
-        node.run(|| Ok(Nft::open()?.commit(&setup(cell))?))?;
+        node.run(|| Ok(Nft::new().commit(&setup(cell))?))?;
         Ok(Bare { node, empty, cell, count: 0 })
     }
 

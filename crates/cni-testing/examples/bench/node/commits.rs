@@ -99,7 +99,10 @@ impl Commits {
             });
             add.push(batch);
         }
-        Ok(Commits { nft: Nft::open()?, owner, changes, add, del: Vec::new() })
+        let mut nft = Nft::new();
+        // Which opens it, on this node.
+        nft.probe()?;
+        Ok(Commits { nft, owner, changes, add, del: Vec::new() })
     }
 
     pub(super) fn add(&mut self) -> Result<()> {
