@@ -17,6 +17,7 @@ pub const TARGETS: &[Target] = &[
     ("cni_args", cni_args),
     ("conditions", conditions),
     ("conflist", conflist),
+    ("ip_tables", ip_tables),
     ("iptables_save", iptables_save),
     ("leases", leases),
     ("netlink", netlink),
@@ -53,6 +54,12 @@ pub fn conflist(data: &[u8]) {
         let again = libcni::Network::from_slice(&network.bytes);
         assert_eq!(again.ok(), Some(network));
     }
+}
+
+/// What the kernel tells of a table of ip_tables and then hands out, or the structure of one match or target.
+pub fn ip_tables(data: &[u8]) {
+    cni_iptables::fuzzing::ip_tables(data);
+    cni_iptables::fuzzing::extension(data);
 }
 
 /// The text of `iptables-save`.

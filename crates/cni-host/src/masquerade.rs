@@ -25,7 +25,7 @@ use crate::{Error, Owner, Result, spoof_check};
 /// What carries out masquerading, `ipMasqBackend`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MasqueradeBackend {
-    /// By `iptables-restore`.
+    /// As iptables' rules.
     Iptables,
     /// By netlink.
     Nftables,

@@ -5,7 +5,7 @@ use crate::entry::{Entry, Extension, Target};
 use crate::programs::Programs;
 use crate::saved::Saved;
 use crate::table::{Source, Table};
-use crate::{Family, Rule, Variant, extension, words};
+use crate::{Family, Rule, Variant, extension, legacy, words};
 
 /// Reads a table. Each of its rules is there, and what `iptables-restore` would be told of it is read as the same again.
 pub fn saved(text: &str) {
@@ -37,6 +37,13 @@ fn same_again(rule: &Rule) {
             continue;
         };
         assert!(rule.is_same(&Rule(words.clone())), "{rule} became {}", Rule(words));
+    }
+}
+
+/// Reads a table that the kernel hands out, behind what it tells of it, as one of either family.
+pub fn ip_tables(data: &[u8]) {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        legacy::read_all(family, data);
     }
 }
 

@@ -129,6 +129,19 @@ pub(crate) fn parse(family: Family, info: &Info, blob: &[u8]) -> Result<Vec<(Str
     Ok(chains.collect())
 }
 
+/// Reads all rules of a table of these bytes: struct ipt_getinfo, then its entries.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_all(family: Family, data: &[u8]) {
+    let Some((head, blob)) = data.split_at_checked(layout::info::SIZE) else { return };
+    let Some(info) = Info::parse("nat", head) else { return };
+    let Ok(table) = Table::new(family, info, blob.to_vec(), 0) else { return };
+    for chain in table.chains() {
+        for entry in table.entries(chain).unwrap_or_default() {
+            let _ = entry.words(family);
+        }
+    }
+}
+
 /// Whether the table has been made in this network namespace.
 pub(crate) fn is_in_use(family: Family, table: &str) -> Result<bool> {
     let (path, call) = match family {

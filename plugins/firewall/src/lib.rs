@@ -157,9 +157,7 @@ fn status(_: &Call, wire: &Wire) -> Result<()> {
     match config.backend.unwrap_or_else(|| of_this_host(&path)) {
         Backend::Nftables => nftables::status()
             .or_else(|error| unavailable(&format!("cannot use nf_tables of this kernel: {error}"))),
-        Backend::Iptables if !iptables::is_installed(&path) => {
-            unavailable("cannot find iptables-save and iptables-restore")
-        }
+        Backend::Iptables if !iptables::is_installed(&path) => unavailable("cannot find iptables"),
         Backend::Firewalld if !firewalld::is_running() => unavailable("firewalld is not running"),
         Backend::Iptables | Backend::Firewalld => Ok(()),
     }

@@ -56,6 +56,7 @@ mod macvlan_reference;
 mod masquerade;
 #[cfg(target_arch = "x86_64")]
 mod one_executable;
+mod others_rules;
 mod pages;
 mod podman;
 mod podman_net;

@@ -36,7 +36,7 @@ pub(crate) struct Site {
     pub(crate) host: Host,
     pub(crate) outside: Container,
     pub(crate) beyond: Container,
-    backend: &'static str,
+    pub(crate) backend: &'static str,
 }
 
 /// A container behind the bridge plugin, answering on [`PORT`].
