@@ -19,8 +19,10 @@ mod debian;
 mod demo;
 mod dist;
 mod fuzz;
+mod go;
 mod guest;
 mod kernel;
+mod kubernetes;
 mod namespaces;
 mod needs;
 mod reference;
@@ -61,7 +63,8 @@ enum Task {
         #[arg(long)]
         rounds: Option<usize>,
         /// What to measure, such as bridge, full, node (beside kube-proxy's rules) or parts of it: node-0, node-2000,
-        /// node-10000, node-nftables, node-default, node-plain, node-ports; everything when nothing is named
+        /// node-10000, node-nftables, node-default, node-plain, node-ports; everything when nothing is named but kubelet, which
+        /// is a real cluster (builds Kubernetes by Go, once)
         scenarios: Vec<String>,
     },
     /// Run what reads others' bytes on bytes that libFuzzer makes up
