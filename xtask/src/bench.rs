@@ -18,7 +18,7 @@ pub(crate) fn run(rounds: Option<usize>, scenarios: &[String]) -> Result<()> {
     let kubelet = if kubelet.is_empty() { None } else { Some(kubernetes::prepare()?) };
     println!("building the plugins");
     let (bin, links) = (binaries::build()?, binaries::installed()?);
-    let reference = reference::folder()?;
+    let reference = reference::newest()?;
     let folder = Metadata::load()?.target_directory.join("bench");
     fs::create_dir_all(&folder).map_err(|error| tools::cannot("create", &folder, error))?;
     let empty = empty(&folder)?;

@@ -1,5 +1,6 @@
-//! The reference's plugins, which some tests compare ours with: Debian's newest package of them, unpacked and not
-//! installed. What Debian's stable release has is years older, and without most of what is compared.
+//! The reference's plugins. Tests compare ours with Debian's newest package of them, unpacked and not installed: what Debian's
+//! stable release has is years older, and without most of what is compared. What is measured against is their last release,
+//! built by Go, since what users have will be as quick as that.
 
 use std::env;
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cargo::{self, Metadata};
-use crate::{Result, debian, tools};
+use crate::{Result, debian, go, tools};
 
 /// Tells the tests where the plugins are. Who has set it already has chosen.
 pub(crate) const VARIABLE: &str = "CNI_REFERENCE_DIR";
@@ -18,7 +19,70 @@ const PACKAGE: &str = "containernetworking-plugins";
 /// Says which release lies beside it: Debian builds the plugins without a version, and they answer "version unknown".
 const VERSION: &str = "version";
 
-/// The folder of the plugins: the chosen one, or `target/reference-plugins`, filled the first time.
+/// The release that is measured against, and the module that it is.
+const NEWEST: &str = "1.10.0";
+const MODULE: &str = "github.com/containernetworking/plugins";
+/// Its packages of plugins for Linux.
+const PLUGINS: &[&str] = &[
+    "ipam/dhcp",
+    "ipam/host-local",
+    "ipam/static",
+    "main/bridge",
+    "main/dummy",
+    "main/host-device",
+    "main/ipvlan",
+    "main/loopback",
+    "main/macvlan",
+    "main/ptp",
+    "main/tap",
+    "main/vlan",
+    "meta/bandwidth",
+    "meta/firewall",
+    "meta/portmap",
+    "meta/sbr",
+    "meta/tuning",
+    "meta/vrf",
+];
+
+/// The folder of the plugins to measure against: the chosen one, or the newest release, built the first time into
+/// `target/reference-plugins-1.10.0`, or without Go what the tests have.
+pub(crate) fn newest() -> Result<PathBuf> {
+    if env::var_os(VARIABLE).is_some() {
+        return folder();
+    }
+    let newest = Metadata::load()?.target_directory.join(format!("reference-plugins-{NEWEST}"));
+    if check(&newest).is_ok() {
+        return Ok(newest);
+    }
+    match go::is_there().and_then(|()| build(&newest)) {
+        Ok(()) => check(&newest).map(|_| newest),
+        Err(error) => {
+            eprintln!("xtask: measuring against Debian's build and not against release {NEWEST}: {error}");
+            folder()
+        }
+    }
+}
+
+/// Builds the newest release into the folder, with the flags of the reference's own builds.
+fn build(folder: &Path) -> Result<()> {
+    println!("building the reference's plugins {NEWEST}, once; this takes a minute");
+    let version = format!("v{NEWEST}");
+    let linking = format!("-extldflags -static -X {MODULE}/pkg/utils/buildversion.BuildVersion={version}");
+    in_its_place(folder, |work| {
+        let module = go::Module::new(&work.join("module"))?;
+        let plugins = work.join("plugins");
+        fs::create_dir_all(&plugins).map_err(|error| tools::cannot("create", &plugins, error))?;
+        for plugin in PLUGINS {
+            let package = format!("{MODULE}/plugins/{plugin}");
+            let name = plugin.rsplit('/').next().unwrap_or(plugin);
+            let program = go::Program { package: &package, version: &version, linking: &linking };
+            module.build(&program, &plugins.join(name))?;
+        }
+        Ok((plugins, NEWEST.to_owned()))
+    })
+}
+
+/// The folder of the plugins to compare with: the chosen one, or `target/reference-plugins`, filled the first time.
 pub(crate) fn folder() -> Result<PathBuf> {
     if let Some(chosen) = env::var_os(VARIABLE) {
         return Ok(chosen.into());
@@ -61,26 +125,38 @@ fn release(version: &str) -> Option<[u32; 3]> {
     Some([next()?, next()?, next()?])
 }
 
-/// Fills the folder, at once and whole: what stood there before goes.
+/// Unpacks Debian's newest package into the folder.
 fn fetch(folder: &Path) -> Result<()> {
-    let work = folder.with_extension(format!("{}", std::process::id()));
-    let fetched = fetch_by_way_of(&work, folder);
-    let cleaned = fs::remove_dir_all(&work).map_err(|error| tools::cannot("remove", &work, error));
-    fetched.and(cleaned)
+    in_its_place(folder, |work| {
+        let package = debian::download_from_sid(PACKAGE, work)?;
+        let unpacked = work.join("unpacked");
+        cargo::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&unpacked))?;
+        let version = cargo::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Version"))?;
+        let version = String::from_utf8_lossy(version.trim_ascii_end()).into_owned();
+        Ok((unpacked.join("usr/lib/cni"), version))
+    })
 }
 
-fn fetch_by_way_of(work: &Path, folder: &Path) -> Result<()> {
-    let package = debian::download_from_sid(PACKAGE, work)?;
-    let unpacked = work.join("unpacked");
-    cargo::run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&unpacked))?;
-    let version = cargo::output(Command::new("dpkg-deb").arg("-f").arg(&package).arg("Version"))?;
-    let plugins = unpacked.join("usr/lib/cni");
+/// Fills the folder, at once and whole: what stood there before goes. `make` gets a folder to work in, and returns that of the
+/// plugins in it and their version.
+fn in_its_place(folder: &Path, make: impl FnOnce(&Path) -> Result<(PathBuf, String)>) -> Result<()> {
+    // Not instead of an extension: the number of a release has dots.
+    let mut work = folder.as_os_str().to_owned();
+    work.push(format!(".{}", std::process::id()));
+    let work = PathBuf::from(work);
+    fs::create_dir_all(&work).map_err(|error| tools::cannot("create", &work, error))?;
+    let made = make(&work).and_then(|(plugins, version)| put(&plugins, &version, folder));
+    let cleaned = fs::remove_dir_all(&work).map_err(|error| tools::cannot("remove", &work, error));
+    made.and(cleaned)
+}
+
+fn put(plugins: &Path, version: &str, folder: &Path) -> Result<()> {
     let note = plugins.join(VERSION);
-    fs::write(&note, version.trim_ascii_end()).map_err(|error| tools::cannot("write", &note, error))?;
+    fs::write(&note, version).map_err(|error| tools::cannot("write", &note, error))?;
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(|error| tools::cannot("remove", folder, error))?;
     }
-    fs::rename(&plugins, folder).map_err(|error| tools::cannot("move", &plugins, error))
+    fs::rename(plugins, folder).map_err(|error| tools::cannot("move", plugins, error))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(super) struct Cluster<'a> {
     folder: PathBuf,
     logs: PathBuf,
     image: PathBuf,
-    _control: Vec<Process>,
+    control: Vec<Process>,
 }
 
 impl<'a> Cluster<'a> {
@@ -47,14 +47,14 @@ impl<'a> Cluster<'a> {
             folder: folder.to_owned(),
             logs: logs.to_owned(),
             image: image::make(folder)?,
-            _control: Vec::new(),
+            control: Vec::new(),
         };
         cluster.write("tokens.csv", "secret,admin,admin,\"system:masters\"\n")?;
         cluster.start_etcd()?;
         cluster.start_api_server()?;
         let ready = || Ok((cluster.kubectl(&["get", "--raw", "/readyz"])? == "ok").then_some(()));
         wait_for("the API server", STARTING, ready)?;
-        cluster.start_controllers()?;
+        cluster.startcontrollers()?;
         Ok(cluster)
     }
 
@@ -87,7 +87,7 @@ impl<'a> Cluster<'a> {
         self.write("kubeconfig", &config.to_string())
     }
 
-    fn start_controllers(&mut self) -> Result<()> {
+    fn startcontrollers(&mut self) -> Result<()> {
         let config = format!("--kubeconfig={}", self.kubeconfig().display());
         let mut manager = bound(&self.tools.path("kube-controller-manager"));
         manager.args([&config, "--leader-elect=false", "--bind-address=127.0.0.1", "--allocate-node-cidrs"]);
@@ -102,7 +102,7 @@ impl<'a> Cluster<'a> {
     }
 
     fn run(&mut self, name: &str, command: &mut Command) -> Result<()> {
-        self._control.push(Process::start(command, &self.logs.join(format!("{name}.log")))?);
+        self.control.push(Process::start(command, &self.logs.join(format!("{name}.log")))?);
         Ok(())
     }
 

@@ -19,24 +19,19 @@ const CLEARING: Duration = Duration::from_secs(120);
 pub(super) struct Node {
     machine: Container,
     /// At the uplink's other end.
-    _router: Container,
+    router: Container,
 }
 
 impl Node {
     pub(super) fn new(host: &Host, name: &str, rules: Rules) -> Result<Self> {
         let machine = host.container(&format!("node-{name}"));
         let router = host.container(&format!("router-{name}"));
-        let node = Node { machine, _router: router };
+        let node = Node { machine, router };
         node.run(|| {
             let mut socket = Socket::open()?;
             let lo = socket.link_by_name("lo")?.index;
             socket.link_change(lo, &LinkChange { up: Some(true), ..LinkChange::default() })?;
-            host.connect(
-                &node._router,
-                "uplink0",
-                ["192.0.2.1", "2001:db8::1"],
-                ["192.0.2.2", "2001:db8::2"],
-            );
+            host.connect(&node.router, "uplink0", ["192.0.2.1", "2001:db8::1"], ["192.0.2.2", "2001:db8::2"]);
             let index = socket.link_by_name("uplink0")?.index;
             socket.route_add_ecmp(&default_route(index)?)?;
             match rules {
