@@ -190,8 +190,10 @@ impl Iptables {
                     lock::wait_for_others(deadline)?;
                 }
                 // Somebody else was faster, unless the same fails again.
-                Err(error) if tried.len() >= TRIES || tried.contains(&script) => return Err(error),
-                Err(_) => tried.push(script),
+                Err(Error::Failed { .. }) if tried.len() < TRIES && !tried.contains(&script) => {
+                    tried.push(script);
+                }
+                Err(error) => return Err(error),
             }
         }
     }

@@ -41,9 +41,10 @@ impl Snapshot {
     pub(crate) fn add_rules(&mut self) {
         // What was removed from sets goes with the kernel's next tick (cni_nftables::Batch::remove_element).
         std::thread::sleep(Duration::from_millis(20));
-        let programs: [(&str, &[&str]); 3] =
-            [("nft", &["--stateless", "list", "ruleset"]), ("iptables-save", &[]), ("ip6tables-save", &[])];
-        for (program, args) in programs {
+        let nft: (&str, &[&str]) = ("nft", &["--stateless", "list", "ruleset"]);
+        // The last two list tables that are in use, and no others.
+        let programs = ["iptables-save", "ip6tables-save", "iptables-legacy-save", "ip6tables-legacy-save"];
+        for (program, args) in [nft].into_iter().chain(programs.map(|program| (program, &[][..]))) {
             let lines = rules(program, args);
             self.0.extend(lines.into_iter().map(|line| format!("{program} {line}")));
         }

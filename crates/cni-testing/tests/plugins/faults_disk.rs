@@ -250,10 +250,15 @@ fn a_lock_that_is_held_for_long_is_given_up_by_name_and_not_waited_for_again() {
         if Path::new("/usr/sbin/iptables-save").exists() {
             let firewall = || life::firewall("iptables");
             scope.spawn(move || wait(&firewall, &|_| "/run/cni-plugins-rs/firewall/iptables.lock".into()));
+        }
+        if Path::new("/usr/sbin/iptables-legacy-save").exists()
+            && Path::new("/proc/net/ip_tables_names").exists()
+        {
+            // With iptables-nft there is no lock to be held.
             let plugins: [fn() -> Life; 3] = [
-                || life::firewall("iptables"),
-                || life::portmap("iptables"),
-                || life::bridge("iptables", life::fixed),
+                || life::firewall(life::LEGACY),
+                || life::portmap(life::LEGACY),
+                || life::bridge(life::LEGACY, life::fixed),
             ];
             for make in plugins {
                 scope.spawn(move || wait(&make, &|_| "/run/cni-plugins-rs/iptables.lock".into()));

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use cni_testing::{Act, Outcome, Snapshot, Syscall};
 
-use crate::life::{self, Life, MANY, fixed, leases};
+use crate::life::{self, LEGACY, Life, MANY, fixed, leases};
 
 /// Runs a command and kills it at the `n`th moment. Says which that was, unless it has fewer.
 fn killed(life: &Life, command: &str, n: usize, act: Act) -> (Outcome, Option<String>) {
@@ -233,6 +233,18 @@ fn firewall_killed_anywhere() {
 #[ignore = "needs iptables"]
 fn firewall_with_iptables_killed_anywhere() {
     survives(life::firewall("iptables"));
+}
+
+#[test]
+#[ignore = "needs iptables-nft and iptables-legacy"]
+fn portmap_with_iptables_legacy_killed_anywhere() {
+    survives(life::portmap(LEGACY));
+}
+
+#[test]
+#[ignore = "needs iptables-nft and iptables-legacy"]
+fn firewall_with_iptables_legacy_killed_anywhere() {
+    survives(life::firewall(LEGACY));
 }
 
 #[test]

@@ -27,7 +27,12 @@ pub(crate) struct Life {
     pub(crate) links_alone: bool,
     /// What the plugin may change beyond what snapshots tell.
     more: fn(&Life) -> Vec<String>,
+    /// Where the plugin finds an `iptables` that is iptables-legacy.
+    legacy: Option<String>,
 }
+
+/// The backend `iptables` where iptables is iptables-legacy.
+pub(crate) const LEGACY: &str = "iptables-legacy";
 
 impl Life {
     /// On a host of which the folder /run is seen too.
@@ -43,11 +48,29 @@ impl Life {
             below: None,
             links_alone: false,
             more: |_| Vec::new(),
+            legacy: None,
         }
     }
 
+    /// On a host of this backend.
+    fn with(mut self, backend: &str) -> Self {
+        if backend == LEGACY {
+            let folder = self.host.dir().with_file_name("legacy");
+            std::fs::create_dir(&folder).unwrap();
+            for name in ["iptables", "ip6tables"] {
+                std::os::unix::fs::symlink("/usr/sbin/xtables-legacy-multi", folder.join(name)).unwrap();
+            }
+            self.legacy = Some(format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", folder.display()));
+        }
+        self
+    }
+
     fn start(&self) -> PluginRun<'_> {
-        self.host.plugin(self.conf["type"].as_str().unwrap())
+        let plugin = self.host.plugin(self.conf["type"].as_str().unwrap());
+        match &self.legacy {
+            Some(path) => plugin.env("PATH", path),
+            None => plugin,
+        }
     }
 
     fn run(&self, plugin: PluginRun<'_>, command: &str) -> Outcome {
@@ -116,14 +139,20 @@ impl Life {
         self.end();
     }
 
-    /// All but what tells of the addresses that were given before.
+    /// All but what tells of the addresses that were given before, and of tables that no plugin had a chain in.
     pub(crate) fn seen(&self) -> Snapshot {
         let seen = if self.links_alone { self.host.links() } else { self.host.snapshot() };
-        let mut seen = seen.without("last_reserved_ip");
+        let mut seen = seen.without("last_reserved_ip").without("cni-plugins-rs/ip_tables.");
+        seen = seen.without("cni-plugins-rs/ip6_tables.");
         seen.0.extend(self.container.snapshot().0);
         seen.0.extend((self.more)(self));
         seen
     }
+}
+
+/// What configurations call a backend.
+fn key(backend: &str) -> &str {
+    if backend == LEGACY { "iptables" } else { backend }
 }
 
 /// A plugin that makes an interface, or an IPAM plugin.
@@ -161,13 +190,13 @@ pub(crate) fn host_local() -> Life {
 
 pub(crate) fn bridge(backend: &str, ipam: impl FnOnce(&Host) -> Value) -> Life {
     let keys = json!({
-        "bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": backend, "macspoofchk": true,
+        "bridge": "br0", "isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": key(backend), "macspoofchk": true,
     });
-    first("bridge", &keys, ipam)
+    first("bridge", &keys, ipam).with(backend)
 }
 
 pub(crate) fn ptp(backend: &str, ipam: impl FnOnce(&Host) -> Value) -> Life {
-    first("ptp", &json!({"ipMasq": true, "ipMasqBackend": backend}), ipam)
+    first("ptp", &json!({"ipMasq": true, "ipMasqBackend": key(backend)}), ipam).with(backend)
 }
 
 /// macvlan, ipvlan and vlan, on the host's interface to a machine outside.
@@ -230,14 +259,14 @@ fn chained_once(plugin: &str, keys: &Value) -> Life {
 pub(crate) fn portmap(backend: &str) -> Life {
     let mapping = |protocol| json!({"hostPort": 8080, "containerPort": 80, "protocol": protocol});
     let keys = json!({
-        "backend": backend, "capabilities": {"portMappings": true},
+        "backend": key(backend), "capabilities": {"portMappings": true},
         "runtimeConfig": {"portMappings": [mapping("tcp"), mapping("udp")]},
     });
-    chained_once("portmap", &keys)
+    chained_once("portmap", &keys).with(backend)
 }
 
 pub(crate) fn firewall(backend: &str) -> Life {
-    chained_once("firewall", &json!({"backend": backend, "ingressPolicy": "same-bridge"}))
+    chained_once("firewall", &json!({"backend": key(backend), "ingressPolicy": "same-bridge"})).with(backend)
 }
 
 pub(crate) fn bandwidth() -> Life {

@@ -4,7 +4,7 @@
 use cni_testing::{Act, Outcome, Syscall};
 use nix::errno::Errno;
 
-use crate::life::{self, Life, MANY, fixed, leases};
+use crate::life::{self, LEGACY, Life, MANY, fixed, leases};
 
 /// What an ADD can do without, and says nothing of it.
 const DISPENSABLE: &[&str] = &[
@@ -29,6 +29,8 @@ const DISPENSABLE: &[&str] = &[
     "/accept_dad",
     // A bridge takes its ports' packets before IPv6 sees them.
     "/accept_ra",
+    // For iptables-legacy its lock is held by others then, and it is run again.
+    "(/run/xtables.lock)",
     // Only where SELinux is.
     "execve of tap",
 ];
@@ -141,6 +143,18 @@ fn firewall_takes_back() {
 #[ignore = "needs iptables"]
 fn firewall_with_iptables_takes_back() {
     takes_back(life::firewall("iptables"));
+}
+
+#[test]
+#[ignore = "needs iptables-nft and iptables-legacy"]
+fn portmap_with_iptables_legacy_takes_back() {
+    takes_back(life::portmap(LEGACY));
+}
+
+#[test]
+#[ignore = "needs iptables-nft and iptables-legacy"]
+fn firewall_with_iptables_legacy_takes_back() {
+    takes_back(life::firewall(LEGACY));
 }
 
 #[test]
