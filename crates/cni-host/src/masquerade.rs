@@ -132,7 +132,7 @@ fn status(backend: MasqueradeBackend, path: &str) -> Result<()> {
             cni_iptables::Iptables::find(&[cni_iptables::Family::Ipv4], path)?;
         }
         MasqueradeBackend::Nftables => {
-            Nft::new().probe()?;
+            nftables::status(&mut Nft::new())?;
         }
     }
     Ok(())

@@ -30,6 +30,8 @@ const ALLOWED: Set =
     Set { table: TABLE, name: "allowed", key: &[DataType::IfName, DataType::EtherAddr], data: &[] };
 const PREROUTING: &str = "prerouting";
 const PRIORITY: i32 = -300;
+/// How many rules it has.
+const RULES: usize = 2;
 
 /// Where the reference's rules are.
 const THEIR_TABLE: Table = Table { family: Family::Bridge, name: "nat" };
@@ -39,8 +41,10 @@ const THEIR_PREROUTING: &str = "PREROUTING";
 pub fn spoof_check_add(owner: &Owner, mac: MacAddr) -> Result<()> {
     let [port, pair] = elements(owner, mac);
     let mut nft = Nft::new();
-    let added = nft.update("check for spoofed MAC addresses", Some(&setup()), |nft| {
-        let mut batch = Batch::default();
+    let added = nft.update("check for spoofed MAC addresses", None, |nft| {
+        // Somebody may have flushed the table, which leaves its elements and takes the rules that look at them.
+        let is_whole = nft.rules(TABLE, PREROUTING)?.len() >= RULES;
+        let mut batch = if is_whole { Batch::default() } else { setup() };
         if nft.element(&PORTS, &port.key)?.is_some() {
             // Left by an ADD that was never undone: another address must not stay allowed.
             for old in of_port(nft, &port)? {
@@ -92,8 +96,8 @@ pub fn spoof_check_check(owner: &Owner, mac: MacAddr) -> Result<()> {
     if nft.element(&ALLOWED, &pair.key)?.is_none() {
         return mismatch(owner, &format!("{mac} is not allowed there"));
     }
-    if nft.rules(TABLE, PREROUTING)?.is_empty() {
-        return mismatch(owner, &format!("chain {PREROUTING} of table {TABLE} is empty"));
+    if nft.rules(TABLE, PREROUTING)?.len() < RULES {
+        return mismatch(owner, &format!("chain {PREROUTING} of table {TABLE} does not have its rules"));
     }
     Ok(())
 }
@@ -115,9 +119,14 @@ pub fn spoof_check_gc(network: &str, valid: &[Owner]) -> Result<()> {
     unless_unsupported(Nft::new().update("collect spoof checks", None, plan))
 }
 
-/// Whether an ADD could check, as far as can be told cheaply.
+/// Whether an ADD could check, and whether those ports are checked that were to be: fails where somebody has flushed the table.
 pub fn spoof_check_status() -> Result<()> {
-    Ok(Nft::new().probe()?)
+    let mut nft = Nft::new();
+    nft.probe()?;
+    if nft.has_chain(TABLE, PREROUTING)? && nft.rules(TABLE, PREROUTING)?.len() < RULES {
+        return Err(Error::Mismatch(format!("chain {PREROUTING} of table {TABLE} does not have its rules")));
+    }
+    Ok(())
 }
 
 /// What does not belong to single ports. Harmless when done again.

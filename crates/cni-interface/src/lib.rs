@@ -20,7 +20,7 @@ mod single;
 pub use check::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind, reported_config};
 pub use keys::{dns, mac, mtu};
 pub use link::{link_add, link_del, link_own};
-pub use masquerade::Masquerade;
+pub use masquerade::{Masquerade, not_ready};
 pub use master::{Master, expect_mtu_fits};
 pub use outcome::{absent_is_fine, all};
 pub use owner::{owner, valid_owners};

@@ -69,11 +69,20 @@ impl Masquerade {
         Ok(masquerade_gc(network, valid, &environment("PATH"))?)
     }
 
-    /// Whether an ADD could do it; code 50 when not.
+    /// Whether an ADD could do it, code 50 when not, and whether it is done for the containers that are there, code 51 when not.
     pub fn status(&self) -> Result<()> {
-        masquerade_status(self.backend, &environment("PATH"))
-            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
+        masquerade_status(self.backend, &environment("PATH")).map_err(not_ready)
     }
+}
+
+/// STATUS's answer to what is wrong: rules that somebody flushed keep no ADD from being made, which puts them back, but containers
+/// that are there are without them.
+pub fn not_ready(error: cni_host::Error) -> Error {
+    let code = match error {
+        cni_host::Error::Mismatch(_) => ErrorCode::LIMITED_CONNECTIVITY,
+        _ => ErrorCode::PLUGIN_NOT_AVAILABLE,
+    };
+    Error::new(code, error.to_string())
 }
 
 /// The addresses that DEL knows of; `None` when there never were any, since there is no IPAM.

@@ -3,7 +3,7 @@
 
 use cni_host::Owner;
 use cni_host::{spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc, spoof_check_status};
-use cni_interface::{Masquerade, all};
+use cni_interface::{Masquerade, all, not_ready};
 use cni_netlink::MacAddr;
 use cni_plugin::{Error, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode};
@@ -59,7 +59,7 @@ pub(crate) fn collect(network: &str, valid: &[Owner]) -> Result<()> {
 pub(crate) fn status(config: &Config) -> Result<()> {
     config.masquerade.as_ref().map_or(Ok(()), Masquerade::status)?;
     let spoof_check = if config.spoof_check { spoof_check_status() } else { Ok(()) };
-    spoof_check.map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
+    spoof_check.map_err(not_ready)
 }
 
 /// The MAC address of the container's interface.

@@ -155,8 +155,12 @@ fn status(_: &Call, wire: &Wire) -> Result<()> {
     let path = environment("PATH");
     let unavailable = |reason: &str| Err(Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, reason));
     match config.backend.unwrap_or_else(|| of_this_host(&path)) {
-        Backend::Nftables => nftables::status()
-            .or_else(|error| unavailable(&format!("cannot use nf_tables of this kernel: {error}"))),
+        Backend::Nftables => match nftables::is_whole() {
+            Ok(true) => Ok(()),
+            // The next ADD puts them back; until then the containers that are there are not let through.
+            Ok(false) => Err(Error::new(ErrorCode::LIMITED_CONNECTIVITY, nftables::LOST)),
+            Err(error) => unavailable(&format!("cannot use nf_tables of this kernel: {error}")),
+        },
         Backend::Iptables if !iptables::is_installed(&path) => unavailable("cannot find iptables"),
         Backend::Firewalld if !firewalld::is_running() => unavailable("firewalld is not running"),
         Backend::Iptables | Backend::Firewalld => Ok(()),

@@ -12,7 +12,8 @@ use cni_nftables::{Batch, Element, Error as NftError, Nft, Set, Table, Value};
 use cni_plugin::{Error, Result, log};
 
 use crate::config::Policy;
-use crate::ruleset::{BRIDGE_TABLE, BRIDGES, PODS4, PODS6, PORTS, TABLE, WITHIN, has_all_rules, repair};
+use crate::ruleset::{BRIDGE_TABLE, BRIDGES, FORWARD, PODS4, PODS6, PORTS, TABLE, WITHIN};
+use crate::ruleset::{has_all_rules, repair};
 use crate::{Bridge, Pod};
 
 /// Lets the container through, and brings its bridge to the network's policy, in one transaction.
@@ -111,10 +112,15 @@ pub(crate) fn holds(pod: &Pod) -> bool {
     })
 }
 
-/// Whether the kernel has what this backend needs.
-pub(crate) fn status() -> Result<()> {
-    Ok(Nft::new().probe()?)
+/// Whether the table, if it is there, has its rules. Fails when the kernel does not have what this backend needs.
+pub(crate) fn is_whole() -> Result<bool> {
+    let mut nft = Nft::new();
+    nft.probe()?;
+    Ok(!nft.has_chain(TABLE, FORWARD)? || has_all_rules(&mut nft, TABLE)?)
 }
+
+/// What is wrong when it is not.
+pub(crate) const LOST: &str = "table inet cni_firewall has lost its rules: somebody flushed it";
 
 /// The comment of the elements of a bridge that more than one network has set a policy for.
 const SEVERAL: &str = "several networks";
@@ -224,7 +230,7 @@ fn expect_rules(nft: &mut Nft, table: Table) -> Result<()> {
     if has_all_rules(nft, table)? {
         return Ok(());
     }
-    Err(Error::failed(format!("table {TABLE_NAME} has lost its rules: somebody flushed it")))
+    Err(Error::failed(LOST))
 }
 
 /// A kernel without nf_tables has nothing of ours.

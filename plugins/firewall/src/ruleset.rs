@@ -55,7 +55,7 @@ pub(crate) const PORTS: Set = Set { table: BRIDGE_TABLE, name: "ports", key: &[D
 
 /// The owner's chain: made, and never touched again.
 const ADMIN: &str = "admin";
-const FORWARD: &str = "forward";
+pub(crate) const FORWARD: &str = "forward";
 
 /// The priority of the iptables filter table too (NF_IP_PRI_FILTER).
 const PRIORITY_FILTER: i32 = 0;

@@ -150,11 +150,20 @@ fn gc(call: &Call, _: &Wire) -> Result<()> {
 fn status(_: &Call, wire: &Wire) -> Result<()> {
     let config = Config::new(wire)?;
     let path = environment("PATH");
-    let usable = match backend(&config, wire, &path)? {
+    let backend = backend(&config, wire, &path)?;
+    let usable = match backend {
         Backend::Nftables => nftables::is_usable(),
         Backend::Iptables => iptables::is_usable(&path),
     };
-    usable.map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
+    usable.map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?;
+    match backend {
+        // The next ADD puts them back; until then nobody reaches the ports of the containers that are there.
+        Backend::Nftables => nftables::emptied(&config)?.map_or(Ok(()), |chain| {
+            let what = format!("chain {chain} of table {} does not have its rules", ruleset::TABLE);
+            Err(Error::new(ErrorCode::LIMITED_CONNECTIVITY, what))
+        }),
+        Backend::Iptables => Ok(()),
+    }
 }
 
 /// The backend that is configured, or else as the reference chooses: iptables, unless only nf_tables can be used.

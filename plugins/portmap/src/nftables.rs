@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use crate::Pod;
 use crate::config::{Config, Forward, Protocol};
 use crate::leftovers;
-use crate::ruleset::{Group, Rules, Scope, TABLE, owner_key, owners, self_set, setup};
+use crate::ruleset::{Group, Rules, Scope, TABLE, martians, owner_key, owners, self_set, setup};
 
 /// What a container has in the table.
 pub(crate) struct Wanted {
@@ -308,6 +308,21 @@ fn elements(nft: &mut Nft, meant: &impl Fn(&str) -> bool) -> cni_nftables::Resul
 
 fn is_meant(element: &Element, meant: &impl Fn(&str) -> bool) -> bool {
     element.comment.as_deref().is_some_and(meant)
+}
+
+/// The first chain of this configuration's that has lost its rules: somebody has flushed the table.
+pub(crate) fn emptied(config: &Config) -> Result<Option<String>> {
+    let mut nft = Nft::new();
+    let mut wanted = vec![martians()];
+    for v6 in [false, true] {
+        wanted.extend(Scope::new(v6, config.matches(v6)?).chains());
+    }
+    for rules in wanted {
+        if rules.are_lost(&mut nft)? {
+            return Ok(Some(rules.chain));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the kernel has what this backend needs.

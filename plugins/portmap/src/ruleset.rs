@@ -76,6 +76,11 @@ impl Rules {
     pub(crate) fn are_there(&self, nft: &mut Nft) -> cni_nftables::Result<bool> {
         Ok(nft.rules(TABLE, &self.chain)?.len() == self.rules.len())
     }
+
+    /// Whether the chain is there and has lost rules, as by a flush of its table.
+    pub(crate) fn are_lost(&self, nft: &mut Nft) -> cni_nftables::Result<bool> {
+        Ok(nft.has_chain(TABLE, &self.chain)? && !self.are_there(nft)?)
+    }
 }
 
 /// One address family under one set of conditions.

@@ -32,6 +32,8 @@ const TABLE6: Table = Table { family: Family::Ip6, name: NAME };
 const POSTROUTING: &str = "postrouting";
 const PRIORITY: i32 = 100;
 const SUBNET: &str = "subnet-";
+/// As many rules has each chain here: one for what is left alone, one for the rest.
+const RULES: usize = 2;
 
 /// What is different in the two families.
 struct Side {
@@ -71,8 +73,9 @@ pub(super) fn add(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> Result<(
     }
     let wanted: Vec<(Set, Element)> =
         addresses.iter().map(|address| (side(address).sources, element(owner, address))).collect();
-    nft.update("masquerade addresses", Some(&setup), |nft| {
-        let mut batch = Batch::default();
+    nft.update("masquerade addresses", None, |nft| {
+        // Somebody may have flushed the table, which leaves its elements and takes the rules that look at them.
+        let mut batch = if emptied(nft, addresses)?.is_some() { setup.clone() } else { Batch::default() };
         for (set, wanted) in &wanted {
             match nft.element(set, &wanted.key)? {
                 Some(found) if found == *wanted => continue,
@@ -172,10 +175,35 @@ pub(super) fn check(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> Result
                 return differs(&format!("it is {} now", comment.as_deref().unwrap_or("somebody else's")));
             }
         }
-        for chain in [POSTROUTING, &subnet_chain(address)] {
-            if nft.rules(side.table, chain)?.is_empty() {
-                return differs(&format!("chain {chain} of table {} is empty", side.table));
+        if let Some((table, chain)) = emptied(nft, &[*address])? {
+            return differs(&format!("chain {chain} of table {table} does not have its rules"));
+        }
+    }
+    Ok(())
+}
+
+/// The first of the chains that masquerade these addresses which does not have its rules.
+fn emptied(nft: &mut Nft, addresses: &[IpNet]) -> cni_nftables::Result<Option<(Table, String)>> {
+    for address in addresses {
+        let side = side(address);
+        for chain in [POSTROUTING.to_owned(), subnet_chain(address)] {
+            if nft.rules(side.table, &chain)?.len() < RULES {
+                return Ok(Some((side.table, chain)));
             }
+        }
+    }
+    Ok(None)
+}
+
+/// Whether what was masqueraded is so still: fails where somebody has flushed a table. One that is not there has never been.
+pub(super) fn status(nft: &mut Nft) -> Result<()> {
+    nft.probe()?;
+    for side in [&SIDE4, &SIDE6] {
+        if nft.has_chain(side.table, POSTROUTING)? && nft.rules(side.table, POSTROUTING)?.len() < RULES {
+            let table = side.table;
+            return Err(Error::Mismatch(format!(
+                "chain {POSTROUTING} of table {table} does not have its rules"
+            )));
         }
     }
     Ok(())
