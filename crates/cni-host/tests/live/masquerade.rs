@@ -150,7 +150,10 @@ fn check_says_what_is_wrong_and_whose_the_address_is_now() {
         assert_eq!(error, "10.88.0.5 is not masqueraded: it is cni:net:c2:eth0 now");
         load("flush chain ip cni_masquerade postrouting");
         let error = check(&two, &["10.88.0.5/16"], Some(Nftables)).unwrap_err();
-        assert!(error.ends_with("chain postrouting of table ip cni_masquerade is empty"), "{error}");
+        assert!(
+            error.ends_with("chain postrouting of table ip cni_masquerade does not have its rules"),
+            "{error}"
+        );
         add(&two, &["10.88.0.6/16"], Iptables);
         check(&two, &["10.88.0.6/16"], None).unwrap();
         let error = check(&two, &["10.88.0.7/16"], Some(Iptables)).unwrap_err();
@@ -168,6 +171,37 @@ fn what_somebody_flushed_is_made_again_by_the_next_add() {
             add(&one, &["10.88.0.5/16", "fd00:88::5/64"], backend);
             check(&one, &["10.88.0.5/16", "fd00:88::5/64"], Some(backend)).unwrap();
         }
+    });
+}
+
+/// F2: `nft flush table` takes the rules and leaves the elements.
+#[test]
+fn f2_a_chain_that_somebody_emptied_is_filled_by_the_next_add_and_told_by_status() {
+    on_host(|| {
+        let (one, two) = (owner("net", "c1", "eth0"), owner("net", "c2", "eth0"));
+        let status = || masquerade_status(Some(Nftables), PATH).map_err(|error| error.to_string());
+        add(&one, &["10.88.0.5/16", "fd00:88::5/64"], Nftables);
+        let before = ruleset();
+        for flush in [
+            "flush table ip cni_masquerade",
+            "flush table ip6 cni_masquerade",
+            "flush chain ip cni_masquerade postrouting",
+        ] {
+            assert_eq!(status(), Ok(()));
+            load(flush);
+            assert_ne!(ruleset(), before);
+            assert!(status().unwrap_err().ends_with("does not have its rules"), "{flush}");
+            // Another container's, of both families.
+            add(&two, &["10.88.0.6/16", "fd00:88::6/64"], Nftables);
+            check(&one, &["10.88.0.5/16", "fd00:88::5/64"], Some(Nftables)).unwrap();
+            del(&two, &["10.88.0.6/16", "fd00:88::6/64"]);
+            std::thread::sleep(Duration::from_millis(20));
+            assert_eq!(ruleset(), before, "{flush}");
+        }
+        // A subnet's chain alone.
+        load("flush chain ip cni_masquerade subnet-10.88.0.0/16");
+        add(&one, &["10.88.0.5/16", "fd00:88::5/64"], Nftables);
+        assert_eq!(ruleset(), before);
     });
 }
 

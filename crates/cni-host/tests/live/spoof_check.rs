@@ -1,6 +1,8 @@
 //! The spoof check's elements; the frames are tried with the bridge plugin.
 
-use cni_host::{Owner, spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc};
+use cni_host::{
+    Owner, spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc, spoof_check_status,
+};
 use cni_netlink::MacAddr;
 
 use crate::nft::{load, owner, ruleset};
@@ -106,8 +108,29 @@ fn check_says_what_is_missing() {
         assert!(
             check(&one, MAC)
                 .unwrap_err()
-                .ends_with("chain prerouting of table bridge cni_spoofcheck is empty")
+                .ends_with("chain prerouting of table bridge cni_spoofcheck does not have its rules")
         );
+    });
+}
+
+/// F2: `nft flush table` takes the rules and leaves the elements.
+#[test]
+fn f2_a_chain_that_somebody_emptied_is_filled_by_the_next_add_and_told_by_status() {
+    on_private_host(|| {
+        let one = owner("net", "c1", "eth0");
+        spoof_check_status().unwrap();
+        spoof_check_add(&one, MAC).unwrap();
+        spoof_check_status().unwrap();
+        let before = ruleset();
+        load("flush table bridge cni_spoofcheck");
+        let error = spoof_check_status().unwrap_err().to_string();
+        assert!(error.ends_with("does not have its rules"), "{error}");
+        spoof_check_add(&owner("net", "c2", "eth0"), MAC).unwrap();
+        check(&one, MAC).unwrap();
+        spoof_check_status().unwrap();
+        spoof_check_del(&owner("net", "c2", "eth0"), Some(MAC)).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert_eq!(ruleset(), before);
     });
 }
 

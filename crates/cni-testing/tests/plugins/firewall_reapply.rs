@@ -243,6 +243,22 @@ fn everything_is_put_back(backend: &'static str, flush: impl Fn()) {
     assert!(!left.contains("cni:blue:") && !left.contains("-s 10.11.0."), "{left}");
 }
 
+/// F2: what `nft flush table` leaves are the elements.
+#[test]
+fn f2_everything_is_put_back_after_a_flush_of_the_rules_alone() {
+    everything_is_put_back("nftables", || {
+        let mut nft = Nft::new();
+        let mut batch = Batch::default();
+        for (family, name) in TABLES {
+            let table = Table { family, name };
+            for chain in nft.chains(table).unwrap() {
+                batch.flush_chain(table, &chain);
+            }
+        }
+        nft.commit(&batch).unwrap();
+    });
+}
+
 #[test]
 fn everything_is_put_back_after_a_flush_of_nftables() {
     everything_is_put_back("nftables", flush);
