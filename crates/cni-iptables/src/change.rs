@@ -58,7 +58,11 @@ pub(crate) fn batch(
             Command::Replace(chain) => {
                 words::chain(chain)?;
                 emptied.retain(|name| name != chain);
-                batch.add_chain(table, &Chain { name: chain, base: None }).flush_chain(table, chain);
+                batch.add_chain(table, &Chain { name: chain, base: None });
+                // Emptying is a deletion, for whose end is waited.
+                if nft.has_chain(table, chain)? {
+                    batch.flush_chain(table, chain);
+                }
             }
             Command::DeleteChain(chain) => {
                 batch.flush_chain(table, chain);

@@ -134,7 +134,16 @@ impl Commits {
     }
 
     pub(super) fn del(&mut self) -> Result<()> {
-        Ok(self.del.iter().rev().try_for_each(|batch| self.nft.commit(batch))?)
+        for (change, batch) in self.changes.iter().zip(&self.del).rev() {
+            match change {
+                // What a plugin makes to expire is not waited for.
+                Change::Element(..) => self.nft.commit(batch)?,
+                // A plugin is a process, whose socket is closed when it ends, and after the deletion of a rule the kernel has whoever
+                // closes one wait for a grace period (net/netfilter/nf_tables_api.c, nft_rcv_nl_event).
+                Change::Rules { .. } => Nft::new().commit(batch)?,
+            }
+        }
+        Ok(())
     }
 }
 
