@@ -15,8 +15,9 @@ pub struct GcAttachment {
     pub ifname: String,
 }
 
-/// `cni.dev/valid-attachments`, or `cni.dev/attachments` as older runtimes send it. An absent or `null` key
-/// says nothing about what is in use, so GC keeps everything; an empty list says that nothing is.
+/// `cni.dev/valid-attachments`, or `cni.dev/attachments` as older runtimes send it. An absent key says nothing about what
+/// is in use, so GC keeps everything. An empty list says that nothing is, and so does `null`: Go writes a list that nobody
+/// has put anything into that way, and libcni 1.3.1 so sends both keys for a runtime that holds no attachment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValidAttachments {
     /// Nothing is known: keep all.
@@ -26,14 +27,16 @@ pub enum ValidAttachments {
 }
 
 impl ValidAttachments {
-    /// Looks for either key in a configuration. The newer one counts when both are set.
+    /// Looks for either key in a configuration. The newer one counts when both are lists.
     pub(crate) fn of_config(config: &Map<String, Value>) -> Result<Self, ConfError> {
-        for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
+        const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+        for key in KEYS {
             if let Some(value) = json::get(config, key) {
                 return json::from_value(value).map(Self::Known).map_err(|e| e.under(key));
             }
         }
-        Ok(Self::Unknown)
+        let is_there = config.keys().any(|key| KEYS.iter().any(|known| key.eq_ignore_ascii_case(known)));
+        Ok(if is_there { Self::Known(Vec::new()) } else { Self::Unknown })
     }
 }
 
@@ -56,11 +59,18 @@ mod tests {
     }
 
     #[test]
-    fn absent_and_null_say_nothing_but_an_empty_list_does() {
+    fn a6_an_absent_key_says_nothing_but_null_and_an_empty_list_do() {
         assert_eq!(read(json!({})).unwrap(), ValidAttachments::Unknown);
-        assert_eq!(read(json!({ "cni.dev/valid-attachments": null })).unwrap(), ValidAttachments::Unknown);
-        assert_eq!(read(json!({ "cni.dev/attachments": null })).unwrap(), ValidAttachments::Unknown);
-        assert_eq!(read(json!({ "cni.dev/valid-attachments": [] })).unwrap(), known(&[]));
+        for empty in [json!([]), Value::Null] {
+            for keys in
+                [&["cni.dev/valid-attachments"][..], &["cni.dev/attachments"], &["CNI.dev/attachments"]]
+            {
+                let config = keys.iter().map(|key| (key.to_string(), empty.clone())).collect();
+                assert_eq!(read(Value::Object(config)).unwrap(), known(&[]), "{keys:?} {empty}");
+            }
+        }
+        let as_libcni = json!({ "cni.dev/valid-attachments": null, "cni.dev/attachments": null });
+        assert_eq!(read(as_libcni).unwrap(), known(&[]));
     }
 
     #[test]

@@ -126,6 +126,12 @@ impl Config {
 }
 
 impl Plan {
+    /// What ADD does not give out and CHECK goes on passing: see [`Range::check_gateway`].
+    pub(crate) fn check_gateways(&self) -> cni_plugin::Result<()> {
+        let mut ranges = self.sets.iter().flat_map(RangeSet::ranges);
+        ranges.try_for_each(Range::check_gateway).map_err(Error::coded)
+    }
+
     fn new(call: &Call) -> cni_plugin::Result<Self> {
         let wire: Wire = call.read()?;
         let sets = range_sets(&wire).map_err(Error::coded)?;

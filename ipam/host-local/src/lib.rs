@@ -49,6 +49,7 @@ fn add(req: &Request<Config>) -> Result<CniResult> {
             "runtimeConfig.ipRanges: missing, and ipam has no ranges of its own",
         ));
     }
+    plan.check_gateways()?;
     let dns = plan.resolv_conf.as_deref().map(resolv_conf::read).transpose().map_err(Error::coded)?;
     lease(req, plan, dns.unwrap_or_default()).map_err(Error::coded)
 }
@@ -151,6 +152,7 @@ fn collect(folder: Folder, boot: Boot, valid: &[GcAttachment]) -> Result<(), Err
 
 fn status(call: &Call, config: &Config) -> Result<()> {
     let plan = config.plan()?;
+    plan.check_gateways()?;
     status::check(&folder(call, config), &plan.sets)
         .map_err(|reason| PluginError::new(ErrorCode::PLUGIN_NOT_AVAILABLE, reason))
 }

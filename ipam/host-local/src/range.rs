@@ -79,6 +79,16 @@ impl Range {
         Ok(Range { place, subnet, start, end, gateway })
     }
 
+    /// Refuses a gateway that is not in the subnet, or of the other family. Apart from [`Range::new`], since releases of before
+    /// 1.10.0 gave out addresses with one, and what runs with them must go on being checked and deleted.
+    pub(crate) fn check_gateway(&self) -> Result<(), Error> {
+        if self.subnet.contains(&self.gateway) {
+            return Ok(());
+        }
+        let reason = format!("gateway {} is not in subnet {}", self.gateway, self.subnet);
+        Err(Error::config(self.place.as_str(), reason))
+    }
+
     pub(crate) fn is_ipv4(&self) -> bool {
         self.start.is_ipv4()
     }

@@ -68,6 +68,30 @@ fn bad_ranges_are_refused_with_place_key_value_and_reason() {
 }
 
 #[test]
+fn a5_a_gateway_is_in_the_subnet_and_of_its_family() {
+    for (subnet, gateway) in [
+        ("10.1.2.0/24", ""),
+        ("10.1.2.0/24", "10.1.2.77"),
+        ("10.1.2.0/24", "::ffff:10.1.2.77"),
+        ("10.1.2.0/24", "10.1.2.0"),
+        ("10.1.2.0/24", "10.1.2.255"),
+        ("fd00::/64", "fd00::ffff"),
+    ] {
+        range(subnet, "", "", gateway).check_gateway().unwrap();
+    }
+    for (subnet, gateway) in [
+        ("10.1.2.0/24", "10.1.3.1"),
+        ("10.1.2.0/24", "0.0.0.0"),
+        ("10.1.2.0/24", "2001:db8::1"),
+        ("::/0", "10.1.2.1"),
+        ("fd00::/64", "fe80::1"),
+    ] {
+        let error = range(subnet, "", "", gateway).check_gateway().unwrap_err().to_string();
+        assert_eq!(error, format!("ipam.ranges[0][0]: gateway {gateway} is not in subnet {subnet}"));
+    }
+}
+
+#[test]
 fn a_set_is_of_one_family_without_overlap_and_not_empty() {
     let error = |ranges: Vec<Range>| RangeSet::new("ipam.ranges[3]", ranges).unwrap_err().to_string();
     assert_eq!(error(vec![]), "ipam.ranges[3]: the range set is empty");

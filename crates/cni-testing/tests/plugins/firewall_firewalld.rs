@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use cni_testing::{Container, PluginRun};
 use serde_json::{Value, json};
 
+use crate::bridge_net::set;
 use crate::firewall_net::Site;
 use crate::firewall_reference::Plugin;
 
@@ -232,7 +233,7 @@ fn a_late_del_and_gc_leave_others_addresses_alone() {
 
     let gc = |valid: Value| {
         let mut conf = conf(5, json!({"prevResult": null}));
-        conf["cni.dev/valid-attachments"] = valid;
+        set(&mut conf, &json!({"cni.dev/valid-attachments": valid}));
         node.plugin().command("GC", &conf).ok();
     };
     gc(Value::Null);

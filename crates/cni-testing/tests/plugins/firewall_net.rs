@@ -106,7 +106,7 @@ impl Net<'_> {
     /// GC with these as valid; `Null` for no word on it.
     pub(crate) fn gc(&self, valid: Value) {
         let mut conf = self.firewall.clone();
-        conf["cni.dev/valid-attachments"] = valid;
+        set(&mut conf, &json!({"cni.dev/valid-attachments": valid}));
         self.host.plugin("firewall").command("GC", &conf).ok();
     }
 

@@ -45,6 +45,8 @@ mod ipvlan_reference;
 #[cfg(target_arch = "x86_64")]
 mod killed;
 #[cfg(target_arch = "x86_64")]
+mod level;
+#[cfg(target_arch = "x86_64")]
 mod life;
 mod load;
 mod load_node;

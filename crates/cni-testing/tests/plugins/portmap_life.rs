@@ -266,8 +266,8 @@ fn gc_removes_what_belongs_to_no_valid_attachment_of_its_network() {
         site.run("ADD", foreign, &conf).ok();
 
         let gc = |valid: Value| {
-            let mut conf = site.conf(kept, &[], json!({"prevResult": null, "runtimeConfig": null}));
-            conf["cni.dev/valid-attachments"] = valid;
+            let keys = json!({"prevResult": null, "runtimeConfig": null, "cni.dev/valid-attachments": valid});
+            let conf = site.conf(kept, &[], keys);
             site.run("GC", kept, &conf).ok();
         };
         // Nothing is said about what is in use.

@@ -214,7 +214,7 @@ fn gc_collects_the_backups_of_no_attachment() {
 
     let gc = |valid: Value| {
         let mut conf = net.conf.clone();
-        conf["cni.dev/valid-attachments"] = valid;
+        set(&mut conf, &json!({"cni.dev/valid-attachments": valid}));
         net.host.plugin("tuning").command("GC", &conf).ok();
     };
     let there = || ["valid", "gone", "other", "go"].map(|id| net.backup(id).is_some());
