@@ -11,6 +11,7 @@ use cni_plugin::{Context as _, Error, Result};
 use cni_types::ErrorCode;
 
 use crate::config::Config;
+use crate::mac;
 
 /// errno(3)
 const EOPNOTSUPP: i32 = 95;
@@ -32,7 +33,11 @@ pub(crate) fn ensure(host: &mut Socket, config: &Config) -> Result<Bridge> {
         }
         Err(error) => return Err(error.into()),
     };
-    match set_up(host, &link, config) {
+    let pinned = |host: &mut Socket, link: Link| {
+        // One that was made here has its address from the start.
+        if config.gateway && !created { mac::pin(host, &link) } else { Ok(link) }
+    };
+    match set_up(host, &link, config).and_then(|link| pinned(host, link)) {
         Ok(link) => Ok(Bridge { link, created }),
         Err(error) => {
             if created && let Err(undo) = remove_unused(link.index) {

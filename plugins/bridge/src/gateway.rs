@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cni_host::sysctl_write;
 use cni_interface::absent_is_fine;
-use cni_netlink::{Addr, AddrFlags, Link, LinkChange, LinkMonitor, Socket};
+use cni_netlink::{Addr, AddrFlags, Link, LinkMonitor, Socket};
 use cni_plugin::{Context as _, Error, Result, Undo};
 use cni_types::{CniResult, Route};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -122,11 +122,7 @@ pub(crate) fn ensure(
             wait_for_dad(host, monitor, link, gateway)?;
         }
     }
-    // An address that has been set stays (NET_ADDR_SET): a bridge that was made without one would change it under the
-    // containers' neighbour entries as ports come and go (plugins#620).
-    let keep_mac = LinkChange { mac: link.mac, ..LinkChange::default() };
-    host.link_change(index, &keep_mac)
-        .with_context(|| format!("cannot keep the MAC address of {}", link.name))
+    Ok(())
 }
 
 /// IPv4: any other address. IPv6: one whose subnet overlaps; the link-local address every interface has does not.

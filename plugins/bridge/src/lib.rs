@@ -21,6 +21,7 @@ mod check;
 mod config;
 mod filter;
 mod gateway;
+mod mac;
 mod vlan;
 
 use bridge_dev::Bridge;

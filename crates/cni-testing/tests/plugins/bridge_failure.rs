@@ -260,7 +260,7 @@ fn first_adds_that_fail_do_not_take_the_bridge_from_those_that_succeed() {
     }
 }
 
-fn at_once(net: &Net, containers: &[Container]) -> Vec<Outcome> {
+pub(crate) fn at_once(net: &Net, containers: &[Container]) -> Vec<Outcome> {
     let path = format!("{}:{}", bin(net).display(), net.host.bin_dir().display());
     std::thread::scope(|scope| {
         let add = |container| {

@@ -9,6 +9,7 @@ mod bandwidth_reference;
 mod bridge;
 mod bridge_failure;
 mod bridge_life;
+mod bridge_mac;
 mod bridge_net;
 mod bridge_reference;
 mod bridge_vlan;
