@@ -117,13 +117,15 @@ fn nfgenmsg(address: IpAddr) -> [u8; NFGENMSG] {
     [if address.is_ipv4() { AF_INET } else { AF_INET6 }, 0, 0, 0]
 }
 
-/// `conntrack -L -f FAMILY -p udp [--orig-port-dst PORT] [-d ADDRESS]`: port 0 is any, and so is an unspecified address.
+/// `conntrack -L -f FAMILY -p udp [--orig-port-dst PORT] [-d ADDRESS]`: port 0 is any, and so is an unspecified address. An
+/// address of IPv6 is not compared by the kernel, which leaves out just the flows that have it (6.18,
+/// net/netfilter/nf_conntrack_netlink.c, ctnetlink_filter_match_tuple).
 fn list(dst: SocketAddr) -> Vec<u8> {
     let mut compared = FILTER_PROTO_NUM;
     if dst.port() != 0 {
         compared |= FILTER_PROTO_DST_PORT;
     }
-    if !dst.ip().is_unspecified() {
+    if dst.is_ipv4() && !dst.ip().is_unspecified() {
         compared |= FILTER_IP_DST;
     }
     let mut request = Writer::default();

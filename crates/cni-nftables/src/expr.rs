@@ -68,6 +68,13 @@ pub enum Expr {
     },
     /// A verdict.
     Verdict(Verdict),
+    /// Loads a constant.
+    Immediate {
+        /// NFT_REG_*
+        register: u32,
+        /// What is loaded.
+        value: Vec<u8>,
+    },
     /// Destination address translation.
     Dnat {
         /// NFPROTO_*
@@ -207,6 +214,7 @@ impl Expr {
             "immediate" if number(1)? == REG_VERDICT => {
                 Expr::Verdict(read_verdict(Attrs(find(2)?).find(2)?)?)
             }
+            "immediate" => Expr::Immediate { register: number(1)?, value: value(2)? },
             "counter" => Expr::Counter,
             "match" => Expr::Match(compat()?),
             "target" => Expr::Target(compat()?),
@@ -225,7 +233,7 @@ impl Expr {
             Expr::Bitwise { .. } => "bitwise",
             Expr::HostToNetwork => "byteorder",
             Expr::Lookup { .. } => "lookup",
-            Expr::Verdict(_) => "immediate",
+            Expr::Verdict(_) | Expr::Immediate { .. } => "immediate",
             Expr::Dnat { .. } => "nat",
             Expr::Masquerade => "masq",
             Expr::Reject { .. } => "reject",
@@ -294,6 +302,10 @@ impl Expr {
             Expr::Verdict(verdict) => {
                 writer.be32(1, REG_VERDICT);
                 writer.nest(2, |writer| write_verdict(writer, verdict));
+            }
+            Expr::Immediate { register, value } => {
+                writer.be32(1, *register);
+                write_value(writer, 2, value);
             }
             Expr::Dnat { family, address, port } => {
                 // NFT_NAT_DNAT

@@ -130,10 +130,10 @@ pub use expr::{
     Cmp, Compat, Expr, META_IIFNAME, META_L4PROTO, META_MARK, META_OIFNAME, NETWORK_HEADER, REG_1, SetRef,
     TRANSPORT_HEADER,
 };
-pub use nft::{FoundRule, Nft};
+pub use nft::Nft;
 pub use object::{Chain, Element, Family, Hook, Policy, Set, Table};
 pub use parse::{ParseError, parse_matches};
-pub use raw_rule::{Place, RawRule};
+pub use raw_rule::{FoundRule, Place, RawRule};
 pub use rule::{NatFamily, Op, Statement, Verdict};
 pub use select::{DataType, Selector};
 pub use value::Value;

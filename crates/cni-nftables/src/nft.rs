@@ -9,7 +9,7 @@ use crate::grace_period;
 use crate::object::key_text;
 use crate::pause::pause;
 use crate::request::Request;
-use crate::{Batch, Element, Error, Expr, Result, Set, Table, Value};
+use crate::{Batch, Element, Error, Expr, FoundRule, Result, Set, Table, Value};
 
 mod names;
 
@@ -50,27 +50,6 @@ impl Drop for Nft {
         if self.has_deleted {
             grace_period::wait();
         }
-    }
-}
-
-/// A rule as found, whoever made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundRule {
-    /// By which it can be deleted.
-    pub handle: u64,
-    /// nft's own comment; iptables' is a match.
-    pub comment: Option<String>,
-    /// What it consists of.
-    pub exprs: Vec<Expr>,
-}
-
-impl FoundRule {
-    /// What it compares with, in order and as the kernel's bytes: `tcp dport 80` is `[[6], [0, 80]]`.
-    pub fn compared(&self) -> impl Iterator<Item = &[u8]> {
-        self.exprs.iter().filter_map(|expr| match expr {
-            Expr::Cmp(_, value) => Some(value.as_slice()),
-            _ => None,
-        })
     }
 }
 

@@ -44,3 +44,31 @@ impl RawRule {
         });
     }
 }
+/// A rule as found, whoever made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundRule {
+    /// By which it can be deleted.
+    pub handle: u64,
+    /// nft's own comment; iptables' is a match.
+    pub comment: Option<String>,
+    /// What it consists of.
+    pub exprs: Vec<Expr>,
+}
+
+impl FoundRule {
+    /// What it compares with, in order and as the kernel's bytes: `tcp dport 80` is `[[6], [0, 80]]`.
+    pub fn compared(&self) -> impl Iterator<Item = &[u8]> {
+        self.exprs.iter().filter_map(|expr| match expr {
+            Expr::Cmp(_, value) => Some(value.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// The constants that it loads, in order and as the kernel's bytes: `dnat to 10.0.0.5:80` loads `[[10, 0, 0, 5], [0, 80]]`.
+    pub fn loaded(&self) -> impl Iterator<Item = &[u8]> {
+        self.exprs.iter().filter_map(|expr| match expr {
+            Expr::Immediate { value, .. } => Some(value.as_slice()),
+            _ => None,
+        })
+    }
+}

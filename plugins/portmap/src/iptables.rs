@@ -149,6 +149,22 @@ pub(crate) fn displace(nft: &mut Nft, forwards: &[Forward], owner: &Owner, path:
     Ok(())
 }
 
+/// Whether a chain of a container, whoever's it is, leads from the same port to the same place.
+pub(crate) fn maps(nft: &mut Nft, wanted: &Forward, path: &str) -> Result<bool> {
+    let family = if wanted.pod.is_ipv6() { Family::Ipv6 } else { Family::Ipv4 };
+    let found = Iptables::wherever(&[family], path).look(nft, family, TABLE, |table| {
+        for chain in table.chains()?.iter().filter(|chain| chain.starts_with(PREFIX)) {
+            let rules = table.rules(chain)?;
+            let mut mapped = rules.iter().filter_map(|found| forward(found.rule()?, family));
+            if mapped.any(|mapped| mapped == *wanted) {
+                return Ok(Some(()));
+            }
+        }
+        Ok(None)
+    })?;
+    Ok(found.is_some())
+}
+
 /// Removes chains and what leads to them, wherever they are.
 fn remove(
     nft: &mut Nft,

@@ -16,14 +16,17 @@ const HOST_PORTS: &str = "hostports";
 const OLD_HOST_IPS: &str = "hostip_hostports";
 const CHAINS: [&str; 3] = [HOST_PORTS, OLD_HOST_IPS, "masquerading"];
 
-/// Removes the rules of this container, of whatever network: the reference does not tell.
-pub(crate) fn del(nft: &mut Nft, container_id: &str) -> Result<()> {
+/// Removes the rules of this container, of whatever network: the reference does not tell. Adds the mappings among them to
+/// `gone`.
+pub(crate) fn del(nft: &mut Nft, container_id: &str, gone: &mut Vec<Forward>) -> Result<()> {
     let removed = nft.update("remove the reference's rules", None, |nft| {
         let mut batch = Batch::default();
         for table in TABLES {
             for chain in CHAINS {
                 for rule in nft.rules(table, chain)? {
                     if rule.comment.as_deref() == Some(container_id) {
+                        // What an earlier try has found stays: flows to it are stale as well.
+                        gone.extend(forward(&rule, table.family));
                         batch.delete_rule(table, chain, rule.handle);
                     }
                 }
@@ -73,6 +76,34 @@ fn port_of(rule: &FoundRule, family: Family) -> Option<(Protocol, SocketAddr)> {
     Some((protocol?, SocketAddr::new(host, port?)))
 }
 
+/// Reads the mapping that a rule of the reference is; `None` for those of masquerading.
+fn forward(rule: &FoundRule, family: Family) -> Option<Forward> {
+    let (protocol, host) = port_of(rule, family)?;
+    let (mut pod, mut port) = (None, None);
+    for loaded in rule.loaded() {
+        match *loaded {
+            [high, low] => port = Some(u16::from_be_bytes([high, low])),
+            _ => pod = address(loaded),
+        }
+    }
+    Some(Forward { protocol, host, pod: SocketAddr::new(pod?, port?) })
+}
+
+/// Whether a rule of the reference, whoever's it is, leads from the same port to the same place.
+pub(crate) fn maps(nft: &mut Nft, wanted: &Forward) -> Result<bool> {
+    let table = TABLES[usize::from(wanted.pod.is_ipv6())];
+    for chain in [HOST_PORTS, OLD_HOST_IPS] {
+        let rules = match nft.rules(table, chain) {
+            Err(error) if error.is_unsupported() => return Ok(false),
+            rules => rules?,
+        };
+        if rules.iter().any(|rule| forward(rule, table.family).as_ref() == Some(wanted)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
     v4.or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
@@ -120,5 +151,21 @@ mod tests {
             let read = read.map(|(protocol, host)| (protocol, host.parse().unwrap()));
             assert_eq!(port(family, compared), read, "{compared:?}");
         }
+    }
+
+    #[test]
+    fn a7_a_rule_of_the_reference_tells_its_mapping() {
+        let mapping = |loaded: &[&[u8]]| {
+            let compared = [&[17][..], &[0, 53]].map(|bytes| Expr::Cmp(Cmp::Eq, bytes.to_vec()));
+            let loaded = loaded.iter().map(|bytes| Expr::Immediate { register: 1, value: bytes.to_vec() });
+            let exprs = compared.into_iter().chain(loaded).collect();
+            forward(&FoundRule { handle: 1, comment: None, exprs }, Family::Ip)
+        };
+        let pod = |loaded| mapping(loaded).map(|forward| forward.pod.to_string());
+        assert_eq!(pod(&[&[10, 0, 0, 5], &[0, 80]]).as_deref(), Some("10.0.0.5:80"));
+        assert_eq!(pod(&[]), None);
+        assert_eq!(pod(&[&[10, 0, 0, 5]]), None);
+        assert_eq!(pod(&[&[0, 80]]), None);
+        assert_eq!(pod(&[&[10, 0, 0], &[0, 80]]), None);
     }
 }

@@ -26,7 +26,7 @@ mod nftables;
 mod ruleset;
 
 pub use config::Wire;
-use config::{Backend, Config, Forward, Masquerade};
+use config::{Backend, Config, Forward, Masquerade, Protocol};
 use nftables::Wanted;
 
 /// The plugin's table of functions.
@@ -107,25 +107,46 @@ fn check(req: &Request<Wire>) -> Result<()> {
 fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
     let path = environment("PATH");
-    let (told, nft) = (told(req), &mut Nft::new());
+    let ((forwards, told), nft) = (told(req), &mut Nft::new());
     let mut gone: Vec<Forward> = Vec::new();
     let outcomes = [
         log::step("remove the mappings from nf_tables", || {
             nftables::del(nft, &owner, told.as_ref(), &mut gone)
         }),
-        log::step("remove the reference's nf_tables rules", || leftovers::del(nft, &owner.container_id)),
+        log::step("remove the reference's nf_tables rules", || {
+            leftovers::del(nft, &owner.container_id, &mut gone)
+        }),
         log::step("remove the iptables rules", || iptables::del(nft, &owner, &path, &mut gone)),
     ];
+    let unmapped = forwards.into_iter().filter(|told| !gone.contains(told) && is_unmapped(nft, told, &path));
+    gone.extend(unmapped.collect::<Vec<_>>());
     flows::forget(&gone);
     all(outcomes)
 }
 
 /// What the request says that its ADD made; it may say anything.
-fn told(req: &Request<Wire>) -> Option<Wanted> {
-    let config = Config::new(&req.config).ok()?;
-    let addresses = addresses(req.prev_result().ok()?, req.attachment.ifname.as_str());
-    let pod = Pod { owner: owner(req), addresses };
-    Wanted::new(&config, &pod, &forwards(&config, &pod)).ok()
+fn told(req: &Request<Wire>) -> (Vec<Forward>, Option<Wanted>) {
+    let (Ok(config), Ok(result)) = (Config::new(&req.config), req.prev_result()) else {
+        return (Vec::new(), None);
+    };
+    let pod = Pod { owner: owner(req), addresses: addresses(result, req.attachment.ifname.as_str()) };
+    let forwards = forwards(&config, &pod);
+    let wanted = Wanted::new(&config, &pod, &forwards).ok();
+    (forwards, wanted)
+}
+
+/// Whether a mapping that this request tells of leads nowhere any more: somebody has flushed the rules, or this is not the
+/// first DEL. Its flows go on all the same. When another container has both the address and the port by now, they are that one's.
+fn is_unmapped(nft: &mut Nft, told: &Forward, path: &str) -> bool {
+    if told.protocol != Protocol::Udp {
+        return false;
+    }
+    let mut is_mapped =
+        || Ok(nftables::maps(nft, told)? || leftovers::maps(nft, told)? || iptables::maps(nft, told, path)?);
+    is_mapped().map(|mapped| !mapped).unwrap_or_else(|error: Error| {
+        log::warn(format_args!("UDP clients may still reach the container at {told}: {error}"));
+        false
+    })
 }
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {

@@ -224,6 +224,21 @@ pub(crate) fn expect_undisplaced(nft: &mut Nft, owner: &Owner, forwards: &[Forwa
     Ok(())
 }
 
+/// Whether an element of this table, whoever's it is, leads from the same port to the same place.
+pub(crate) fn maps(nft: &mut Nft, wanted: &Forward) -> Result<bool> {
+    let names = match nft.sets(TABLE) {
+        Err(error) if error.is_unsupported() => return Ok(false),
+        names => names?,
+    };
+    for scope in Scope::all(&names).into_iter().filter(|scope| scope.is_v6() == wanted.host.is_ipv6()) {
+        let found = nft.element(&scope.map_of(wanted.host.ip()), &key(wanted))?;
+        if found.as_ref().and_then(forward).as_ref() == Some(wanted) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Removes what carries this owner and nothing else, and adds the mappings among it to `gone`. When what the request tells
 /// of the ADD is all that there is, nothing else is looked at, so that it costs the same however many containers there are.
 pub(crate) fn del(

@@ -73,6 +73,7 @@ fn flows_are_found_by_where_they_are_sent_to() {
         assert_eq!(answerers(&mut conntrack, "0.0.0.0:53"), ["10.0.0.2:53", "10.1.0.5:5353"]);
         assert_eq!(answerers(&mut conntrack, "10.0.0.1:53"), ["10.1.0.5:5353"]);
         assert_eq!(answerers(&mut conntrack, "[::]:53"), ["[fd00::5]:53"]);
+        assert_eq!(answerers(&mut conntrack, "[2001:db8::1]:53"), ["[fd00::5]:53"]);
         assert_eq!(answerers(&mut conntrack, "[2001:db8::2]:53"), [""; 0]);
     });
 }

@@ -66,6 +66,7 @@ mod podman_net;
 mod podman_networks;
 mod podman_reference;
 mod portmap;
+mod portmap_flows;
 mod portmap_hostile;
 mod portmap_life;
 mod portmap_net;
