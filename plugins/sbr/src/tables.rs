@@ -135,10 +135,14 @@ fn leave_main(
     sources: &[Source],
     routes: &[FoundRoute],
 ) -> Result<()> {
-    let is_subnet = |dst: IpNet| sources.iter().any(|source| source.address.trunc() == dst);
+    // The hint takes the place of this one: the kernel tells routes apart by their metric too.
+    let is_replaced = |route: &RouteSpec| {
+        let is_subnet = |source: &Source| source.address.trunc() == route.dst;
+        route.metric.unwrap_or_default() == 0 && sources.iter().any(is_subnet)
+    };
     for route in routes {
         // IPv6 has no scopes: of its routes only those that are made below are left.
-        let stays = own.source_hints && route.spec.scope == Some(SCOPE_LINK) && !is_subnet(route.spec.dst);
+        let stays = own.source_hints && route.spec.scope == Some(SCOPE_LINK) && !is_replaced(&route.spec);
         if !stays {
             absent_is_fine(inside.route_take(route))?;
         }

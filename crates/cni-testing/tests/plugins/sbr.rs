@@ -157,6 +157,38 @@ fn with_source_hints_the_subnet_is_reached_without_a_source_too() {
     }
 }
 
+/// By another metric the route to the subnet is another one, which the hint does not replace.
+#[test]
+fn a9_with_source_hints_the_same_subnet_by_another_metric_stays() {
+    let site = Site::new();
+    for hints in [false, true] {
+        let (container, result) = site.container("one");
+        let mut inside = container.ns().socket().unwrap();
+        let index = link_in(&container, IFNAMES[1]).index;
+        let on_link = || vec![NextHop { index, gateway: None }];
+        for metric in [7, 9] {
+            let route = route("10.89.0.0/24", on_link(), Some(metric));
+            inside.route_add(&RouteSpec { scope: Some(253), ..route }).unwrap();
+        }
+        let conf = conf(&result, &json!({ "addSourceHints": hints }));
+        site.sbr("ADD", &container, &conf).ok();
+        let mut metrics = |table| {
+            let found = inside.route_dump_found(index, Some(table)).unwrap().into_iter();
+            let subnet = found.filter(|found| found.spec.dst.to_string() == "10.89.0.0/24");
+            let mut metrics: Vec<_> = subnet.map(|found| found.spec.metric.unwrap_or_default()).collect();
+            metrics.sort_unstable();
+            metrics
+        };
+        assert_eq!(metrics(254), if hints { vec![0, 7, 9] } else { Vec::new() });
+        assert_eq!(metrics(100), [0, 7, 9]);
+        site.sbr("CHECK", &container, &conf).ok();
+        site.sbr("DEL", &container, &conf).ok();
+        for (n, ifname) in IFNAMES.into_iter().enumerate() {
+            site.host.plugin("bridge").del(&container, ifname, &network(n, 5)).ok();
+        }
+    }
+}
+
 /// https://github.com/k8snetworkplumbingwg/multus-cni/issues/706: without a gateway among the addresses the default route is the
 /// one of the routes; IPv6's mostly has a link-local gateway, which is in no address's subnet.
 #[test]
