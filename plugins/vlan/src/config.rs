@@ -4,7 +4,7 @@
 
 use cni_interface::{Master, expect_mtu_fits};
 use cni_netlink::{Link, Socket};
-use cni_plugin::{Call, Error, Result};
+use cni_plugin::{Error, Result};
 use serde::Deserialize;
 
 /// The highest VLAN there is (IEEE 802.1Q; 4095 is reserved). 0 is the priority tag, which the kernel and the reference take.
@@ -32,14 +32,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Judges the keys together with `ipam`.
-    pub(crate) fn new(wire: &Wire, call: &Call) -> Result<Self> {
+    /// Judges the keys.
+    pub(crate) fn new(wire: &Wire) -> Result<Self> {
         let master = Master::new(wire.master.as_deref(), wire.link_in_container);
         if !master.is_named() {
             return Err(Error::config("required master is missing: the interface to make the VLAN of"));
-        }
-        if !call.has_ipam() {
-            return Err(Error::config("required ipam.type is missing"));
         }
         Ok(Config {
             master,
@@ -65,23 +62,18 @@ fn id(id: i64) -> Result<u16> {
 
 #[cfg(test)]
 mod tests {
-    use cni_types::{CniArgs, ErrorCode, PluginConf};
+    use cni_types::{ErrorCode, json as cni_json};
     use serde_json::{Value, json};
 
     use super::*;
 
     fn parse(keys: Value) -> Result<Config> {
-        let ipam = json!({"type": "static"});
-        let mut conf =
-            json!({"cniVersion": "1.1.0", "name": "net", "type": "vlan", "master": "eth1", "ipam": ipam});
+        let mut conf = json!({"master": "eth1"});
         if keys.get("Master").is_some() {
             conf.as_object_mut().unwrap().remove("master");
         }
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-        let stdin = conf.to_string().into_bytes();
-        let conf = PluginConf::from_slice(&stdin)?;
-        let call = Call { conf, args: CniArgs::default(), path: Vec::new(), stdin };
-        Config::new(&call.read()?, &call)
+        Config::new(&cni_json::from_value(&conf)?)
     }
 
     #[test]
@@ -115,8 +107,6 @@ mod tests {
             (json!({"vlanId": 65536}), "vlanId"),
             (json!({"mtu": -1}), "mtu"),
             (json!({"mtu": 4_294_967_296_u64}), "mtu"),
-            (json!({"ipam": {}}), "ipam.type"),
-            (json!({"ipam": null}), "ipam.type"),
         ] {
             let error = parse(keys.clone()).unwrap_err();
             assert_eq!(error.code(), ErrorCode::INVALID_NETWORK_CONFIG, "{keys}: {error}");

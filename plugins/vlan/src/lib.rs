@@ -1,5 +1,6 @@
 //! The `vlan` plugin: gives a container an 802.1Q VLAN of one of the host's interfaces, the master, with the tags of its
-//! frames added and taken off by the kernel. First in its chain; IPAM gives addresses and routes, and is needed.
+//! frames added and taken off by the kernel. First in its chain; IPAM gives addresses and routes, and without it the interface is
+//! set up and that is all.
 //!
 //! A master has each VLAN once, whatever namespace it is in: a second container with the same `master` and `vlanId` is refused by the
 //! kernel.
@@ -34,7 +35,7 @@ pub const PLUGIN: Plugin<Wire> = Plugin {
 const KIND: &str = "vlan";
 
 fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config, &req.call)?;
+    let config = Config::new(&req.config)?;
     let owner = owner(req);
     let netns = NetNs::open(req.netns()?)?;
     let mut socket = netns.socket()?;
@@ -42,7 +43,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let master = config.find_master(&mut socket)?;
 
     let mut undo = Undo::default();
-    let mut result = ipam_add(req, &mut undo)?;
+    let mut result = if req.call.has_ipam() { ipam_add(req, &mut undo)? } else { CniResult::default() };
     let new = NewLink {
         name: &owner.ifname,
         kind: LinkKind::Vlan { id: config.id },
@@ -61,7 +62,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 }
 
 fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config, &req.call)?;
+    let config = Config::new(&req.config)?;
     let (link, mut socket) = check_link(req, KIND)?;
     match link.settings {
         Some(LinkKind::Vlan { id }) if id == config.id => {}
@@ -83,7 +84,7 @@ fn gc(call: &Call, _: &Wire) -> Result<()> {
 }
 
 fn status(call: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire, call)?;
+    let config = Config::new(wire)?;
     // What is in a container nobody can tell before there is one.
     if !config.in_container {
         config

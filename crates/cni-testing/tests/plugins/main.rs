@@ -99,6 +99,7 @@ mod tuning_net;
 mod tuning_reference;
 mod uplink;
 mod uplink_reference;
+mod vlan;
 mod vlan_reference;
 mod vlan_vm;
 mod vrf_reference;

@@ -90,6 +90,40 @@ fn the_result_tells_the_interface_its_addresses_and_the_configurations_dns() {
 
 #[test]
 #[ignore = "needs a kernel with vlan"]
+fn a4_without_ipam_the_interface_is_up_and_that_is_all() {
+    for ipam in [Value::Null, json!({}), json!({"type": ""})] {
+        let keys = json!({"ipam": null, "dns": {"nameservers": ["192.0.2.53"]}});
+        let Uplink { mut net, outside: _outside } = Uplink::new("vlan", &keys);
+        net.conf["ipam"] = ipam;
+        let container = net.host.container("one");
+        net.host.plugin("vlan").command("STATUS", &net.conf).ok();
+        let result = net.add_and_check(&container);
+        let eth0 = link_in(&container, "eth0");
+        let expected = json!({
+            "cniVersion": "1.1.0",
+            "interfaces": [{
+                "name": "eth0", "mac": eth0.mac.unwrap().to_string(), "mtu": 1450, "sandbox": container.netns(),
+            }],
+            "dns": {"nameservers": ["192.0.2.53"]},
+        });
+        assert_eq!(result, expected);
+        assert!(eth0.up && id_of(&container) == VLAN);
+        let mut inside = container.ns().socket().unwrap();
+        inside.addr_add(eth0.index, "10.88.0.9/24".parse().unwrap(), Default::default()).unwrap();
+        assert!(container.ping(ip(OUTSIDE[0])));
+        net.del(&container).ok();
+        assert!(!has(&container, "eth0"));
+        // Results of those versions need an address, so that nothing can be told and nothing stays.
+        for version in ["0.1.0", "0.2.0"] {
+            net.conf["cniVersion"] = version.into();
+            assert_eq!(net.try_add(&container).err().0, 999);
+            assert!(!has(&container, "eth0"));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a kernel with vlan"]
 fn a_vlan_that_the_master_has_already_is_refused_and_the_first_lives_on() {
     let Uplink { mut net, outside: _outside } = uplink_v4(json!({}));
     let (one, two) = (net.host.container("one"), net.host.container("two"));
