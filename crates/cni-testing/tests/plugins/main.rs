@@ -79,6 +79,7 @@ mod ptp_chain;
 mod ptp_failure;
 mod ptp_life;
 mod ptp_reference;
+mod reference;
 #[cfg(target_arch = "x86_64")]
 mod refused;
 mod sbr;

@@ -8,6 +8,7 @@ use cni_testing::{Container, Host, Outcome};
 use serde_json::{Value, json};
 
 use crate::portmap_net::reference;
+use crate::reference::is_1_10_or_skip;
 use crate::sbr_net::{FAR, IFNAMES, Site, address, conf, network, routing, rules, ways};
 
 /// Runs the reference's sbr.
@@ -58,24 +59,53 @@ fn the_same_configuration_makes_the_same_rules_and_tables() {
         ),
         (json!({"table": 500}), json!({"routes": [{"dst": "10.7.0.0/16"}]})),
     ] {
-        let [theirs, ours] = [true, false].map(|is_theirs| {
-            let host = Host::new();
-            let container = host.container("one");
-            let mut bridge = network(1, 5);
-            crate::bridge_net::set(&mut bridge["ipam"], &ipam);
-            let prev = host.plugin("bridge").add(&container, IFNAMES[1], &bridge).ok();
-            let conf = of_version(&prev, &keys);
-            let mut result = match is_theirs {
-                true => theirs("ADD", &container, IFNAMES[1], &conf).ok(),
-                false => host.plugin("sbr").add(&container, IFNAMES[1], &conf).ok(),
-            };
-            for interface in result["interfaces"].as_array_mut().unwrap() {
-                *interface = json!(null);
-            }
-            (result, routing(&container))
-        });
-        assert_eq!(ours, theirs);
+        assert_same(&keys, &ipam);
     }
+}
+
+/// What came with 1.10.0; A9 among it.
+#[test]
+#[ignore = "needs the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR: \
+            `cargo test -p cni-testing --test plugins -- --ignored sbr_reference`"]
+fn a9_gateways_and_source_hints_make_the_same_rules_and_tables() {
+    let test = "sbr_reference::a9_gateways_and_source_hints_make_the_same_rules_and_tables";
+    if !is_1_10_or_skip(&Host::new(), test) {
+        return;
+    }
+    let on_link =
+        json!({"routes": [{"dst": "10.7.0.0/16", "scope": 253}, {"dst": "10.8.0.0/16", "gw": "10.89.0.9"}]});
+    let by_metric = json!({"routes": [{"dst": "10.89.0.0/24", "scope": 253, "priority": 7}]});
+    for (keys, ipam) in [
+        (json!({"gateways": ["fd00:89::78", "10.89.0.78"]}), json!({})),
+        (json!({"addSourceHints": true}), json!({})),
+        (json!({"addSourceHints": true, "gateways": ["::ffff:10.89.0.78"]}), on_link),
+        (json!({"addSourceHints": true}), by_metric.clone()),
+        (json!({}), by_metric),
+    ] {
+        assert_same(&keys, &ipam);
+    }
+}
+
+/// The reference's sbr and ours in containers of their own, after a bridge plugin with this `ipam`.
+#[track_caller]
+fn assert_same(keys: &Value, ipam: &Value) {
+    let [theirs, ours] = [true, false].map(|is_theirs| {
+        let host = Host::new();
+        let container = host.container("one");
+        let mut bridge = network(1, 5);
+        crate::bridge_net::set(&mut bridge["ipam"], ipam);
+        let prev = host.plugin("bridge").add(&container, IFNAMES[1], &bridge).ok();
+        let conf = of_version(&prev, keys);
+        let mut result = match is_theirs {
+            true => theirs("ADD", &container, IFNAMES[1], &conf).ok(),
+            false => host.plugin("sbr").add(&container, IFNAMES[1], &conf).ok(),
+        };
+        for interface in result["interfaces"].as_array_mut().unwrap() {
+            *interface = json!(null);
+        }
+        (result, routing(&container))
+    });
+    assert_eq!(ours, theirs, "{keys} {ipam}");
 }
 
 #[test]
