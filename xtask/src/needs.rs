@@ -116,7 +116,7 @@ impl Machine {
             Need::Program(path, _) if Path::new(path).exists() => None,
             Need::Program(_, package) => Some(format!("apt-get install {package}, then cargo xtask test")),
             Need::Reference => self.reference.as_ref().err().map(|_| {
-                format!("{}=<folder of containernetworking/plugins 1.9.1> cargo xtask test", reference::VARIABLE)
+                format!("{}=<folder of containernetworking/plugins 1.10.0> cargo xtask test", reference::VARIABLE)
             }),
             Need::Root if is_root() => None,
             Need::Root => Some("sudo cargo xtask test".to_owned()),

@@ -14,7 +14,7 @@ use crate::{Attachment, Call, Error, Request, Result, log, panic, process};
 /// The version in a plugin's banner: the release of the reference's plugins that ours stand in for, and our own as its build
 /// metadata. Programs that run a plugin without CNI_COMMAND (nerdctl, Nomad) switch features by the first version that it
 /// prints.
-pub const VERSION: &str = concat!("1.9.1+rs.", env!("CARGO_PKG_VERSION"));
+pub const VERSION: &str = concat!("1.10.0+rs.", env!("CARGO_PKG_VERSION"));
 
 /// The newest version of the specification, which the reference answers to VERSION.
 const NEWEST: SpecVersion = SpecVersion::V1_1_0;

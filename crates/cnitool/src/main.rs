@@ -1,5 +1,5 @@
 //! `cnitool`: networks from the command line. It takes the arguments and the environment of the reference's cnitool
-//! 1.3.0, and more: docs/cnitool.md.
+//! 1.3.1, and more: docs/cnitool.md.
 //!
 //! Each command makes an [`Outcome`], which is printed here, for people or as JSON.
 

@@ -21,7 +21,7 @@ mod tests;
 use archive::Archive;
 
 /// The release of the reference's plugins that ours stand in for.
-const REFERENCE: &str = "1.9.1";
+const REFERENCE: &str = "1.10.0";
 
 /// The packages whose executables are shipped; the first has every plugin's code.
 const ROOTS: [&str; 2] = [binaries::ONE, "cnitool"];

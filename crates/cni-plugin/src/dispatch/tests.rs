@@ -120,7 +120,7 @@ fn without_a_command_a_plugin_says_what_it_is() {
     assert_eq!(
         text,
         format!(
-            "CNI test plugin v1.9.1+rs.{version}\n\
+            "CNI test plugin v1.10.0+rs.{version}\n\
              CNI protocol versions supported: 0.1.0, 0.2.0, 0.3.0, 0.3.1, 0.4.0, 1.0.0, 1.1.0"
         )
     );
@@ -353,14 +353,14 @@ fn del_may_lack_the_namespace() {
 
 #[test]
 fn gc_without_knowledge_of_what_is_in_use_collects_nothing() {
-    for attachments in [json!({}), json!({"cni.dev/valid-attachments": null})] {
-        let mut conf = json!({"cniVersion": "1.1.0", "name": "blue"});
-        conf.as_object_mut().unwrap().extend(attachments.as_object().unwrap().clone());
-        assert_eq!(ask(&vars("GC"), &conf.to_string()), (Answer::Nothing, vec!["config".into()]));
-    }
+    let conf = json!({"cniVersion": "1.1.0", "name": "blue"});
+    assert_eq!(ask(&vars("GC"), &conf.to_string()), (Answer::Nothing, vec!["config".into()]));
     for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
-        let conf = json!({"cniVersion": "1.1.0", "name": "blue", key: []});
-        assert_eq!(ask(&vars("GC"), &conf.to_string()).1, ["config", "gc"]);
+        // A6
+        for nothing in [json!([]), json!(null)] {
+            let conf = json!({"cniVersion": "1.1.0", "name": "blue", key: nothing});
+            assert_eq!(ask(&vars("GC"), &conf.to_string()).1, ["config", "gc"]);
+        }
     }
 }
 

@@ -72,7 +72,7 @@ fn it_is_the_plugin_by_whose_name_it_is_called() {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             let about = run(&program, &args, &[]);
             assert!(about.status.success() && about.stdout.is_empty(), "{about:?}");
-            let banner = format!("CNI {name} plugin v1.9.1+rs.{}\n", env!("CARGO_PKG_VERSION"));
+            let banner = format!("CNI {name} plugin v1.10.0+rs.{}\n", env!("CARGO_PKG_VERSION"));
             assert!(text(&about.stderr).starts_with(&banner), "{}: {about:?}", program.display());
 
             let answer = stdout(&run(&program, &args, &[("CNI_COMMAND", "VERSION")]));
@@ -125,8 +125,10 @@ fn a_request_to_no_plugin_is_answered_with_an_error() {
 fn without_arguments_it_says_what_it_is_and_succeeds() {
     let output = run(ONE, &[], &[("CNI_COMMAND", "")]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), String::new()));
-    let expected =
-        format!("CNI plugins v1.9.1+rs.{} in one executable: bandwidth, bridge, ", env!("CARGO_PKG_VERSION"));
+    let expected = format!(
+        "CNI plugins v1.10.0+rs.{} in one executable: bandwidth, bridge, ",
+        env!("CARGO_PKG_VERSION")
+    );
     assert!(text(&output.stderr).starts_with(&expected), "{output:?}");
 }
 
@@ -134,7 +136,7 @@ fn without_arguments_it_says_what_it_is_and_succeeds() {
 fn people_are_told_of_commands_and_of_what_was_mistyped() {
     assert!(stdout(&run(ONE, &["--help"], &[])).contains("install"));
     let version = stdout(&run(ONE, &["--version"], &[]));
-    assert_eq!(version, format!("cni-plugins 1.9.1+rs.{}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(version, format!("cni-plugins 1.10.0+rs.{}\n", env!("CARGO_PKG_VERSION")));
     for args in [&["brige"][..], &["install"], &["install", "--dir", "/nonexistent", "brige"]] {
         let output = run(ONE, args, &[]);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{output:?}");

@@ -56,7 +56,7 @@ impl Chain {
         result.map(|result| (time, result))
     }
 
-    /// DEL of the whole chain, last plugin first. It goes on after an error, as runtimes do; the reference's bridge (1.9.1)
+    /// DEL of the whole chain, last plugin first. It goes on after an error, as runtimes do; the reference's bridge (before 1.10.0)
     /// answers one after masquerading by nftables, where the iptables chain that it looks for as well has never been.
     pub(crate) fn del(&self, peer: &Peer, container: &Container, prev: &Value) -> Result<Duration> {
         let run = |plugin: &Value| self.run(peer, "DEL", container, plugin, prev).err();

@@ -53,7 +53,7 @@ fn without_a_command_every_plugin_prints_its_banner_on_stderr_and_exits_0() {
             let lines: Vec<&str> = outcome.stderr.lines().collect();
             // nerdctl takes all that follows "plugin " on this line for a semantic version.
             let version = lines[0].strip_prefix(&format!("CNI {plugin} plugin v")).expect(lines[0]);
-            assert!(version.starts_with("1.9.1+rs."), "{version}");
+            assert!(version.starts_with("1.10.0+rs."), "{version}");
             assert!(version.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)), "{version}");
             let versions = VERSIONS.join(", ");
             assert_eq!(lines[1..], [format!("CNI protocol versions supported: {versions}")]);

@@ -1,5 +1,5 @@
 //! The keys that configurations have, as data: those of the specification, and those of the reference's plugins
-//! (1.9.1, the json tags of each plugin's `NetConf`) with what the plugins refuse.
+//! (1.10.0, the json tags of each plugin's `NetConf`) with what the plugins refuse.
 //!
 //! A plugin that is not here is checked for the specification's keys alone.
 
