@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use cni_netlink::{BridgePort, Link, LinkChange, MacAddr, NewVeth, Socket};
 
-use crate::{Error, NetNs, Owner, Result, sysctl_write};
+use crate::{Error, NetNs, Owner, Result, spoof_check_add, spoof_check_del, sysctl_write};
 
 /// A veth pair to be made. The near end is called [`Owner::veth_name`], the far end [`Owner::ifname`].
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct NewVethPair<'a> {
     pub master: Option<u32>,
     /// Settings of that port.
     pub port: Option<BridgePort>,
+    /// That port takes frames of the far end's address only ([`spoof_check_add`]).
+    pub spoof_check: bool,
 }
 
 /// A veth pair that was made. The near end is up, the far end still down.
@@ -37,7 +39,8 @@ pub struct VethPair {
 }
 
 /// Makes the pair in one message, refuses router advertisements on the near end before it is up (CVE-2020-10749), then
-/// sets alias, port and IFF_UP together. Call in the host's namespace, with a socket of it.
+/// sets alias, port and IFF_UP together; a check for spoofed addresses is there before IFF_UP. Call in the host's namespace, with a
+/// socket of it.
 ///
 /// Where the name of either end is taken nothing is touched, and the answer is `None`: [`veth_make_room`] is for who knows that
 /// the attachment does not live. On failure nothing stays.
@@ -57,11 +60,13 @@ pub fn veth_add(host: &mut Socket, new: &NewVethPair<'_>) -> Result<Option<VethP
         Err(error) if error.is_exists() => return Ok(None),
         made => made?,
     }
-    match set_up(host, new, &name) {
+    match set_up(host, new, &name, peer_mac) {
         Ok(link) => Ok(Some(VethPair { host: link, peer_mac })),
         Err(error) => {
             // The first error tells more than one about cleaning up after it.
-            let _ = veth_del(host, new.owner);
+            if veth_del(host, new.owner).is_ok() && new.spoof_check {
+                let _ = spoof_check_del(new.owner, Some(peer_mac));
+            }
             Err(error)
         }
     }
@@ -77,7 +82,7 @@ pub fn veth_make_room(host: &mut Socket, netns: &NetNs, owner: &Owner) -> Result
     }
 }
 
-fn set_up(host: &mut Socket, new: &NewVethPair<'_>, name: &str) -> Result<Link> {
+fn set_up(host: &mut Socket, new: &NewVethPair<'_>, name: &str, peer_mac: MacAddr) -> Result<Link> {
     let link = host.link_by_name(name)?;
     match sysctl_write(&format!("net/ipv6/conf/{name}/accept_ra"), "0") {
         // No IPv6 in this kernel, so nobody listens to router advertisements.
@@ -87,8 +92,16 @@ fn set_up(host: &mut Socket, new: &NewVethPair<'_>, name: &str) -> Result<Link> 
         written => written?,
     }
     let alias = new.owner.alias();
-    let change = LinkChange { up: Some(true), alias: Some(&alias), port: new.port, ..LinkChange::default() };
-    host.link_change(link.index, &change)?;
+    let named = LinkChange { alias: Some(&alias), port: new.port, ..LinkChange::default() };
+    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    if new.spoof_check {
+        // With its owner's name first, so that GC finds a pair whose ADD was killed meanwhile.
+        host.link_change(link.index, &named)?;
+        spoof_check_add(new.owner, peer_mac)?;
+        host.link_change(link.index, &up)?;
+    } else {
+        host.link_change(link.index, &LinkChange { up: up.up, ..named })?;
+    }
     Ok(link)
 }
 

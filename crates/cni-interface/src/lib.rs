@@ -1,9 +1,9 @@
 //! What plugins that make an interface in a container share: between the request ([`cni_plugin`]) and the host
 //! ([`cni_host`]), neither of which knows the other.
 //!
-//! The order of an ADD is the same for all of them: the interface's name is free, IPAM answers, the link is made (with veth
-//! pairs at the same time), addresses and routes are set, the result is told. What kind of link it is stays the plugin's own
-//! affair.
+//! The order of an ADD is the same for all of them: the interface's name is free, the link is made, IPAM answers (at the same
+//! time if it does not look at the link), addresses and routes are set, the result is told. What kind of link it is stays the
+//! plugin's own affair.
 
 mod check;
 mod keys;
@@ -24,7 +24,8 @@ pub use masquerade::{Masquerade, not_ready};
 pub use master::{Master, expect_mtu_fits};
 pub use outcome::{absent_is_fine, all};
 pub use owner::{owner, valid_owners};
-pub use pair::{collect_pairs, delete_attachment, delete_pair, near_end, replace_pair};
+pub use pair::{collect_pairs, delete_attachment, delete_pair, near_end, pair_and_ipam};
 pub use result::{inside, on_host};
-pub use setup::{enable_forwarding, expect_free, iface_config, ipam_add, ipam_add_beside, open_inside};
-pub use single::{check_link, configure, configure_on};
+pub use setup::{enable_forwarding, expect_free, iface_config, open_inside};
+pub use setup::{ipam_add, ipam_wants_link, link_and_ipam};
+pub use single::{check_link, configure, configure_on, set_link_up, single_and_ipam};

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use cni_host::{NetNs, Owner, veth_del, veth_make_room};
 use cni_netlink::{Link, Socket};
-use cni_plugin::{Error, Request, Result, log};
+use cni_plugin::{Error, Request, Result, Undo, log};
+use cni_types::CniResult;
 
-use crate::{absent_is_fine, all, expect_kind, open_inside};
+use crate::{absent_is_fine, all, expect_kind, ipam_wants_link, link_and_ipam, open_inside};
 
 /// The near end of a pair whose far end is `container`, which in turn has to be its peer.
 pub fn near_end(host: &mut Socket, container: &Link) -> Result<Link> {
@@ -30,9 +31,27 @@ pub fn delete_pair(owner: &Owner) -> Result<()> {
     Ok(veth_del(&mut Socket::open()?, owner).map(drop)?)
 }
 
-/// Makes the attachment's pair by `connect` in the place of one that an ADD which was killed has left behind. To be called once
-/// IPAM has answered, which refuses the second ADD of an attachment that lives.
-pub fn replace_pair<T>(
+/// [`link_and_ipam`] for a pair that `connect` makes, or nothing where the attachment has one already. That is one which an ADD
+/// that was killed has left behind, and is replaced once IPAM has answered, which refuses the second ADD of an attachment that
+/// lives. An IPAM plugin that wants the link cannot be asked before the link is there.
+pub fn pair_and_ipam<'a, C, T>(
+    req: &'a Request<C>,
+    lease: &mut Undo<'a>,
+    host: &mut Socket,
+    (netns, owner): (&NetNs, &Owner),
+    mut connect: impl FnMut(&mut Socket) -> Result<Option<T>>,
+) -> Result<(CniResult, T)> {
+    let (result, made) = link_and_ipam(req, lease, || match connect(host)? {
+        None if ipam_wants_link(&req.call) => replace_pair(host, netns, owner, &mut connect).map(Some),
+        made => Ok(made),
+    })?;
+    match made {
+        Some(made) => Ok((result, made)),
+        None => Ok((result, replace_pair(host, netns, owner, connect)?)),
+    }
+}
+
+fn replace_pair<T>(
     host: &mut Socket,
     netns: &NetNs,
     owner: &Owner,
@@ -44,7 +63,7 @@ pub fn replace_pair<T>(
 }
 
 /// DEL of what has a pair: the pair goes, then the attachment's part of the packet filter (`filter`), and the lease is released
-/// last, when nothing uses its addresses.
+/// last, when nothing uses its addresses any more. A pair that cannot be deleted keeps both: its container may go on sending.
 ///
 /// The kernel takes a link away at once and then waits, most of a DEL, until no packet can still see it (net/core/dev.c,
 /// netdev_run_todo): all else is done in that time, and not before. A port that still takes packets must not lose its filter; and
@@ -55,23 +74,34 @@ pub fn delete_attachment<C: Sync>(
     owner: &Owner,
     filter: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
+    let rest = || all([filter(), req.ipam_del()]);
     thread::scope(|scope| {
         let pair = scope.spawn(|| log::step("delete the veth pair", || delete_pair(owner)));
         let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
-        wait_until_gone(owner, || pair.is_finished());
-        let filter = filter();
-        let lease = req.ipam_del();
-        let pair = pair.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        all([pair, inside, filter, lease])
+        let is_gone = wait_until_gone(owner, || pair.is_finished());
+        let pair = || pair.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if is_gone {
+            let rest = rest();
+            return all([pair(), inside, rest]);
+        }
+        let pair = pair();
+        let rest = if pair.is_ok() { rest() } else { Ok(()) };
+        all([pair, inside, rest])
     })
 }
 
-/// Waits until the owner's pair cannot be found any more, or there is no more to wait for. Looking for a link waits itself while
-/// one is being taken away: both hold the kernel's rtnl lock.
-fn wait_until_gone(owner: &Owner, is_over: impl Fn() -> bool) {
-    let Ok(mut host) = Socket::open() else { return };
-    while host.link_by_name(&owner.veth_name()).is_ok() && !is_over() {
-        thread::sleep(Duration::from_micros(100));
+/// Waits until the owner's pair cannot be found any more, or there is no more to wait for; says whether it is seen to be gone.
+/// Looking for a link waits itself while one is being taken away: both hold the kernel's rtnl lock.
+fn wait_until_gone(owner: &Owner, is_over: impl Fn() -> bool) -> bool {
+    let Ok(mut host) = Socket::open() else { return false };
+    loop {
+        // Asked first: what is over has done all that it will.
+        let over = is_over();
+        match host.link_by_name(&owner.veth_name()) {
+            Err(error) => return error.is_not_found(),
+            Ok(_) if over => return false,
+            Ok(_) => thread::sleep(Duration::from_micros(100)),
+        }
     }
 }
 

@@ -4,8 +4,11 @@ use std::net::IpAddr;
 
 use cni_host::{IfaceConfig, NetNs, sysctl_write};
 use cni_netlink::{NextHop, RouteSpec, Socket};
-use cni_plugin::{Context as _, Error, Request, Result, Undo};
+use cni_plugin::{Call, Context as _, Error, Request, Result, Undo};
 use cni_types::{CniResult, IpConfig, Route};
+
+/// IPAM plugins that give addresses without looking at the container's interface.
+const WITHOUT_LINK: &[&str] = &["host-local", "static"];
 
 /// Fails when the container has an interface of that name. Before IPAM: an address given out for nothing would have to be
 /// taken back.
@@ -27,10 +30,35 @@ pub fn ipam_add<'a, C>(req: &'a Request<C>, undo: &mut Undo<'a>) -> Result<CniRe
     arm(req, req.ipam_add(), undo)
 }
 
-/// The same while `work` is done, which is half of the time of an ADD where that is the making of a link. Work that does harm when
-/// IPAM refuses is not for here: the attachment may have its address and its link already, and live. The link has to go before
-/// the lease does: give what takes back the work an `Undo` that is made later than this one.
-pub fn ipam_add_beside<'a, C, T>(
+/// Whether the IPAM plugin is to find the container's interface there and up, as dhcp must, which asks for an address through it.
+/// Whatever is not known to do without one is taken to need it, since the reference has it there for all.
+pub fn ipam_wants_link(call: &Call) -> bool {
+    let plugin = call.conf.ipam.as_ref().and_then(|ipam| ipam.plugin.as_ref());
+    plugin.is_some_and(|plugin| !WITHOUT_LINK.contains(&plugin.as_str()))
+}
+
+/// Makes the container's interface and asks IPAM for its addresses, if there is an IPAM plugin. One that wants the link
+/// ([`ipam_wants_link`]) is run when `make` has made it and set it up; any other meanwhile, which saves half of an ADD. When IPAM
+/// refuses, the interface is the caller's `Undo` to delete. That has to be a later one than `lease`: the link goes before the lease
+/// does.
+pub fn link_and_ipam<'a, C, T>(
+    req: &'a Request<C>,
+    lease: &mut Undo<'a>,
+    make: impl FnOnce() -> Result<T>,
+) -> Result<(CniResult, T)> {
+    if !req.call.has_ipam() {
+        return Ok((CniResult::default(), make()?));
+    }
+    if ipam_wants_link(&req.call) {
+        let made = make()?;
+        return Ok((ipam_add(req, lease)?, made));
+    }
+    ipam_add_beside(req, lease, make)
+}
+
+/// IPAM's ADD while `work` is done. Work that does harm when IPAM refuses is not for here: the attachment may have its address and
+/// its link already, and live.
+fn ipam_add_beside<'a, C, T>(
     req: &'a Request<C>,
     undo: &mut Undo<'a>,
     work: impl FnOnce() -> Result<T>,

@@ -1,11 +1,35 @@
 //! The container's interface where it is all that a plugin makes (macvlan, ipvlan, vlan, dummy, tap): its set-up in ADD, and CHECK.
 
-use cni_host::{NetNs, configure_iface};
+use cni_host::{NetNs, announce, configure_iface};
 use cni_netlink::{Link, LinkChange, OperState, Socket};
-use cni_plugin::{Context as _, Request, Result, log};
+use cni_plugin::{Context as _, Request, Result, Undo, log};
 use cni_types::CniResult;
 
-use crate::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind, iface_config};
+use crate::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind};
+use crate::{iface_config, ipam_wants_link, link_and_ipam};
+
+/// [`link_and_ipam`] for an interface that `make` makes: it is up already when IPAM wants it.
+pub fn single_and_ipam<'a, C>(
+    req: &'a Request<C>,
+    lease: &mut Undo<'a>,
+    inside: &mut Socket,
+    make: impl FnOnce(&mut Socket) -> Result<Link>,
+) -> Result<(CniResult, Link)> {
+    link_and_ipam(req, lease, || {
+        let mut link = make(inside)?;
+        if ipam_wants_link(&req.call) {
+            set_link_up(inside, &link)?;
+            link.up = true;
+        }
+        Ok(link)
+    })
+}
+
+/// Sets an interface up that has no addresses yet.
+pub fn set_link_up(inside: &mut Socket, link: &Link) -> Result<()> {
+    let up = LinkChange { up: Some(true), ..LinkChange::default() };
+    inside.link_change(link.index, &up).with_context(|| format!("cannot set up {}", link.name))
+}
 
 /// Gives the interface the result's addresses and routes and sets it up; without addresses it is set up and that is all.
 pub fn configure(netns: &NetNs, inside: &mut Socket, link: &Link, result: &CniResult) -> Result<()> {
@@ -29,14 +53,20 @@ pub fn configure_on(
 fn set_up(netns: &NetNs, inside: &mut Socket, link: &Link, result: &CniResult, dad: bool) -> Result<()> {
     let what = || format!("in {}", netns.path().display());
     if result.ips.is_empty() {
-        let up = LinkChange { up: Some(true), ..LinkChange::default() };
-        return inside.link_change(link.index, &up).with_context(what);
+        return set_link_up(inside, link).with_context(what);
     }
     let wanted = iface_config(&result.ips, &result.routes, dad);
     log::step("configure the container's interface", || {
         netns.run(|| configure_iface(inside, link.index, &link.name, &wanted))?
     })
-    .with_context(what)
+    .with_context(what)?;
+    // The kernel does it when a link comes up, and this one was up before it had addresses. Not every kind of link can.
+    if link.up
+        && let Err(error) = announce(inside, link.index, &link.name)
+    {
+        log::debug(format_args!("{error}"));
+    }
+    Ok(())
 }
 
 /// CHECK: IPAM's own, then that the container's interface is of this kind, up, and as prevResult says: MAC address, MTU,

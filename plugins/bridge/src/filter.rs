@@ -2,33 +2,22 @@
 //! spoofed MAC addresses (`macspoofchk`).
 
 use cni_host::Owner;
-use cni_host::{spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc, spoof_check_status};
+use cni_host::{spoof_check_check, spoof_check_gc, spoof_check_status};
 use cni_interface::{Masquerade, all, not_ready};
 use cni_netlink::MacAddr;
-use cni_plugin::{Error, Request, Result, Undo, log};
+use cni_plugin::{Error, Request, Result};
 use cni_types::{CniResult, ErrorCode};
 
 use crate::config::{Config, Wire};
 
-/// Checks what the container sends from now on.
-pub(crate) fn add_spoof_check(
-    owner: &Owner,
-    mac: MacAddr,
-    config: &Config,
-    undo: &mut Undo<'_>,
-) -> Result<()> {
-    if !config.spoof_check {
-        return Ok(());
-    }
-    log::step("check for spoofed MAC addresses", || match spoof_check_add(owner, mac) {
-        Err(error @ cni_host::Error::NoBridgeFilter(_)) => {
-            Err(Error::new(ErrorCode::UNSUPPORTED_FIELD, format!("macspoofchk: {error}")))
+/// Why the port could not be made, where that is the check for spoofed MAC addresses.
+pub(crate) fn explained(error: cni_host::Error) -> Error {
+    match error {
+        error @ cni_host::Error::NoBridgeFilter(_) => {
+            Error::new(ErrorCode::UNSUPPORTED_FIELD, format!("macspoofchk: {error}"))
         }
-        outcome => Ok(outcome?),
-    })?;
-    let owner = owner.clone();
-    undo.push("stop checking for spoofed MAC addresses", move || Ok(spoof_check_del(&owner, Some(mac))?));
-    Ok(())
+        error => error.into(),
+    }
 }
 
 /// Removes both, whatever the configuration says now: it may have been another one then. Looking where nothing is costs

@@ -9,9 +9,9 @@
 
 use std::time::Duration;
 
-use cni_host::{NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, veth_add};
-use cni_interface::{all, expect_free, iface_config, ipam_add_beside, on_host, owner, valid_owners};
-use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, replace_pair};
+use cni_host::{NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, spoof_check_del, veth_add};
+use cni_interface::{all, expect_free, iface_config, ipam_wants_link, on_host, owner, valid_owners};
+use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam};
 use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, Interface, SpecVersion};
@@ -59,21 +59,20 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut lease = Undo::default();
     let mut undo = Undo::default();
     let mut monitor = LinkMonitor::open()?;
-    let mut connect = |host: &mut Socket| connect(host, &netns, &owner, &config, &mut undo);
-    let (mut result, connected) = match config.layer {
-        Layer::Three => ipam_add_beside(req, &mut lease, || connect(&mut host))?,
-        Layer::Two | Layer::Untouched => (CniResult::default(), connect(&mut host)?),
+    let connect = |host: &mut Socket| {
+        let connected = connect(host, &netns, &owner, &config, &mut undo)?;
+        if let Some((bridge, pair)) = &connected
+            && ipam_wants_link(&req.call)
+        {
+            let far_end = far_end(pair)?;
+            let up = LinkChange { up: Some(true), ..LinkChange::default() };
+            inside.link_change(far_end, &up).with_context(|| format!("in {}", netns.path().display()))?;
+            wait_for_port(host, &mut monitor, bridge, pair, &config)?;
+        }
+        Ok(connected)
     };
-    let (bridge, pair) = match connected {
-        Some(connected) => connected,
-        None => replace_pair(&mut host, &netns, &owner, connect)?,
-    };
+    let (mut result, (bridge, pair)) = pair_and_ipam(req, &mut lease, &mut host, (&netns, &owner), connect)?;
     let gateways = gateway::plan(&mut result, &config)?;
-    if let Some(vlans) = &config.vlans {
-        log::step("set the port's VLANs", || vlans.assign(&mut host, &pair.host))?;
-    }
-    // Before the container can send anything.
-    filter::add_spoof_check(&owner, pair.peer_mac, &config, &mut undo)?;
     set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result, &config)?;
     let port = wait_for_port(&mut host, &mut monitor, &bridge, &pair, &config)?;
     if config.layer == Layer::Three {
@@ -157,18 +156,33 @@ fn connect(
             mtu: config.mtu.map(Into::into),
             master: Some(bridge.index),
             port: Some(config.port),
+            spoof_check: config.spoof_check,
         };
         match log::step("make the veth pair", || veth_add(host, &new)) {
             Ok(Some(pair)) => {
-                let owner = owner.clone();
-                undo.push("delete the veth pair", move || delete_pair(&owner));
+                let (owner, checked) = (owner.clone(), config.spoof_check.then_some(pair.peer_mac));
+                undo.push("delete the veth pair", move || {
+                    delete_pair(&owner)?;
+                    // While the port is there, so is its check.
+                    checked.map_or(Ok(()), |mac| Ok(spoof_check_del(&owner, Some(mac))?))
+                });
+                if let Some(vlans) = &config.vlans {
+                    log::step("set the port's VLANs", || vlans.assign(host, &pair.host))?;
+                }
                 return Ok(Some((bridge, pair)));
             }
             Ok(None) => return Ok(None),
-            Err(error) if tries == BRIDGE_TRIES || !is_gone(host, &bridge) => return Err(error.into()),
+            Err(error) if tries == BRIDGE_TRIES || !is_gone(host, &bridge) => {
+                return Err(filter::explained(error));
+            }
             Err(_) => tries += 1,
         }
     }
+}
+
+/// The container's end, by its index there.
+fn far_end(pair: &VethPair) -> Result<u32> {
+    pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))
 }
 
 fn is_gone(host: &mut Socket, link: &Link) -> bool {
@@ -183,7 +197,7 @@ fn set_up_inside(
     result: &CniResult,
     config: &Config,
 ) -> Result<()> {
-    let index = pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))?;
+    let index = far_end(pair)?;
     let what = || format!("in {}", netns.path().display());
     match config.layer {
         Layer::Three => {

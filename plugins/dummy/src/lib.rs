@@ -6,8 +6,8 @@
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
 use cni_host::NetNs;
-use cni_interface::{check_link, configure, expect_free, inside, ipam_add, link_add, link_del, owner};
-use cni_netlink::{LinkKind, NewLink};
+use cni_interface::{check_link, configure, expect_free, inside, link_add, link_del, owner, single_and_ipam};
+use cni_netlink::{LinkKind, NewLink, Socket};
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
 use cni_types::{CniResult, SpecVersion};
 
@@ -29,14 +29,17 @@ fn add(req: &Request<()>) -> Result<CniResult> {
     let mut socket = netns.socket()?;
     expect_free(&mut socket, &netns, &owner.ifname)?;
 
+    // Undone last, when nothing uses the address any more: what is made later is dropped before.
+    let mut lease = Undo::default();
     let mut undo = Undo::default();
-    let mut result = ipam_add(req, &mut undo)?;
     let new = NewLink { name: &owner.ifname, kind: LinkKind::Dummy, parent: None, mac: None, mtu: None };
-    let link = link_add(&netns, &mut socket, &new, &owner, &mut undo)?;
+    let make = |inside: &mut Socket| link_add(&netns, inside, &new, &owner, &mut undo);
+    let (mut result, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
     configure(&netns, &mut socket, &link, &result)?;
     result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
     result.interfaces = vec![inside(&link, req.netns()?)];
     undo.commit();
+    lease.commit();
     Ok(result)
 }
 

@@ -9,11 +9,11 @@
 use cni_host::{NetNs, Owner};
 use cni_interface::{
     Reported, all, check_addresses, check_mac, configure, expect_free, inside as reported, ipam_add,
-    open_inside, owner, valid_owners,
+    ipam_wants_link, open_inside, owner, set_link_up, valid_owners,
 };
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
-use cni_types::{CniResult, ErrorCode, IfName, Interface, SpecVersion};
+use cni_types::{CniResult, Dns, ErrorCode, IfName, Interface, SpecVersion};
 
 mod config;
 mod device;
@@ -57,16 +57,29 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         Some(log::step("find the device", || find_at_home(&mut host, &config, &sysfs))?)
     };
 
+    // Undone last, when nothing uses the address any more: what is made later is dropped before.
+    let mut lease = Undo::default();
     let mut undo = Undo::default();
     let mut result = CniResult::default();
-    if req.call.has_ipam() {
-        result = ipam_add(req, &mut undo)?;
-        // As with the reference, whatever IPAM says.
-        result.dns = req.call.conf.dns.clone();
+    let wants_link = ipam_wants_link(&req.call);
+    if req.call.has_ipam() && !wants_link {
+        // Not beside the move: a device that the host uses is not to be cut off for an address that there is not.
+        result = ipam_add(req, &mut lease)?;
     }
-    let mut interface = match device {
-        Some(device) => {
-            let link = take(req, &mut host, &device, &mut inside, &mut undo)?;
+    let link = match &device {
+        Some(device) => Some(take(req, &mut host, device, &mut inside, &mut undo)?),
+        None => None,
+    };
+    if wants_link {
+        if let Some(link) = &link {
+            set_link_up(&mut inside.socket, link)?;
+        }
+        result = ipam_add(req, &mut lease)?;
+    }
+    // As with the reference, whatever IPAM says.
+    result.dns = if req.call.has_ipam() { req.call.conf.dns.clone() } else { Dns::default() };
+    let mut interface = match link {
+        Some(link) => {
             configure(&netns, &mut inside.socket, &link, &result)?;
             reported(&link, req.netns()?)
         }
@@ -78,6 +91,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     };
     interface.pci_id = config.pci;
     undo.commit();
+    lease.commit();
     Ok(behind(prev, result, interface))
 }
 
@@ -161,7 +175,7 @@ fn behind(prev: Option<&CniResult>, own: CniResult, interface: Interface) -> Cni
         ip
     }));
     result.routes.extend(own.routes);
-    if own.dns != cni_types::Dns::default() {
+    if own.dns != Dns::default() {
         result.dns = own.dns;
     }
     result

@@ -6,8 +6,10 @@
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
 use cni_host::NetNs;
-use cni_interface::{check_link, configure_on, expect_free, inside, ipam_add, link_add, link_del, owner};
-use cni_netlink::{IpvlanMode, Link, LinkKind, NewLink};
+use cni_interface::{
+    check_link, configure_on, expect_free, inside, link_add, link_del, owner, single_and_ipam,
+};
+use cni_netlink::{IpvlanMode, Link, LinkKind, NewLink, Socket};
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
 use cni_types::{CniResult, SpecVersion};
 
@@ -42,15 +44,9 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     expect_free(&mut socket, &netns, &owner.ifname)?;
     let master = keys.find(&mut socket)?;
 
+    // Undone last, when nothing uses the address any more: what is made later is dropped before.
+    let mut lease = Undo::default();
     let mut undo = Undo::default();
-    let source = match given {
-        Some(prev) => prev.clone(),
-        None => ipam_add(req, &mut undo)?,
-    };
-    // The name service is the configuration's own affair, as in the reference.
-    let dns = req.call.conf.dns.clone();
-    let mut result = CniResult { ips: source.ips, routes: source.routes, dns, ..CniResult::default() };
-    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
     let new = NewLink {
         name: &owner.ifname,
         kind: LinkKind::Ipvlan { mode: config.mode },
@@ -58,10 +54,17 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         mac: None,
         mtu: config.mtu,
     };
-    let link = link_add(&netns, &mut socket, &new, &owner, &mut undo)?;
+    let make = |inside: &mut Socket| link_add(&netns, inside, &new, &owner, &mut undo);
+    let (leased, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
+    let source = given.cloned().unwrap_or(leased);
+    // The name service is the configuration's own affair, as in the reference.
+    let dns = req.call.conf.dns.clone();
+    let mut result = CniResult { ips: source.ips, routes: source.routes, dns, ..CniResult::default() };
+    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
     configure_on(&master, &netns, &mut socket, &link, &result)?;
     result.interfaces = vec![inside(&link, req.netns()?)];
     undo.commit();
+    lease.commit();
     Ok(result)
 }
 

@@ -7,9 +7,10 @@
 
 use cni_host::NetNs;
 use cni_interface::{
-    check_link, configure_on, expect_free, expect_mtu_fits, inside, ipam_add, link_add, link_del, owner,
+    check_link, configure_on, expect_free, expect_mtu_fits, inside, link_add, link_del, owner,
+    single_and_ipam,
 };
-use cni_netlink::{Link, LinkKind, NewLink};
+use cni_netlink::{Link, LinkKind, NewLink, Socket};
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
 use cni_types::{CniResult, SpecVersion};
 
@@ -42,13 +43,9 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let master = config.master.find(&mut socket)?;
     expect_mtu_fits(config.mtu, &master)?;
 
+    // Undone last, when nothing uses the address any more: what is made later is dropped before.
+    let mut lease = Undo::default();
     let mut undo = Undo::default();
-    let mut result = CniResult::default();
-    if req.call.has_ipam() {
-        let lease = ipam_add(req, &mut undo)?;
-        (result.ips, result.routes) = (lease.ips, lease.routes);
-        result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
-    }
     let new = NewLink {
         name: &owner.ifname,
         kind: LinkKind::Macvlan { mode: config.mode, bc_queue_len: config.bc_queue_len },
@@ -56,12 +53,16 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         mac: config.mac,
         mtu: config.mtu,
     };
-    let link = link_add(&netns, &mut socket, &new, &owner, &mut undo)?;
+    let make = |inside: &mut Socket| link_add(&netns, inside, &new, &owner, &mut undo);
+    let (given, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
+    // IPAM's dns has no say here, as in the reference.
+    let dns = req.call.conf.dns.clone();
+    let mut result = CniResult { ips: given.ips, routes: given.routes, dns, ..CniResult::default() };
+    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
     configure_on(&master, &netns, &mut socket, &link, &result)?;
     result.interfaces = vec![inside(&link, req.netns()?)];
-    // IPAM's has no say here, as in the reference.
-    result.dns = req.call.conf.dns.clone();
     undo.commit();
+    lease.commit();
     Ok(result)
 }
 

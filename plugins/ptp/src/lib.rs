@@ -8,10 +8,10 @@
 
 use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add};
 use cni_interface::{
-    Masquerade, all, expect_free, iface_config, ipam_add_beside, on_host, owner, valid_owners,
+    Masquerade, all, expect_free, iface_config, ipam_wants_link, on_host, owner, valid_owners,
 };
-use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, replace_pair};
-use cni_netlink::{LinkMonitor, Socket};
+use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam};
+use cni_netlink::{LinkChange, LinkMonitor, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, Interface, SpecVersion};
 
@@ -49,12 +49,18 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut lease = Undo::default();
     let mut undo = Undo::default();
     let mut monitor = LinkMonitor::open()?;
-    let mut connect = |host: &mut Socket| connect(host, &netns, &owner, &config, &mut undo);
-    let (mut result, connected) = ipam_add_beside(req, &mut lease, || connect(&mut host))?;
-    let pair = match connected {
-        Some(pair) => pair,
-        None => replace_pair(&mut host, &netns, &owner, connect)?,
+    let connect = |host: &mut Socket| {
+        let pair = connect(host, &netns, &owner, &config, &mut undo)?;
+        if let Some(pair) = &pair
+            && ipam_wants_link(&req.call)
+        {
+            let up = LinkChange { up: Some(true), ..LinkChange::default() };
+            let what = || format!("in {}", netns.path().display());
+            inside.link_change(far_end(pair)?, &up).with_context(what)?;
+        }
+        Ok(pair)
     };
+    let (mut result, pair) = pair_and_ipam(req, &mut lease, &mut host, (&netns, &owner), connect)?;
     expect_gateways(&result)?;
     enable_forwarding(result.ips.iter().map(|ip| ip.address.addr()))?;
     log::step("set up the host's end", || host_end::add_addresses(&mut host, &pair.host, &result.ips))?;
@@ -134,8 +140,15 @@ fn connect(
     config: &Config,
     undo: &mut Undo<'_>,
 ) -> Result<Option<VethPair>> {
-    let new =
-        NewVethPair { netns, owner, mac: None, mtu: config.mtu.map(Into::into), master: None, port: None };
+    let new = NewVethPair {
+        netns,
+        owner,
+        mac: None,
+        mtu: config.mtu.map(Into::into),
+        master: None,
+        port: None,
+        spoof_check: false,
+    };
     let pair = log::step("make the veth pair", || veth_add(host, &new))?;
     if pair.is_some() {
         let owner = owner.clone();
@@ -145,6 +158,11 @@ fn connect(
     Ok(pair)
 }
 
+/// The container's end, by its index there.
+fn far_end(pair: &VethPair) -> Result<u32> {
+    pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))
+}
+
 fn set_up_inside(
     netns: &NetNs,
     inside: &mut Socket,
@@ -152,7 +170,7 @@ fn set_up_inside(
     ifname: &str,
     result: &CniResult,
 ) -> Result<()> {
-    let index = pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))?;
+    let index = far_end(pair)?;
     let mut wanted = iface_config(&result.ips, &result.routes, false);
     wanted.point_to_point = true;
     log::step("configure the container's interface", || {

@@ -6,7 +6,7 @@
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
 use cni_host::{NetNs, NewTap, tap_status};
-use cni_interface::{check_link, configure, expect_free, inside, ipam_add, link_del, link_own, owner};
+use cni_interface::{check_link, configure, expect_free, inside, link_del, link_own, owner, single_and_ipam};
 use cni_netlink::{Link, LinkChange, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
@@ -50,24 +50,26 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     expect_free(&mut socket, &netns, &owner.ifname)?;
     let bridge = find_bridge(&mut socket, &config)?;
 
+    // Undone last, when nothing uses the address any more: what is made later is dropped before.
+    let mut lease = Undo::default();
     let mut undo = Undo::default();
-    let mut result = CniResult::default();
-    if req.call.has_ipam() {
-        let lease = ipam_add(req, &mut undo)?;
-        (result.ips, result.routes) = (lease.ips, lease.routes);
-        result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
-    }
-    log::step("make the tap device", || match &config.selinux_context {
-        Some(context) => label::tap_add(&netns, &new, context),
-        None => Ok(netns.run(|| cni_host::tap_add(&new))??),
-    })?;
-    let link = link_own(&netns, &mut socket, KIND, &owner, &mut undo)?;
-    let link = change(&mut socket, link, bridge.as_ref(), &config)?;
+    let make = |inside: &mut Socket| {
+        log::step("make the tap device", || match &config.selinux_context {
+            Some(context) => label::tap_add(&netns, &new, context),
+            None => Ok(netns.run(|| cni_host::tap_add(&new))??),
+        })?;
+        let link = link_own(&netns, inside, KIND, &owner, &mut undo)?;
+        change(inside, link, bridge.as_ref(), &config)
+    };
+    let (given, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
+    // IPAM's dns has no say here, as in the reference.
+    let dns = req.call.conf.dns.clone();
+    let mut result = CniResult { ips: given.ips, routes: given.routes, dns, ..CniResult::default() };
+    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
     configure(&netns, &mut socket, &link, &result)?;
     result.interfaces = vec![inside(&link, req.netns()?)];
-    // IPAM's has no say here, as in the reference.
-    result.dns = req.call.conf.dns.clone();
     undo.commit();
+    lease.commit();
     Ok(result)
 }
 

@@ -9,7 +9,9 @@
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
 use cni_host::NetNs;
-use cni_interface::{check_link, configure_on, expect_free, inside, ipam_add, link_add, link_del, owner};
+use cni_interface::{
+    check_link, configure_on, expect_free, inside, link_add, link_del, owner, single_and_ipam,
+};
 use cni_netlink::{LinkKind, NewLink, Socket};
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
@@ -42,8 +44,9 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     expect_free(&mut socket, &netns, &owner.ifname)?;
     let master = config.find_master(&mut socket)?;
 
+    // Undone last, when nothing uses the address any more: what is made later is dropped before.
+    let mut lease = Undo::default();
     let mut undo = Undo::default();
-    let mut result = if req.call.has_ipam() { ipam_add(req, &mut undo)? } else { CniResult::default() };
     let new = NewLink {
         name: &owner.ifname,
         kind: LinkKind::Vlan { id: config.id },
@@ -51,13 +54,15 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         mac: None,
         mtu: config.mtu,
     };
-    let link = link_add(&netns, &mut socket, &new, &owner, &mut undo)?;
+    let make = |inside: &mut Socket| link_add(&netns, inside, &new, &owner, &mut undo);
+    let (mut result, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
     configure_on(&master, &netns, &mut socket, &link, &result)?;
     result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
     result.interfaces = vec![inside(&link, req.netns()?)];
     // IPAM's has no say here, as in the reference.
     result.dns = req.call.conf.dns.clone();
     undo.commit();
+    lease.commit();
     Ok(result)
 }
 

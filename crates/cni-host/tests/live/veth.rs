@@ -10,7 +10,7 @@ fn owner() -> Owner {
 }
 
 fn plain<'a>(netns: &'a NetNs, owner: &'a Owner) -> NewVethPair<'a> {
-    NewVethPair { netns, owner, mac: None, mtu: None, master: None, port: None }
+    NewVethPair { netns, owner, mac: None, mtu: None, master: None, port: None, spoof_check: false }
 }
 
 fn names(socket: &mut Socket) -> Vec<String> {

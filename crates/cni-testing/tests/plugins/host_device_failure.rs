@@ -104,5 +104,5 @@ fn an_add_that_fails_after_the_move_makes_the_device_again_what_it_was() {
 fn a_device_that_cannot_be_moved_stays_as_it_is() {
     let mut net = Net::new(json!({"device": "lo"}));
     fake_ipam(&mut net, &json!({"cniVersion": "1.1.0", "ips": [{"address": "10.88.0.5/24"}]}), 0);
-    assert_eq!(fails_cleanly(&net, &net.host.container("one"), "cannot move lo"), ["ADD", "DEL"]);
+    assert_eq!(fails_cleanly(&net, &net.host.container("one"), "cannot move lo"), [""; 0]);
 }

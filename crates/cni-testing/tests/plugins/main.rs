@@ -40,6 +40,8 @@ mod host_device_vm;
 mod host_local;
 mod host_local_disk;
 mod ipam;
+#[cfg(target_arch = "x86_64")]
+mod ipam_order;
 mod ipvlan;
 mod ipvlan_life;
 mod ipvlan_reference;
