@@ -29,6 +29,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("iptables", Need::Program("/usr/sbin/iptables-save", "iptables")),
     ("nft", Need::Program("/usr/sbin/nft", "nftables")),
     ("dbus-daemon", Need::Program("/usr/bin/dbus-daemon", "dbus-daemon")),
+    ("dnsmasq", Need::Program("/usr/sbin/dnsmasq", "dnsmasq-base")),
     ("containerd", Need::Program("/usr/bin/containerd", "containerd")),
     ("podman", Need::Program("/usr/bin/podman", "podman")),
     ("runc", Need::Program("/usr/sbin/runc", "runc")),

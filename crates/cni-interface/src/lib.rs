@@ -27,5 +27,5 @@ pub use owner::{owner, valid_owners};
 pub use pair::{collect_pairs, delete_attachment, delete_pair, near_end, pair_and_ipam};
 pub use result::{inside, on_host};
 pub use setup::{enable_forwarding, expect_free, iface_config, open_inside};
-pub use setup::{ipam_add, ipam_wants_link, link_and_ipam};
+pub use setup::{ipam_add, ipam_wants_link, link_and_ipam, remove_and_release};
 pub use single::{check_link, configure, configure_on, set_link_up, single_and_ipam};

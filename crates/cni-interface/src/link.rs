@@ -4,7 +4,7 @@ use cni_host::{NetNs, Owner};
 use cni_netlink::{Link, LinkChange, NewLink, Socket};
 use cni_plugin::{Request, Result, Undo, log};
 
-use crate::{absent_is_fine, all, open_inside, owner};
+use crate::{absent_is_fine, all, open_inside, owner, remove_and_release};
 
 /// Makes the link in the container's namespace under its final name, down, arms its deletion, and says in its alias whose it
 /// is.
@@ -36,15 +36,15 @@ pub fn link_own<'a>(
 }
 
 /// DEL: deletes the attachment's link of this kind, also when somebody has renamed it, or an ADD was killed before it had its
-/// name, then releases its lease. A link that carries no owner is the reference's, when it has the interface's name. A namespace
+/// name, and releases its lease. A link that carries no owner is the reference's, when it has the interface's name. A namespace
 /// that is gone took its links along.
 pub fn link_del<C>(req: &Request<C>, kind: &str) -> Result<()> {
-    let link = log::step("delete the interface", || match open_inside(req)? {
-        Some((_, mut inside)) => delete(&mut inside, kind, &owner(req)),
-        None => Ok(()),
-    });
-    // The lease last, when nothing uses the address any more.
-    all([link, req.ipam_del()])
+    remove_and_release(req, || {
+        log::step("delete the interface", || match open_inside(req)? {
+            Some((_, mut inside)) => delete(&mut inside, kind, &owner(req)),
+            None => Ok(()),
+        })
+    })
 }
 
 fn delete(inside: &mut Socket, kind: &str, owner: &Owner) -> Result<()> {

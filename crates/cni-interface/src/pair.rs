@@ -12,6 +12,7 @@ use cni_netlink::{Link, Socket};
 use cni_plugin::{Error, Request, Result, Undo, log};
 use cni_types::CniResult;
 
+use crate::setup::is_released_through_link;
 use crate::{absent_is_fine, all, expect_kind, ipam_wants_link, link_and_ipam, open_inside};
 
 /// The near end of a pair whose far end is `container`, which in turn has to be its peer.
@@ -63,7 +64,8 @@ fn replace_pair<T>(
 }
 
 /// DEL of what has a pair: the pair goes, then the attachment's part of the packet filter (`filter`), and the lease is released
-/// last, when nothing uses its addresses any more. A pair that cannot be deleted keeps both: its container may go on sending.
+/// last, when nothing uses its addresses any more, or first by an IPAM plugin that needs the link for it. A pair that cannot be
+/// deleted keeps both: its container may go on sending.
 ///
 /// The kernel takes a link away at once and then waits, most of a DEL, until no packet can still see it (net/core/dev.c,
 /// netdev_run_todo): all else is done in that time, and not before. A port that still takes packets must not lose its filter; and
@@ -74,7 +76,12 @@ pub fn delete_attachment<C: Sync>(
     owner: &Owner,
     filter: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let rest = || all([filter(), req.ipam_del()]);
+    let first = is_released_through_link(&req.call);
+    let early = if first { req.ipam_del() } else { Ok(()) };
+    let rest = || {
+        let filter = filter();
+        all([filter, if first { Ok(()) } else { req.ipam_del() }])
+    };
     thread::scope(|scope| {
         let pair = scope.spawn(|| log::step("delete the veth pair", || delete_pair(owner)));
         let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
@@ -82,11 +89,11 @@ pub fn delete_attachment<C: Sync>(
         let pair = || pair.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if is_gone {
             let rest = rest();
-            return all([pair(), inside, rest]);
+            return all([pair(), inside, rest, early]);
         }
         let pair = pair();
         let rest = if pair.is_ok() { rest() } else { Ok(()) };
-        all([pair, inside, rest])
+        all([pair, inside, rest, early])
     })
 }
 

@@ -7,8 +7,13 @@ use cni_netlink::{NextHop, RouteSpec, Socket};
 use cni_plugin::{Call, Context as _, Error, Request, Result, Undo};
 use cni_types::{CniResult, IpConfig, Route};
 
+use crate::all;
+
 /// IPAM plugins that give addresses without looking at the container's interface.
 const WITHOUT_LINK: &[&str] = &["host-local", "static"];
+
+/// IPAM plugins that give an address back through the container's interface.
+const RELEASED_THROUGH_LINK: &[&str] = &["dhcp"];
 
 /// Fails when the container has an interface of that name. Before IPAM: an address given out for nothing would have to be
 /// taken back.
@@ -33,8 +38,28 @@ pub fn ipam_add<'a, C>(req: &'a Request<C>, undo: &mut Undo<'a>) -> Result<CniRe
 /// Whether the IPAM plugin is to find the container's interface there and up, as dhcp must, which asks for an address through it.
 /// Whatever is not known to do without one is taken to need it, since the reference has it there for all.
 pub fn ipam_wants_link(call: &Call) -> bool {
-    let plugin = call.conf.ipam.as_ref().and_then(|ipam| ipam.plugin.as_ref());
-    plugin.is_some_and(|plugin| !WITHOUT_LINK.contains(&plugin.as_str()))
+    ipam_type(call).is_some_and(|plugin| !WITHOUT_LINK.contains(&plugin))
+}
+
+/// Whether DEL has to release the lease while the container's interface is there. dhcp's daemon sends that from the address itself;
+/// later, the server would keep the lease until it ends.
+pub(crate) fn is_released_through_link(call: &Call) -> bool {
+    ipam_type(call).is_some_and(|plugin| RELEASED_THROUGH_LINK.contains(&plugin))
+}
+
+fn ipam_type(call: &Call) -> Option<&str> {
+    Some(call.conf.ipam.as_ref()?.plugin.as_ref()?.as_str())
+}
+
+/// DEL of an interface by `remove`, and of its lease: that comes last, when nothing uses the address any more, unless it is
+/// released through the interface. Each is tried whatever becomes of the other.
+pub fn remove_and_release<C>(req: &Request<C>, remove: impl FnOnce() -> Result<()>) -> Result<()> {
+    if is_released_through_link(&req.call) {
+        let lease = req.ipam_del();
+        return all([remove(), lease]);
+    }
+    let removed = remove();
+    all([removed, req.ipam_del()])
 }
 
 /// Makes the container's interface and asks IPAM for its addresses, if there is an IPAM plugin. One that wants the link

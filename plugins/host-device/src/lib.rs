@@ -9,7 +9,7 @@
 use cni_host::{NetNs, Owner};
 use cni_interface::{
     Reported, all, check_addresses, check_mac, configure, expect_free, inside as reported, ipam_add,
-    ipam_wants_link, open_inside, owner, set_link_up, valid_owners,
+    ipam_wants_link, open_inside, owner, remove_and_release, set_link_up, valid_owners,
 };
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
@@ -200,10 +200,10 @@ fn check(req: &Request<Wire>) -> Result<()> {
 
 fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
-    let device = log::step("give the device back", || give_back(req, &owner));
-    let record = Records::host().remove_unfinished(&owner);
-    // Last, when nothing uses the address any more.
-    all([device, record, req.ipam_del()])
+    remove_and_release(req, || {
+        let device = log::step("give the device back", || give_back(req, &owner));
+        all([device, Records::host().remove_unfinished(&owner)])
+    })
 }
 
 fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {

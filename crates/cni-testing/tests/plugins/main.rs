@@ -15,6 +15,7 @@ mod bridge_reference;
 mod bridge_vlan;
 mod chain;
 mod chain_reference;
+mod dhcp_reference;
 mod dummy;
 mod dummy_reference;
 mod dummy_vm;
