@@ -3,7 +3,7 @@
 use cni_exec::ExecError;
 use cni_types::{CniResult, ErrorCode, PluginType};
 
-use crate::{Call, Error, Request, Result, log, several};
+use crate::{Call, Error, Request, Result, log, process, several};
 
 /// What host-local says to a second ADD of an attachment that has its lease already.
 const DUPLICATE: &str = "duplicate allocation is not allowed";
@@ -21,7 +21,7 @@ impl<C> Request<C> {
         self.ipam_add_and(Some(meanwhile))
     }
     fn ipam_add_and(&self, meanwhile: Option<&mut dyn FnMut()>) -> Result<CniResult> {
-        let Some(ipam) = self.call.ipam() else {
+        let Some(ipam) = self.call.ipam()? else {
             return Err(Error::config("required ipam.type is missing"));
         };
         let outcome =
@@ -56,7 +56,7 @@ impl<C> Request<C> {
 impl Call {
     /// Whether the configuration names an IPAM plugin; without one, a plugin works at layer 2 only.
     pub fn has_ipam(&self) -> bool {
-        self.ipam().is_some()
+        self.named_ipam().is_some()
     }
     /// Forwards GC to the IPAM plugin, if there is one. One that does not know the command has nothing to collect.
     pub fn ipam_gc(&self) -> Result<()> {
@@ -68,7 +68,7 @@ impl Call {
     /// Forwards STATUS to the IPAM plugin, if there is one. One that does not know the command says nothing against an
     /// ADD; one that is not there at all is code 50, since no ADD can succeed.
     pub fn ipam_status(&self) -> Result<()> {
-        let Some(ipam) = self.ipam() else {
+        let Some(ipam) = self.ipam()? else {
             return Ok(());
         };
         cni_exec::find(ipam, &self.path)
@@ -79,13 +79,32 @@ impl Call {
         }
     }
 
-    fn ipam(&self) -> Option<&PluginType> {
+    fn named_ipam(&self) -> Option<&PluginType> {
         self.conf.ipam.as_ref()?.plugin.as_ref()
     }
 
+    /// The IPAM plugin, unless it is one that already waits for this plugin's answer.
+    fn ipam(&self) -> Result<Option<&PluginType>> {
+        let ipam = self.named_ipam();
+        let asked = |ipam: &&PluginType| self.delegators.iter().any(|name| name == ipam.as_str());
+        if let Some(ipam) = ipam.filter(asked) {
+            let ring = self.delegators.join(", ");
+            let msg = format!("ipam.type: {ipam} cannot be the IPAM plugin of itself (running: {ring})");
+            return Err(Error::config(msg));
+        }
+        Ok(ipam)
+    }
+
     fn forward(&self, step: &'static str, command: &str, env: &[(&str, &str)]) -> Result<()> {
-        let Some(ipam) = self.ipam() else {
-            return Ok(());
+        let ipam = match self.ipam() {
+            Ok(Some(ipam)) => ipam,
+            Ok(None) => return Ok(()),
+            // No ADD got a lease by it, and what else there is must be removed.
+            Err(error) if matches!(command, "DEL" | "GC") => {
+                log::warn(format_args!("{command} is not passed on: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         };
         log::step(step, || self.delegate(ipam, command, env, None))?;
         Ok(())
@@ -99,7 +118,8 @@ impl Call {
         meanwhile: Option<&mut dyn FnMut()>,
     ) -> Result<Vec<u8>, ExecError> {
         let path = cni_exec::find(plugin, &self.path)?;
-        let mut all = vec![("CNI_COMMAND", command)];
+        let delegators = self.delegators.join(",");
+        let mut all = vec![("CNI_COMMAND", command), (process::DELEGATORS, delegators.as_str())];
         all.extend_from_slice(env);
         match (several::member(plugin, &path), meanwhile) {
             (Some(member), meanwhile) => member.delegated(&path, &all, &self.stdin, meanwhile),

@@ -103,13 +103,21 @@ impl<C> Plugin<C> {
         if command == Command::Version {
             return Ok(Answer::Output(version_info(self.versions)));
         }
+        match incoming::expect_new_delegate(self.name, vars) {
+            // Nothing was ever made here, and whoever asked has more to remove.
+            Err(error) if matches!(command, Command::Del | Command::Gc) => {
+                log::warn(error);
+                return Ok(Answer::Nothing);
+            }
+            outcome => outcome?,
+        }
         let attachment = incoming::attachment(command, vars)?;
         let input = incoming::read_input(stdin)?;
         let conf = incoming::configuration(&input, self.versions)?;
         *version = conf.cni_version;
         log::init(self.name, vars, Some(&conf));
         incoming::negotiate(command, *version, self.versions)?;
-        let call = incoming::call(command, vars, conf, input);
+        let call = incoming::call(command, vars, self.name, conf, input);
 
         let config = (self.config)(&call)?;
         let Some(attachment) = attachment else {

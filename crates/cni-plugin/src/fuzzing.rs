@@ -12,5 +12,5 @@ pub fn call(args: &str, mut stdin: &[u8]) -> Result<Call> {
     let input = incoming::read_input(&mut stdin)?;
     let conf = incoming::configuration(&input, SpecVersion::ALL)?;
     incoming::negotiate(Command::Add, conf.cni_version, SpecVersion::ALL)?;
-    Ok(incoming::call(Command::Add, &vars, conf, input))
+    Ok(incoming::call(Command::Add, &vars, "fuzzed", conf, input))
 }

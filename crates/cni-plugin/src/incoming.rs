@@ -78,6 +78,21 @@ pub(crate) fn require(command: Command, vars: &Vars) -> Result<()> {
     Err(environment(format!("required env variables [{}] missing", missing.join(","))))
 }
 
+/// Refuses to be a delegate of oneself, by whatever name one was called.
+pub(crate) fn expect_new_delegate(plugin: &str, vars: &Vars) -> Result<()> {
+    if delegators(vars).any(|delegator| delegator == plugin) {
+        let ring = vars.delegators.replace(',', ", ");
+        return Err(Error::config(format!(
+            "ipam: {plugin} is asked by itself to be the IPAM plugin, through {ring}"
+        )));
+    }
+    Ok(())
+}
+
+fn delegators(vars: &Vars) -> impl Iterator<Item = &str> {
+    vars.delegators.split(',').filter(|name| !name.is_empty())
+}
+
 /// Whom ADD, CHECK or DEL are about; `None` for the other commands.
 pub(crate) fn attachment(command: Command, vars: &Vars) -> Result<Option<Attachment>> {
     if !command.has_attachment() {
@@ -138,11 +153,12 @@ pub(crate) fn negotiate(command: Command, conf: SpecVersion, versions: &[SpecVer
 }
 
 /// Puts together what every function of a plugin gets.
-pub(crate) fn call(command: Command, vars: &Vars, conf: PluginConf, input: Vec<u8>) -> Call {
+pub(crate) fn call(command: Command, vars: &Vars, plugin: &str, conf: PluginConf, input: Vec<u8>) -> Call {
     // GC and STATUS are about no container, and no plugin reads arguments then.
     let args = if command.has_attachment() { CniArgs::parse(&vars.args) } else { CniArgs::default() };
     let path = std::env::split_paths(&vars.path).filter(|folder| !folder.as_os_str().is_empty()).collect();
-    Call { conf, args, path, stdin: input }
+    let delegators = delegators(vars).chain([plugin]).map(str::to_owned).collect();
+    Call { conf, args, path, stdin: input, delegators }
 }
 
 fn incompatible(config: &str, versions: &[SpecVersion]) -> Error {

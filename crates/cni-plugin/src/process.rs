@@ -8,6 +8,9 @@ use crate::dispatch::Answer;
 use crate::vars::Vars;
 use crate::{log, panic};
 
+/// Passed on to delegates, which see by it that they are asked to be their own.
+pub(crate) const DELEGATORS: &str = "CNI_DELEGATORS";
+
 /// Answers the request that this process was started with.
 pub(crate) fn run(answer: impl FnOnce(&Vars, &mut dyn std::io::Read) -> Answer) -> ExitCode {
     panic::install_hook();
@@ -68,6 +71,7 @@ pub(crate) fn vars(above: &[(&str, &str)]) -> Vars {
         args: text("CNI_ARGS"),
         path: os("CNI_PATH"),
         netns_override: text("CNI_NETNS_OVERRIDE"),
+        delegators: text(DELEGATORS),
         log_level: text("CNI_LOG_LEVEL"),
         log_file: os("CNI_LOG_FILE"),
         traceparent: text("TRACEPARENT"),

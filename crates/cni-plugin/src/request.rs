@@ -19,6 +19,9 @@ pub struct Call {
     pub path: Vec<PathBuf>,
     /// Standard input as it came; delegates get the same bytes.
     pub stdin: Vec<u8>,
+    /// The plugins that wait for the answer, from the outermost to this one itself. A delegate that is one of them would
+    /// start the next without end.
+    pub delegators: Vec<String>,
 }
 
 impl Call {

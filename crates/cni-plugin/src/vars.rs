@@ -19,6 +19,8 @@ pub(crate) struct Vars {
     pub(crate) path: OsString,
     /// `CNI_NETNS_OVERRIDE`
     pub(crate) netns_override: String,
+    /// `CNI_DELEGATORS`, our own: the plugins that wait for this one's answer, with commas between.
+    pub(crate) delegators: String,
     /// `CNI_LOG_LEVEL`
     pub(crate) log_level: String,
     /// `CNI_LOG_FILE`

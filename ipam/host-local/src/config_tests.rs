@@ -5,7 +5,7 @@ use super::*;
 
 fn call(conf: Value, args: &str) -> Call {
     let conf = PluginConf::from_slice(conf.to_string().as_bytes()).unwrap();
-    Call { conf, args: CniArgs::parse(args), path: Vec::new(), stdin: Vec::new() }
+    Call { conf, args: CniArgs::parse(args), path: Vec::new(), stdin: Vec::new(), delegators: Vec::new() }
 }
 
 fn config(version: &str, ipam: Value, more: Value, args: &str) -> Config {

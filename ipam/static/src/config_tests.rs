@@ -9,7 +9,13 @@ fn settings(version: &str, ipam: Value, more: Value, args: &str) -> Result<Vec<S
         conf[key] = value.clone();
     }
     let conf = PluginConf::from_slice(conf.to_string().as_bytes()).unwrap();
-    let call = Call { conf, args: CniArgs::parse(args), path: Vec::new(), stdin: Vec::new() };
+    let call = Call {
+        conf,
+        args: CniArgs::parse(args),
+        path: Vec::new(),
+        stdin: Vec::new(),
+        delegators: Vec::new(),
+    };
     let config = Config::new(&call).unwrap();
     let settings = config.settings().map_err(|error| (error.code().0, error.to_string()))?;
     let show = |(address, gateway): &(IpNet, Option<IpAddr>)| match gateway {

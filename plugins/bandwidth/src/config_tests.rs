@@ -8,7 +8,7 @@ fn wire(keys: &Value) -> Result<Wire> {
     conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
     let stdin = conf.to_string().into_bytes();
     let conf = PluginConf::from_slice(&stdin).unwrap();
-    Wire::read(&Call { conf, args: Default::default(), path: Vec::new(), stdin })
+    Wire::read(&Call { conf, args: Default::default(), path: Vec::new(), stdin, delegators: Vec::new() })
 }
 
 fn limits(keys: &Value) -> Limits {

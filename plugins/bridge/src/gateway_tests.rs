@@ -11,7 +11,8 @@ fn config(keys: &str) -> Config {
         conf[key] = true.into();
     }
     let conf = PluginConf::from_slice(conf.to_string().as_bytes()).unwrap();
-    let call = Call { conf, args: CniArgs::default(), path: Vec::new(), stdin: Vec::new() };
+    let call =
+        Call { conf, args: CniArgs::default(), path: Vec::new(), stdin: Vec::new(), delegators: Vec::new() };
     Config::new(&Wire::read(&call).unwrap(), &call).unwrap()
 }
 

@@ -8,7 +8,7 @@ fn call(args: &str, keys: Value) -> Call {
     conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
     let stdin = conf.to_string().into_bytes();
     let conf = PluginConf::from_slice(&stdin).unwrap();
-    Call { conf, args: CniArgs::parse(args), path: Vec::new(), stdin }
+    Call { conf, args: CniArgs::parse(args), path: Vec::new(), stdin, delegators: Vec::new() }
 }
 
 fn parse_with(args: &str, keys: Value) -> Result<Config> {

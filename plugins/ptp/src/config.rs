@@ -66,7 +66,7 @@ mod tests {
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         let stdin = conf.to_string().into_bytes();
         let conf = PluginConf::from_slice(&stdin).unwrap();
-        Call { conf, args: CniArgs::parse(""), path: Vec::new(), stdin }
+        Call { conf, args: CniArgs::parse(""), path: Vec::new(), stdin, delegators: Vec::new() }
     }
 
     fn parse(keys: Value) -> Result<Config> {

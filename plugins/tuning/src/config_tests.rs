@@ -8,7 +8,7 @@ fn config_with(keys: &Value, args: &str) -> Result<Config> {
     conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
     let stdin = conf.to_string().into_bytes();
     let conf = PluginConf::from_slice(&stdin)?;
-    let call = Call { conf, args: CniArgs::parse(args), path: Vec::new(), stdin };
+    let call = Call { conf, args: CniArgs::parse(args), path: Vec::new(), stdin, delegators: Vec::new() };
     Config::new(&call.read()?, &call, "eth0")
 }
 

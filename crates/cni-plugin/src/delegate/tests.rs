@@ -35,6 +35,7 @@ impl Fixture {
             args: CniArgs::default(),
             path: vec![PathBuf::from("/nonexistent"), folder.path().to_owned()],
             stdin: conf.as_bytes().to_vec(),
+            delegators: vec!["bridge".to_owned()],
         };
         let attachment = Attachment {
             container_id: ContainerId::new("c1").unwrap(),

@@ -387,7 +387,7 @@ fn path_elements_are_split_and_empty_ones_dropped() {
     let vars = Vars { path: ":/opt/cni/bin::/usr/lib/cni:".into(), ..vars("ADD") };
     let input = conf("1.0.0").into_bytes();
     let conf = incoming::configuration(&input, SpecVersion::ALL).unwrap();
-    let call = incoming::call(Command::Add, &vars, conf, input);
+    let call = incoming::call(Command::Add, &vars, "test", conf, input);
     let expected: Vec<std::path::PathBuf> = vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()];
     assert_eq!(call.path, expected);
 }

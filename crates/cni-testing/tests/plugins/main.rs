@@ -85,6 +85,8 @@ mod ptp_reference;
 mod reference;
 #[cfg(target_arch = "x86_64")]
 mod refused;
+#[cfg(target_arch = "x86_64")]
+mod ring;
 mod sbr;
 mod sbr_life;
 mod sbr_net;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::life::leases;
 
 /// All plugins as links to one executable, below the host's own folder.
-fn install(host: &Host) -> PathBuf {
+pub(crate) fn install(host: &Host) -> PathBuf {
     let dir = host.dir().join("bin");
     #[allow(clippy::disallowed_methods, reason = "this is the person who installs")]
     let output =
