@@ -150,7 +150,7 @@ impl<'a> Cluster<'a> {
     }
 
     fn kubectl_command(&self) -> Command {
-        let mut command = Command::new(self.tools.path("kubectl"));
+        let mut command = bound(&self.tools.path("kubectl"));
         command.arg("--kubeconfig").arg(self.kubeconfig());
         // Where it would keep what it has learnt of the server.
         command.arg("--cache-dir").arg(self.folder.join("kubectl"));
