@@ -75,6 +75,7 @@ pub fn link_and_ipam<'a, C, T>(
         return Ok((CniResult::default(), make()?));
     }
     if ipam_wants_link(&req.call) {
+        req.call.expect_ipam_of_others()?;
         let made = make()?;
         return Ok((ipam_add(req, lease)?, made));
     }

@@ -58,6 +58,10 @@ impl Call {
     pub fn has_ipam(&self) -> bool {
         self.named_ipam().is_some()
     }
+    /// Fails where the IPAM plugin is one that already waits for this plugin's answer: for who makes something before it is asked.
+    pub fn expect_ipam_of_others(&self) -> Result<()> {
+        self.ipam().map(drop)
+    }
     /// Forwards GC to the IPAM plugin, if there is one. One that does not know the command has nothing to collect.
     pub fn ipam_gc(&self) -> Result<()> {
         match self.forward("run the IPAM plugin's GC", "GC", &[]) {
