@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::incoming::{self, Command};
 use crate::vars::Vars;
-use crate::{Attachment, Call, Error, Request, Result, log, panic, process};
+use crate::{Attachment, Call, Error, Request, Result, log, panic, process, request};
 
 /// The version in a plugin's banner: the release of the reference's plugins that ours stand in for, and our own as its build
 /// metadata. Programs that run a plugin without CNI_COMMAND (nerdctl, Nomad) switch features by the first version that it
@@ -113,9 +113,10 @@ impl<C> Plugin<C> {
         }
         let attachment = incoming::attachment(command, vars)?;
         let input = incoming::read_input(stdin)?;
-        let conf = incoming::configuration(&input, self.versions)?;
+        let conf = incoming::configuration(command, &input, self.versions)?;
         *version = conf.cni_version;
         log::init(self.name, vars, Some(&conf));
+        conf.faults().iter().for_each(request::told);
         incoming::negotiate(command, *version, self.versions)?;
         let call = incoming::call(command, vars, self.name, conf, input);
 

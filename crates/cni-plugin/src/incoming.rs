@@ -123,13 +123,18 @@ pub(crate) fn read_input(stdin: &mut dyn Read) -> Result<Vec<u8>> {
 }
 
 /// Reads the configuration. A version that nobody knows is refused as one that the plugin does not speak.
-pub(crate) fn configuration(input: &[u8], versions: &[SpecVersion]) -> Result<PluginConf> {
+pub(crate) fn configuration(command: Command, input: &[u8], versions: &[SpecVersion]) -> Result<PluginConf> {
     if let Err(error) = std::str::from_utf8(input) {
         let msg =
             format!("network configuration is not UTF-8: invalid byte at offset {}", error.valid_up_to());
         return Err(Error::new(ErrorCode::DECODING_FAILURE, msg));
     }
-    PluginConf::from_slice(input).map_err(|error| match error {
+    let read = match command {
+        Command::Del => PluginConf::for_del(input),
+        Command::Gc => PluginConf::for_gc(input),
+        _ => PluginConf::from_slice(input),
+    };
+    read.map_err(|error| match error {
         ConfError::Version(UnknownVersion(version)) => incompatible(&version, versions),
         ConfError::Syntax(error) => {
             Error::new(ErrorCode::DECODING_FAILURE, format!("network configuration is not JSON: {error}"))

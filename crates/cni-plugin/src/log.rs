@@ -226,8 +226,9 @@ struct Line<'a> {
 
 impl Log {
     fn open(plugin: &'static str, vars: &Vars, conf: Option<&PluginConf>) -> Option<Self> {
-        let key = |name| conf.and_then(|conf| cni_types::json::get(&conf.raw, name)).and_then(|v| v.as_str());
-        let level = Some(vars.log_level.as_str()).filter(|text| !text.is_empty()).or(key("logLevel"));
+        let key = |name| conf.and_then(|conf| conf.raw.get::<String>(name).ok().flatten());
+        let from_conf = key("logLevel");
+        let level = Some(vars.log_level.as_str()).filter(|text| !text.is_empty()).or(from_conf.as_deref());
         let path = Some(PathBuf::from(&vars.log_file))
             .filter(|path| !path.as_os_str().is_empty())
             .or_else(|| key("logFile").filter(|text| !text.is_empty()).map(PathBuf::from));

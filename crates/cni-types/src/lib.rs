@@ -38,7 +38,7 @@
 //! let conf = PluginConf::from_slice(stdin)?;
 //! assert_eq!((conf.name.as_str(), conf.cni_version), ("dbnet", SpecVersion::V1_0_0));
 //!
-//! let own: Config = json::from_object(&conf.raw)?;
+//! let own: Config = conf.raw.read()?;
 //! assert_eq!(own.mtu, Some(1400));
 //! assert_eq!(own.runtime_config.port_mappings[0].host_port, 8080);
 //!

@@ -15,6 +15,7 @@ pub(crate) const MANY: usize = 1000;
 /// An attachment that is added and deleted again and again.
 pub(crate) struct Life {
     pub(crate) host: Host,
+    plugin: String,
     pub(crate) conf: Value,
     pub(crate) container: Container,
     ifname: &'static str,
@@ -39,8 +40,10 @@ impl Life {
     pub(crate) fn new(conf: impl FnOnce(&Host) -> Value) -> Self {
         let host = Host::new();
         host.cover("/run");
+        let conf = conf(&host);
         Life {
-            conf: conf(&host),
+            plugin: conf["type"].as_str().unwrap().to_owned(),
+            conf,
             container: host.container("c1"),
             host,
             ifname: "eth0",
@@ -66,7 +69,7 @@ impl Life {
     }
 
     fn start(&self) -> PluginRun<'_> {
-        let plugin = self.host.plugin(self.conf["type"].as_str().unwrap());
+        let plugin = self.host.plugin(&self.plugin);
         match &self.legacy {
             Some(path) => plugin.env("PATH", path),
             None => plugin,

@@ -13,6 +13,8 @@ mod bridge_mac;
 mod bridge_net;
 mod bridge_reference;
 mod bridge_vlan;
+#[cfg(target_arch = "x86_64")]
+mod broken_keys;
 mod chain;
 mod chain_reference;
 mod dhcp_reference;
