@@ -1,5 +1,7 @@
 //! Whose a piece of host state is: the key of all state, and the names derived from it.
 
+use std::collections::HashSet;
+
 use sha2::{Digest, Sha512};
 
 /// The kernel's limit (IFALIASZ in include/uapi/linux/if.h, less the NUL that old kernels store).
@@ -74,6 +76,12 @@ impl Owner {
     /// Whether an alias or comment, in either form, is this owner's.
     pub fn owns(&self, alias: &str) -> bool {
         self.alias() == alias || self.comment() == alias
+    }
+
+    /// All aliases and comments of these owners: a GC that asked each of many owners about each of many links would be at it for
+    /// minutes.
+    pub fn tags(owners: &[Owner]) -> HashSet<String> {
+        owners.iter().flat_map(|owner| [owner.alias(), owner.comment()]).collect()
     }
 
     /// Whether an alias, in either form, tells of an owner at all.

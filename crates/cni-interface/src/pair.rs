@@ -144,10 +144,10 @@ fn is_unowned_pair(host: &mut Socket, inside: u32, near: Option<u32>) -> Result<
 /// Deletes the near ends whose alias says that they are of this network, and that no valid attachment owns.
 pub fn collect_pairs(network: &str, valid: &[Owner]) -> Result<()> {
     let mut host = Socket::open()?;
-    let mut outcomes = Vec::new();
+    let (valid, mut outcomes) = (Owner::tags(valid), Vec::new());
     for link in host.link_dump(Some("veth"))? {
         let Some(alias) = link.alias.as_deref() else { continue };
-        if Owner::is_of_network(alias, network) && !valid.iter().any(|owner| owner.owns(alias)) {
+        if Owner::is_of_network(alias, network) && !valid.contains(alias) {
             outcomes.push(absent_is_fine(host.link_del(link.index)));
         }
     }

@@ -6,6 +6,8 @@
 //! (`records`) and the lease. A device on the PCI bus whose driver hands it to a program (DPDK) has no interface; it is told
 //! of in the result and left alone.
 
+use std::collections::HashSet;
+
 use cni_host::{NetNs, Owner};
 use cni_interface::{
     Reported, all, check_addresses, check_mac, configure, expect_free, inside as reported, ipam_add,
@@ -253,6 +255,7 @@ fn gc(call: &Call, _: &Wire) -> Result<()> {
     let records = Records::host();
     let network = call.conf.name.as_str();
     let mut stale = records.all();
+    let valid: HashSet<Owner> = valid.into_iter().collect();
     stale.retain(|record| record.network == network && !valid.contains(&record.owner()));
     let outcomes: Vec<_> = stale.iter().map(|record| collect(&records, record)).collect();
     all(outcomes.into_iter().chain([call.ipam_gc()]))

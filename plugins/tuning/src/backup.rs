@@ -155,11 +155,10 @@ pub(crate) fn collect(data_dir: &Path, network: &str, valid: &[Owner]) -> Result
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(cannot("read", data_dir, &error)),
     };
-    let mut outcomes = Vec::new();
+    let (valid, mut outcomes) = (Owner::tags(valid), Vec::new());
     for path in files.flatten().map(|file| file.path()).filter(|path| path.is_file()) {
         let Some(backup) = fs::read(&path).ok().and_then(|text| Backup::from_json(&text)) else { continue };
-        let in_use = valid.iter().any(|owner| owner.owns(&backup.owner));
-        if Owner::is_of_network(&backup.owner, network) && !in_use {
+        if Owner::is_of_network(&backup.owner, network) && !valid.contains(&backup.owner) {
             outcomes.push(remove(&path));
         }
     }

@@ -11,6 +11,7 @@
 //! the last rule that leads to it. In one thing the reference is not followed: a second subnet's ACCEPT stands before
 //! MASQUERADE too, or its packets would never reach it.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use cni_iptables::{Family, Found, Iptables, Rule, Table};
@@ -87,11 +88,11 @@ pub(super) fn del(nft: &mut Nft, owner: &Owner, addresses: &[IpNet], path: &str)
 
 /// The network's name is in the comments, so that no record beside the rules is needed.
 pub(super) fn gc(nft: &mut Nft, network: &str, valid: &[Owner], path: &str) -> Result<()> {
-    let is_valid = |id: &str| valid.iter().any(|owner| owner.container_id == id);
+    let valid: HashSet<&str> = valid.iter().map(|owner| owner.container_id.as_str()).collect();
     update_wherever(nft, &FAMILIES, path, |table| {
         let mut stale = Vec::new();
         for name in table.chains()?.into_iter().filter(|name| is_name(name)) {
-            if is_of(&table.rules(&name)?, &name, network, |id| !is_valid(id)) {
+            if is_of(&table.rules(&name)?, &name, network, |id| !valid.contains(id)) {
                 stale.push(name);
             }
         }

@@ -112,12 +112,14 @@ pub(super) fn plan_del(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> cni
 }
 
 pub(super) fn gc(nft: &mut Nft, network: &str, valid: &[Owner]) -> Result<()> {
+    let references: HashSet<String> = valid.iter().map(reference::start_of_comment).collect();
+    let valid = Owner::tags(valid);
     let plan = |nft: &mut Nft| {
         let mut batch = Batch::default();
         for side in [&SIDE4, &SIDE6] {
             for found in nft.elements(&side.sources)? {
                 let comment = found.comment.as_deref().unwrap_or_default();
-                if Owner::is_of_network(comment, network) && !valid.iter().any(|owner| owner.owns(comment)) {
+                if Owner::is_of_network(comment, network) && !valid.contains(comment) {
                     // Not to expire, for the sake of its chain.
                     batch.delete_element(&side.sources, found.key);
                 }
@@ -125,7 +127,7 @@ pub(super) fn gc(nft: &mut Nft, network: &str, valid: &[Owner]) -> Result<()> {
         }
         let stale = |comment: &str| {
             reference::is_masquerade_in(comment, network)
-                && !valid.iter().any(|owner| reference::is_masquerade_of(comment, owner))
+                && !reference::start(comment).is_some_and(|start| references.contains(start))
         };
         batch.append(reference::delete_masquerade(nft, stale)?);
         Ok(batch)

@@ -50,6 +50,7 @@ mod ipvlan_life;
 mod ipvlan_reference;
 #[cfg(target_arch = "x86_64")]
 mod killed;
+mod large_input;
 #[cfg(target_arch = "x86_64")]
 mod level;
 #[cfg(target_arch = "x86_64")]
