@@ -49,6 +49,8 @@ pub struct Link {
     pub mac: Option<MacAddr>,
     /// Its hardware address whatever the length: 20 bytes for IP over InfiniBand; empty when it has none.
     pub address: Vec<u8>,
+    /// The one that it was made with, which nobody can change (IFLA_PERM_ADDRESS, since Linux 5.6); empty when it has none.
+    pub permanent_address: Vec<u8>,
     /// MTU in bytes.
     pub mtu: u32,
     /// Length of its transmit queue in packets (IFLA_TXQLEN).

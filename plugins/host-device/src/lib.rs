@@ -28,7 +28,7 @@ pub use config::Wire;
 use config::{Config, Selector};
 use device::Before;
 use moving::{Home, Inside};
-use records::{Record, Records};
+use records::{Moved, Record, Records};
 use returned::Found;
 use sysfs::Sysfs;
 
@@ -109,11 +109,16 @@ fn find_at_home(host: &mut Socket, config: &Config, sysfs: &Sysfs) -> Result<Lin
         (Ok(link), _) => {
             let alias = link.alias.as_deref().filter(|alias| *alias != link.name);
             let record = alias.and_then(|alias| records.of_device(alias));
-            record.map(|record| (Home::of(&record), record.kind))
+            record.map(|record| (Home::of(&record), Some(record)))
         }
     };
-    let Some((home, kind)) = home else { return found };
-    if returned::restore(host, &home, &kind)? != Found::Restored {
+    let Some((home, record)) = home else { return found };
+    // Of what nobody recorded it is known that it did not die with its namespace.
+    let is_device = |link: &Link| match &record {
+        Some(record) => record.is_of_make(link),
+        None => link.kind.is_empty(),
+    };
+    if returned::restore(host, &home, is_device)? != Found::Restored {
         return found;
     }
     for record in records.all().iter().filter(|record| record.device == home.name) {
@@ -122,10 +127,11 @@ fn find_at_home(host: &mut Socket, config: &Config, sysfs: &Sysfs) -> Result<Lin
     device::find(host, config, sysfs)
 }
 
-/// What is known of a device of which nothing but its name is: that it did not die with its namespace.
-fn by_name_only(name: IfName, records: &Records) -> (Home, String) {
-    let alias = records.of_device(name.as_str()).map(|record| record.alias).unwrap_or_default();
-    (Home { name, alias }, String::new())
+/// What is known of a device of which nothing but its name is.
+fn by_name_only(name: IfName, records: &Records) -> (Home, Option<Record>) {
+    let record = records.of_device(name.as_str());
+    let alias = record.as_ref().map(|record| record.alias.clone()).unwrap_or_default();
+    (Home { name, alias }, record)
 }
 
 /// Moves the device into the container, after it has been recorded.
@@ -164,6 +170,7 @@ fn take<'a>(
         }
         Ok(())
     });
+    Records::host().set(&Record { moved: Some(Moved::of(&link)), ..record })?;
     Ok(link)
 }
 
@@ -214,24 +221,27 @@ fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {
     if record.is_none() && was_in_userspace(&req.config) {
         return Ok(());
     }
-    if let Some((_netns, mut inside)) = open_inside(req)?
-        && let Some((link, home)) = moving::find_inside(&mut inside, &owner.ifname, record.as_ref())?
+    let mut inside = open_inside(req)?;
+    if let Some((_netns, inside)) = &mut inside
+        && let Some((link, home)) = moving::find_inside(inside, &owner.ifname, record.as_ref())?
         // Without a record of this attachment, another's device is not to be taken.
         && (record.is_some() || records.of_device(home.name.as_str()).is_none())
     {
-        return match moving::move_out(&mut inside, &link, &home)? {
+        return match moving::move_out(inside, &link, &home)? {
             true => records.remove(owner),
             // Kept until it has its name again.
             false => Ok(()),
         };
     }
     match record {
-        Some(record) => settle(&records, &record),
+        Some(record) => settle(&records, &record, inside.is_some()),
         // The reference's: without its configured name there is nothing to know it by.
         None => match req.config.device().map(IfName::new) {
             Some(Ok(name)) => {
-                let (home, kind) = by_name_only(name, &records);
-                returned::restore(&mut Socket::open()?, &home, &kind).map(drop)
+                let (home, record) = by_name_only(name, &records);
+                let is_it = |link: &Link| record.as_ref().is_none_or(|record| record.is_of_make(link));
+                let is_device = |link: &Link| link.kind.is_empty() && is_it(link);
+                returned::restore(&mut Socket::open()?, &home, is_device).map(drop)
             }
             _ => Ok(()),
         },
@@ -240,10 +250,15 @@ fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {
 
 /// Deals with a device that is not in its container any more: it gets its name again if it came back, and is forgotten then,
 /// or when it died. One that may still come is kept in mind, since a namespace that ends does so some time later, and so is
-/// one whose name is taken.
-fn settle(records: &Records, record: &Record) -> Result<()> {
-    match returned::restore(&mut Socket::open()?, &Home::of(record), &record.kind)? {
+/// one whose name is taken. While the container's namespace is there (`open`) it should have been found: somebody moved it on.
+fn settle(records: &Records, record: &Record, open: bool) -> Result<()> {
+    let is_device = |link: &Link| record.is_of_make(link);
+    match returned::restore(&mut Socket::open()?, &Home::of(record), is_device)? {
         Found::NameTaken => Ok(()),
+        Found::Nothing if record.kind.is_empty() && open => Err(Error::failed(format!(
+            "cannot give {} back: it is neither on the host nor in {}; it stays recorded",
+            record.device, record.netns
+        ))),
         Found::Nothing if record.kind.is_empty() => Ok(()),
         Found::Nothing | Found::InPlace | Found::Restored => records.remove(&record.owner()),
     }
@@ -266,10 +281,8 @@ fn collect(records: &Records, record: &Record) -> Result<()> {
     match NetNs::open(&record.netns) {
         Ok(netns) if !netns.is_same(&NetNs::current()?)? => {
             let mut inside = netns.socket()?;
-            let found = moving::find_inside(&mut inside, &record.ifname, Some(record))?;
-            // The path may have become another container's: the alias has to tell.
-            let carries = |link: &Link| link.alias.as_deref() == Some(record.device.as_str());
-            if let Some((link, home)) = found.filter(|(link, _)| carries(link)) {
+            // The path may have become another container's.
+            if let Some((link, home)) = moving::find_inside(&mut inside, &record.ifname, Some(record))? {
                 return match moving::move_out(&mut inside, &link, &home)? {
                     true => records.remove(&record.owner()),
                     false => Ok(()),
@@ -280,7 +293,7 @@ fn collect(records: &Records, record: &Record) -> Result<()> {
         Err(error) if error.is_netns_gone() => {}
         Err(error) => return Err(error.into()),
     }
-    settle(records, record)
+    settle(records, record, false)
 }
 
 fn status(call: &Call, wire: &Wire) -> Result<()> {

@@ -36,6 +36,29 @@ pub(crate) struct Record {
     pub(crate) kind: String,
     /// Its hardware address when it left.
     pub(crate) address: String,
+    /// The one that nobody can change; empty for none.
+    #[serde(default)]
+    pub(crate) permanent_address: Vec<u8>,
+    /// Written when the device has been moved, and so missing when the ADD was killed before.
+    #[serde(default)]
+    pub(crate) moved: Option<Moved>,
+}
+
+/// By what a device is known in the container, where all else can be made up: who may change links there may write what he likes
+/// into an alias, give a link any name, address and index, but not make one whose other end is on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Moved {
+    index: u32,
+    /// The link that it stands on or is a pair with, and where that is as the container sees it.
+    peer: Option<u32>,
+    peer_netnsid: Option<i32>,
+}
+
+impl Moved {
+    pub(crate) fn of(link: &Link) -> Self {
+        Moved { index: link.index, peer: link.peer, peer_netnsid: link.peer_netnsid }
+    }
 }
 
 impl Record {
@@ -51,7 +74,27 @@ impl Record {
             alias,
             kind: link.kind.clone(),
             address: link.address_text().unwrap_or_default(),
+            permanent_address: link.permanent_address.clone(),
+            moved: None,
         })
+    }
+
+    /// Whether a link in the container is the device.
+    pub(crate) fn is_inside(&self, link: &Link) -> bool {
+        let same = self.is_of_make(link);
+        match &self.moved {
+            Some(moved) => same && *moved == Moved::of(link),
+            // The container has not been started yet by a runtime whose ADD was killed.
+            None => {
+                let carries = link.alias.as_deref() == Some(self.device.as_str());
+                same && carries && link.address_text().unwrap_or_default() == self.address
+            }
+        }
+    }
+
+    /// Whether a link has what the device cannot lose.
+    pub(crate) fn is_of_make(&self, link: &Link) -> bool {
+        link.kind == self.kind && link.permanent_address == self.permanent_address
     }
 
     pub(crate) fn owner(&self) -> Owner {
@@ -167,6 +210,8 @@ mod tests {
             alias: "uplink".into(),
             kind: String::new(),
             address: "02:00:00:00:00:01".into(),
+            permanent_address: Vec::new(),
+            moved: None,
         }
     }
 

@@ -49,21 +49,17 @@ fn results_are_the_references() {
 #[test]
 #[ignore = "needs the reference's plugins in /usr/lib/cni or $CNI_REFERENCE_DIR: \
             `cargo test -p cni-testing --test plugins -- --ignored host_device_reference`"]
-fn what_the_reference_moved_passes_check_and_comes_back() {
-    let mut net = Net::new(json!({"cniVersion": "1.0.0"}));
+fn what_the_reference_moved_passes_check_and_stays_if_anybody_could_have_made_it() {
+    let net = Net::new(json!({"cniVersion": "1.0.0"}));
     let container = net.host.container("one");
-    let mac = link("uplink").mac;
-    for conf in [json!({}), json!({"device": null, "hwaddr": mac.unwrap().to_string()})] {
-        set(&mut net.conf, &conf);
-        let result = net.theirs("ADD", &container, &net.conf).ok();
-        net.check(&container, &result).ok();
-        for _ in 0..2 {
-            net.del(&container).ok();
-            // As the reference leaves it, who does not keep the alias.
-            assert_eq!((link("uplink").alias, link("uplink").mac), (None, mac));
-        }
-        assert!(container.ns().socket().unwrap().link_by_name("eth0").is_err());
-    }
+    let result = net.theirs("ADD", &container, &net.conf).ok();
+    net.check(&container, &result).ok();
+    // A veth, of which the alias is not believed; host_device_vm has cards.
+    let outcome = net.del(&container);
+    outcome.ok();
+    assert!(outcome.stderr.contains("eth0 is left in the container"), "{outcome:?}");
+    net.theirs("DEL", &container, &net.conf).ok();
+    assert!(link("uplink").alias.is_none());
 }
 
 #[test]

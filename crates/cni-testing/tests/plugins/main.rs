@@ -37,6 +37,7 @@ mod firewall_trouble;
 mod host_device;
 mod host_device_failure;
 mod host_device_find;
+mod host_device_hostile;
 mod host_device_net;
 mod host_device_reference;
 mod host_device_vm;
