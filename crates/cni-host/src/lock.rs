@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use fs2::FileExt;
+use nix::libc;
 
 use crate::{Error, NetNs, Result};
 
@@ -34,7 +35,18 @@ impl LockFile {
     /// nsfs or a read-only mount can be locked too.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        match OpenOptions::new().read(true).custom_flags(nix::libc::O_CREAT).mode(0o600).open(path) {
+        let open = |flags| OpenOptions::new().read(true).custom_flags(flags).mode(0o600).open(path);
+        // Where it is a symbolic link to nothing, nothing is made there. A FIFO is not waited for.
+        let opened = match open(libc::O_NONBLOCK) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => open(libc::O_CREAT | libc::O_EXCL),
+            opened => opened,
+        };
+        let opened = match opened {
+            // Another process has just made it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(libc::O_NONBLOCK),
+            opened => opened,
+        };
+        match opened {
             Ok(file) => Ok(LockFile { path: path.to_owned(), file }),
             Err(source) => Err(Error::Io { op: "open lock file", path: path.to_owned(), source }),
         }

@@ -45,11 +45,13 @@ pub(crate) fn take() -> Result<File> {
     // same open file.
     let waiter = file.try_clone().map_err(failed("lock"))?;
     let (done, outcome) = mpsc::channel();
-    thread::spawn(move || {
+    let wait = move || {
         let locked = waiter.lock();
         drop(waiter);
         let _ = done.send(locked);
-    });
+    };
+    // Not thread::spawn, which panics when the process may have no more threads.
+    thread::Builder::new().spawn(wait).map_err(failed("lock"))?;
     match outcome.recv_timeout(TIMEOUT) {
         Ok(locked) => locked.map(|()| file).map_err(failed("lock")),
         Err(_) => {

@@ -88,7 +88,8 @@ impl Records {
         let text = format!("{}\n{note}\n", owner.comment());
         // In its place only when it is complete: half a record would be nobody's.
         let mut options = fs::OpenOptions::new();
-        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&new);
+        options.create(true).write(true).truncate(true).mode(0o600);
+        let file = cni_host::open_to_write(&mut options, &new);
         let written = file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
         written.and_then(|()| fs::rename(&new, &path)).map_err(|error| {
             let _ = fs::remove_file(&new);

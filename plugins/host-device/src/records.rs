@@ -37,10 +37,10 @@ pub(crate) struct Record {
     /// Its hardware address when it left.
     pub(crate) address: String,
     /// The one that nobody can change; empty for none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) permanent_address: Vec<u8>,
     /// Written when the device has been moved, and so missing when the ADD was killed before.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moved: Option<Moved>,
 }
 
@@ -128,7 +128,8 @@ impl Records {
         let temporary = unfinished(&path);
         let json = serde_json::to_vec(record)?;
         let mut options = OpenOptions::new();
-        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&temporary);
+        options.create(true).write(true).truncate(true).mode(0o600);
+        let file = cni_host::open_to_write(&mut options, &temporary);
         file.and_then(|mut file| file.write_all(&json)).and_then(|()| fs::rename(&temporary, &path)).map_err(
             |error| {
                 let _ = fs::remove_file(&temporary);

@@ -65,6 +65,8 @@ mod macvlan_life;
 mod macvlan_reference;
 mod masquerade;
 #[cfg(target_arch = "x86_64")]
+mod odd_files;
+#[cfg(target_arch = "x86_64")]
 mod one_executable;
 mod others_rules;
 mod pages;
