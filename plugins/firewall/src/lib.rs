@@ -12,7 +12,7 @@ use cni_host::Owner;
 use cni_interface::{all, owner, valid_owners};
 use cni_nftables::Nft;
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo, environment, log};
-use cni_types::{CniResult, ErrorCode, SpecVersion};
+use cni_types::{CniResult, ErrorCode, IfName, SpecVersion};
 
 mod config;
 mod dbus;
@@ -212,18 +212,38 @@ fn pod(req: &Request<Wire>, result: Option<&CniResult>) -> Pod {
         }
     }
     // As the bridge plugin tells it: the bridge, the port, the container's interface.
-    let port = result.and_then(|result| result.interfaces.get(1)).filter(|port| port.sandbox.is_none());
+    let port = result.and_then(|result| result.interfaces.get(1));
+    let port = port.filter(|port| port.sandbox.is_none() && expect_one_link(&port.name).is_ok());
     Pod { owner: owner(req), addresses, port: port.map(|port| port.name.clone()) }
 }
 
 /// The result's first interface, which is the bridge when the plugin of that name made it. A policy needs one; without a
 /// policy it is looked at to take back an earlier one.
 fn bridge(result: &CniResult, policy: Policy) -> Result<Option<Bridge<'_>>> {
-    match result.interfaces.first().filter(|interface| !interface.name.is_empty()) {
-        Some(first) => Ok(Some(Bridge { name: &first.name, policy, is_inside: first.sandbox.is_some() })),
-        None if policy == Policy::Open => Ok(None),
-        None => Err(about_no_bridge(policy, "prevResult names no interface")),
+    let Some(first) = result.interfaces.first().filter(|interface| !interface.name.is_empty()) else {
+        return match policy {
+            Policy::Open => Ok(None),
+            _ => Err(about_no_bridge(policy, "prevResult names no interface")),
+        };
+    };
+    match expect_one_link(&first.name) {
+        Ok(()) => Ok(Some(Bridge { name: &first.name, policy, is_inside: first.sandbox.is_some() })),
+        Err(_) if policy == Policy::Open => Ok(None),
+        Err(reason) => Err(about_no_bridge(policy, &reason)),
     }
+}
+
+/// A name that means one link wherever it is written: iptables takes `br+` for all that begin with br, nftables `br*`, and some
+/// characters end a name in the text of either.
+fn expect_one_link(name: &str) -> std::result::Result<(), String> {
+    IfName::new(name).map_err(|error| format!("prevResult: {error}"))?;
+    let ends_or_widens = |c: char| c.is_control() || "\"'\\*;".contains(c);
+    if name.ends_with('+') || name.starts_with(['-', '!']) || name.contains(ends_or_widens) {
+        return Err(format!(
+            "the name {name:?} of prevResult's first interface is a pattern to iptables or nftables"
+        ));
+    }
+    Ok(())
 }
 
 fn about_no_bridge(policy: Policy, reason: &str) -> Error {
