@@ -5,7 +5,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::libc;
+use nix::unistd::{AccessFlags, access};
 
 /// Reads a whole file of at most `max` bytes. What is no regular file is refused: a FIFO would be waited for without end, and
 /// /dev/zero read without end.
@@ -27,6 +29,13 @@ pub fn open_to_write(options: &mut OpenOptions, path: &Path) -> io::Result<File>
     let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
     expect_regular(&file)?;
     Ok(file)
+}
+
+/// Whether a file or folder, be it still to be made, lies on a file system that is mounted read-only.
+pub fn is_read_only(path: &Path) -> bool {
+    let nearest = path.ancestors().find(|folder| folder.exists());
+    let access = nearest.map(|folder| access(folder, AccessFlags::W_OK));
+    access == Some(Err(Errno::EROFS))
 }
 
 fn expect_regular(file: &File) -> io::Result<()> {

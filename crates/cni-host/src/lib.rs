@@ -18,7 +18,7 @@ mod veth;
 
 pub use announce::announce;
 pub use error::{Error, Result};
-pub use file::{open_to_write, read_regular};
+pub use file::{is_read_only, open_to_write, read_regular};
 pub use iface::{IfaceConfig, check_iface, configure_iface};
 pub use lock::{Lock, LockFile};
 pub use masquerade::{

@@ -88,7 +88,11 @@ impl LockFile {
         thread::Builder::new().stack_size(STACK).spawn(wait).map_err(|source| self.failed(source))?;
         match outcome.recv_timeout(timeout) {
             Ok(locked) => locked.map(|()| Lock { file: &self.file }).map_err(|source| self.failed(source)),
-            Err(_) => Err(Error::LockTimeout { path: self.path.clone(), seconds: timeout.as_secs() }),
+            Err(_) => {
+                let why = format!("held by somebody else for more than {} s", timeout.as_secs());
+                let source = io::Error::new(io::ErrorKind::TimedOut, why);
+                Err(Error::LockTimeout { path: self.path.clone(), source })
+            }
         }
     }
 

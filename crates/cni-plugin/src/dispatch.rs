@@ -4,7 +4,7 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use cni_types::{CniError, CniResult, SpecVersion, ValidAttachments, VersionInfo};
+use cni_types::{CniError, CniResult, ErrorCode, SpecVersion, ValidAttachments, VersionInfo};
 use serde_json::Value;
 
 use crate::incoming::{self, Command};
@@ -127,8 +127,13 @@ impl<C> Plugin<C> {
         };
         let mut request = Request { call, attachment, config };
         match command {
-            Command::Add => return self.add(&request, vars).map(Answer::Output),
-            Command::Check => (self.check)(&request)?,
+            Command::Add => {
+                let added = self.add(&request, vars).map(Answer::Output);
+                return added.map_err(|error| without_netns(error, &request.attachment));
+            }
+            Command::Check => {
+                (self.check)(&request).map_err(|error| without_netns(error, &request.attachment))?;
+            }
             _ => self.del(&mut request, vars)?,
         }
         Ok(Answer::Nothing)
@@ -168,6 +173,15 @@ impl<C> Plugin<C> {
         (self.del)(request)?;
         Err(incoming::own_netns_error())
     }
+}
+
+/// A complaint of a namespace that is none has the code that says so. Plugins open namespaces by cni-host, which knows no codes.
+fn without_netns(mut error: Error, attachment: &Attachment) -> Error {
+    let about_netns = |netns: &str| error.0.msg.contains(netns) && !incoming::is_netns(netns);
+    if error.code() == ErrorCode::INTERNAL && attachment.netns.as_deref().is_some_and(about_netns) {
+        error.0.code = ErrorCode::INVALID_NETNS;
+    }
+    error
 }
 
 fn is_forbidden_netns(attachment: &Attachment, vars: &Vars) -> Result<bool> {

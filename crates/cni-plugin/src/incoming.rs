@@ -190,6 +190,17 @@ pub(crate) fn is_own_netns(path: &str) -> Result<bool> {
     Ok((theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()))
 }
 
+/// Whether `CNI_NETNS` names a namespace at all. All of them are of one file system, nsfs, as our own is.
+pub(crate) fn is_netns(path: &str) -> bool {
+    let device = |path: &str| std::fs::metadata(path).map(|file| file.dev());
+    match (device(path), device("/proc/thread-self/ns/net")) {
+        (Ok(theirs), Ok(ours)) => theirs == ours,
+        (Err(_), _) => false,
+        // Nobody can tell.
+        (Ok(_), Err(_)) => true,
+    }
+}
+
 /// The answer to a `CNI_NETNS` that is the plugin's own, in the reference's words.
 pub(crate) fn own_netns_error() -> Error {
     Error::new(ErrorCode::INVALID_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")

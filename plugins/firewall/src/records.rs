@@ -13,8 +13,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cni_host::{LockFile, Owner};
-use cni_plugin::{Error, Result};
+use cni_host::{LockFile, Owner, is_read_only};
+use cni_plugin::{Error, Result, log};
 use cni_types::ErrorCode;
 
 use crate::Pod;
@@ -38,6 +38,13 @@ impl Records {
 
     /// Runs `work` while no other process changes the records.
     pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if is_read_only(&self.folder) {
+            log::warn(format_args!(
+                "{} is read-only: nothing is recorded, and DEL will go by prevResult",
+                self.folder.display()
+            ));
+            return work();
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -84,6 +91,9 @@ impl Records {
 
     /// Makes an address this owner's, whoever had it before. `note` is one line, for [`Records::note`].
     pub(crate) fn set(&self, address: IpAddr, owner: &Owner, note: &str) -> Result<()> {
+        if is_read_only(&self.folder) {
+            return Ok(());
+        }
         let (path, new) = (self.path(address), self.unfinished());
         let text = format!("{}\n{note}\n", owner.comment());
         // In its place only when it is complete: half a record would be nobody's.
@@ -106,7 +116,9 @@ impl Records {
     pub(crate) fn remove(&self, address: IpAddr) -> Result<()> {
         let path = self.path(address);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", &path, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound && path.exists() => {
+                Err(cannot("remove", &path, &error))
+            }
             _ => Ok(()),
         }
     }

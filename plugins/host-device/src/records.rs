@@ -10,9 +10,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cni_host::Owner;
+use cni_host::{Owner, is_read_only};
 use cni_netlink::Link;
-use cni_plugin::{Error, Result};
+use cni_plugin::{Error, Result, log};
 use cni_types::{ErrorCode, IfName};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -119,6 +119,14 @@ impl Records {
 
     /// Writes a record, whole or not at all.
     pub(crate) fn set(&self, record: &Record) -> Result<()> {
+        if is_read_only(&self.folder) {
+            log::warn(format_args!(
+                "{} is read-only: {} is not recorded, and its alias is all that DEL will know it by",
+                self.folder.display(),
+                record.device
+            ));
+            return Ok(());
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -177,7 +185,10 @@ fn unfinished(path: &Path) -> PathBuf {
 
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", path, &error)),
+        // A file system that is read-only says so before it looks.
+        Err(error) if error.kind() != io::ErrorKind::NotFound && path.exists() => {
+            Err(cannot("remove", path, &error))
+        }
         _ => Ok(()),
     }
 }

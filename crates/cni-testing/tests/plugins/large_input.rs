@@ -95,3 +95,34 @@ fn a_garbage_collection_is_linear_in_what_is_in_use() {
         assert_eq!(data.join("net").join(address(n)).exists(), n % 2 == 0, "{}", address(n));
     }
 }
+
+/// Who is in the container may make any number of routes, and rules by which they could be the interface's. Each table is read once.
+#[test]
+fn a_check_reads_each_table_once_however_many_rules_lead_to_it() {
+    const RULES: usize = 250;
+    let host = Host::new();
+    let container = host.container("c1");
+    let routes: Vec<Value> = (0..20).map(|n| json!({"dst": format!("10.200.{n}.0/24")})).collect();
+    let mut conf = json!({
+        "cniVersion": "1.1.0", "name": "net", "type": "bridge",
+        "ipam": {"type": "static", "addresses": [{"address": "10.88.0.5/24", "gateway": "10.88.0.1"}], "routes": routes},
+    });
+    conf["prevResult"] = host.plugin("bridge").add(&container, "eth0", &conf).ok();
+    // As sbr does it: from main to where the address's packets are routed, here the last of all tables.
+    let moved =
+        (0..20).map(|n| format!("route del 10.200.{n}.0/24\nroute add 10.200.{n}.0/24 dev eth0 table 1249"));
+    let many = (0..30_000).map(|n| {
+        format!("route add 172.{}.{}.{}/32 dev eth0 table 1000", 16 + n / 65536, n / 256 % 256, n % 256)
+    });
+    let rules = (0..RULES).map(|n| format!("rule add from 10.88.0.5 lookup {} pref {}", 1000 + n, 1000 + n));
+    let again = (0..RULES).map(|n| format!("rule add from 10.88.0.5 lookup 1000 pref {}", 2000 + n));
+    let batch = host.dir().join("batch");
+    fs::write(&batch, moved.chain(many).chain(rules).chain(again).collect::<Vec<_>>().join("\n")).unwrap();
+    #[allow(clippy::disallowed_methods, reason = "the container's own program")]
+    let ip = || std::process::Command::new("ip").arg("-batch").arg(&batch).status();
+    assert!(container.ns().run(ip).unwrap().unwrap().success());
+
+    let start = Instant::now();
+    host.plugin("bridge").check(&container, "eth0", &conf).ok();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}

@@ -89,6 +89,11 @@ impl Life {
         self.run(self.start(), "ADD")
     }
 
+    /// ADD whose answer nobody gets.
+    pub(crate) fn add_answering_to(&self, stdout: impl Into<std::process::Stdio>) -> Outcome {
+        self.run(self.start().answering_to(stdout), "ADD")
+    }
+
     pub(crate) fn add(&self) {
         self.try_add().ok();
     }
@@ -99,6 +104,10 @@ impl Life {
 
     pub(crate) fn del(&self) {
         self.try_del().ok();
+    }
+
+    pub(crate) fn check(&self) {
+        self.run(self.start(), "CHECK").ok();
     }
 
     /// GC of a runtime that knows of no attachment.

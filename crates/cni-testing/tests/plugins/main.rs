@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what panics here is a test that fails")]
 
+mod advertised_route;
 mod bandwidth;
 mod bandwidth_life;
 mod bandwidth_net;
@@ -109,6 +110,8 @@ mod tuning_chain;
 mod tuning_life;
 mod tuning_net;
 mod tuning_reference;
+#[cfg(target_arch = "x86_64")]
+mod unheard;
 mod uplink;
 mod uplink_reference;
 mod vlan;

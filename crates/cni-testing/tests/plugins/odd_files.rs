@@ -154,7 +154,7 @@ fn survives(mut life: Life, keys: &str) {
 
 #[test]
 fn texts_of_any_length_are_refused_by_plugins_that_make_interfaces() {
-    let all: [(fn() -> Life, &str); 6] = [
+    let all: [Case; 6] = [
         (|| life::bridge("nftables", fixed), "bridge ipMasqBackend args.cni.mac runtimeConfig.mac"),
         (|| life::ptp("nftables", fixed), "ipMasqBackend"),
         (|| life::on_master("macvlan"), "master mode mac"),
@@ -167,7 +167,7 @@ fn texts_of_any_length_are_refused_by_plugins_that_make_interfaces() {
 
 #[test]
 fn texts_of_any_length_are_refused_by_plugins_that_come_behind() {
-    let all: [(fn() -> Life, &str); 6] = [
+    let all: [Case; 6] = [
         (|| life::portmap("nftables"), "backend conditionsV4 conditionsV6 externalSetMarkChain"),
         (|| life::portmap("iptables"), "backend conditionsV4 conditionsV6 externalSetMarkChain"),
         (|| life::firewall("nftables"), "backend iptablesAdminChainName firewalldZone ingressPolicy"),
@@ -178,7 +178,10 @@ fn texts_of_any_length_are_refused_by_plugins_that_come_behind() {
     each_on_its_host(&all);
 }
 
-fn each_on_its_host(all: &[(fn() -> Life, &str)]) {
+/// A plugin and its keys.
+type Case = (fn() -> Life, &'static str);
+
+fn each_on_its_host(all: &[Case]) {
     for (life, keys) in all {
         std::thread::scope(|scope| scope.spawn(|| survives(life(), keys)).join()).unwrap();
     }
