@@ -187,5 +187,6 @@ pub use conflist::NetworkConfigList;
 pub use dns::Dns;
 pub use error::{CniError, ErrorCode};
 pub use names::{ContainerId, IfName, InvalidName, NetworkName, PluginType};
+pub use result::address::{parse_address, parse_network};
 pub use result::{CniResult, Interface, IpConfig, ResultError, Route};
 pub use version::{SpecVersion, UnknownVersion, VersionInfo};

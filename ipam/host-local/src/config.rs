@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use cni_plugin::Call;
 use cni_types::json::Unread;
-use cni_types::{Route, SpecVersion};
+use cni_types::{Route, SpecVersion, parse_address, parse_network};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::Error;
-use crate::range::{Range, RangeSet, parse_address};
+use crate::range::{Range, RangeSet};
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
@@ -237,10 +237,7 @@ fn requested(call: &Call, wire: &Wire) -> cni_plugin::Result<Vec<IpAddr>> {
 }
 
 fn parse_requested(text: &str) -> Option<IpAddr> {
-    match text.parse::<ipnet::IpNet>() {
-        Ok(net) => Some(net.addr().to_canonical()),
-        Err(_) => parse_address(text),
-    }
+    parse_network(text).map(|network| network.addr().to_canonical()).or_else(|| parse_address(text))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use cni_nftables::{Statement, parse_matches};
 use cni_plugin::{Error, Result};
+use cni_types::parse_address;
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -330,11 +331,7 @@ impl WireMapping {
             .ok_or_else(|| format!("protocol: {:?} is none of tcp, udp, sctp", self.protocol))?;
         let host_ip = match self.host_ip.as_str() {
             "" => None,
-            text => {
-                let address =
-                    text.parse::<IpAddr>().map_err(|_| format!("hostIP: {text:?} is no IP address"))?;
-                Some(address.to_canonical())
-            }
+            text => Some(parse_address(text).ok_or_else(|| format!("hostIP: {text:?} is no IP address"))?),
         };
         Ok(Mapping {
             protocol,
