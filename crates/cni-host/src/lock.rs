@@ -46,7 +46,13 @@ impl LockFile {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(libc::O_NONBLOCK),
             opened => opened,
         };
+        // A folder can be opened to be read, and locked.
+        let is_folder = |file: &File| file.metadata().is_ok_and(|found| found.is_dir());
         match opened {
+            Ok(file) if is_folder(&file) => {
+                let source = io::Error::from_raw_os_error(libc::EISDIR);
+                Err(Error::Io { op: "open lock file", path: path.to_owned(), source })
+            }
             Ok(file) => Ok(LockFile { path: path.to_owned(), file }),
             Err(source) => Err(Error::Io { op: "open lock file", path: path.to_owned(), source }),
         }
