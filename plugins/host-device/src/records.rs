@@ -119,7 +119,7 @@ impl Records {
 
     /// Writes a record, whole or not at all.
     pub(crate) fn set(&self, record: &Record) -> Result<()> {
-        if is_read_only(&self.folder) {
+        if self.is_read_only() {
             log::warn(format_args!(
                 "{} is read-only: {} is not recorded, and its alias is all that DEL will know it by",
                 self.folder.display(),
@@ -127,27 +127,45 @@ impl Records {
             ));
             return Ok(());
         }
+        self.write(&self.path(&record.owner()), record)
+    }
+
+    /// Whether nothing can be recorded.
+    pub(crate) fn is_read_only(&self) -> bool {
+        is_read_only(&self.folder)
+    }
+
+    /// Writes a file of the folder, whole or not at all.
+    pub(crate) fn write(&self, path: &Path, content: &impl Serialize) -> Result<()> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
             .create(&self.folder)
             .map_err(|error| cannot("make", &self.folder, &error))?;
-        let path = self.path(&record.owner());
-        let temporary = unfinished(&path);
-        let json = serde_json::to_vec(record)?;
+        let temporary = unfinished(path);
+        let json = serde_json::to_vec(content)?;
         let mut options = OpenOptions::new();
         options.create(true).write(true).truncate(true).mode(0o600);
         let file = cni_host::open_to_write(&mut options, &temporary);
-        file.and_then(|mut file| file.write_all(&json)).and_then(|()| fs::rename(&temporary, &path)).map_err(
+        file.and_then(|mut file| file.write_all(&json)).and_then(|()| fs::rename(&temporary, path)).map_err(
             |error| {
                 let _ = fs::remove_file(&temporary);
-                cannot("write", &path, &error)
+                cannot("write", path, &error)
             },
         )
     }
 
+    /// Where the network is that went with an attachment's device ([`crate::kept`]).
+    pub(crate) fn network_of(&self, owner: &Owner) -> PathBuf {
+        self.path(owner).with_extension("network")
+    }
+
     /// Forgets an attachment's device.
     pub(crate) fn remove(&self, owner: &Owner) -> Result<()> {
+        let network = self.network_of(owner);
+        remove(&unfinished(&network))?;
+        remove(&network)?;
+        // Last: without it nobody looks for the others.
         remove(&self.path(owner))
     }
 
@@ -180,7 +198,9 @@ impl Records {
 
 /// A record while it is being written.
 fn unfinished(path: &Path) -> PathBuf {
-    path.with_extension("new")
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -199,6 +199,11 @@ fn host_device_killed_anywhere() {
 }
 
 #[test]
+fn b_host_device_with_its_network_killed_anywhere() {
+    survives(life::host_device_with_network());
+}
+
+#[test]
 fn loopback_killed_anywhere() {
     survives(life::loopback());
 }

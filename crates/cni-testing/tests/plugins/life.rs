@@ -239,6 +239,22 @@ pub(crate) fn host_device() -> Life {
     life
 }
 
+/// With addresses and routes that go along with the device, and rules that are copied.
+pub(crate) fn host_device_with_network() -> Life {
+    let mut life = host_device();
+    set(&mut life.conf, &json!({"ipam": null, "useInterfaceNetwork": true}));
+    for line in [
+        "link set uplink up",
+        "address add 10.88.0.5/24 dev uplink metric 50",
+        "route add 10.9.0.0/16 via 10.88.0.9",
+        "route add default via 10.88.0.9 table 100",
+        "rule add from 10.88.0.5 table 100 priority 500",
+    ] {
+        crate::portmap_net::run("ip", &line.split(' ').collect::<Vec<_>>());
+    }
+    Life { more: |life| routing(&life.container), ..life }
+}
+
 pub(crate) fn loopback() -> Life {
     let life = Life::new(|_| json!({"cniVersion": "1.1.0", "name": "net", "type": "loopback"}));
     Life { ifname: "lo", ..life }

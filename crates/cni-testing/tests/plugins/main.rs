@@ -40,6 +40,7 @@ mod host_device_failure;
 mod host_device_find;
 mod host_device_hostile;
 mod host_device_net;
+mod host_device_network;
 mod host_device_reference;
 mod host_device_vm;
 mod host_local;
