@@ -10,7 +10,8 @@ use std::collections::HashSet;
 
 use cni_host::{NetNs, Owner};
 use cni_interface::{
-    Reported, all, check_addresses, check_mac, configure, expect_free, inside as reported, ipam_wants_link, open_inside, owner, remove_and_release, set_link_up, valid_owners,
+    Reported, all, check_addresses, check_mac, configure, expect_free, inside as reported, ipam_wants_link,
+    open_inside, owner, remove_and_release, set_link_up, valid_owners,
 };
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};

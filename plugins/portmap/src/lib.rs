@@ -6,8 +6,9 @@
 //! namespace nor the list of ports.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
-use cni_host::Owner;
+use cni_host::{AddressRecord, AddressRecords, Owner};
 use cni_interface::{all, owner, valid_owners};
 use cni_nftables::Nft;
 use cni_plugin::{Call, Error, Plugin, Request, Result, environment, log};
@@ -27,11 +28,15 @@ mod ruleset;
 
 pub use config::Wire;
 use config::{Backend, Config, Forward, Masquerade, Protocol};
+use iptables::Attachment;
 use nftables::Wanted;
 
 /// The plugin's table of functions.
 pub const PLUGIN: Plugin<Wire> =
     Plugin { name: "portmap", versions: SpecVersion::ALL, config: Call::read, add, check, del, gc, status };
+
+/// The folder of the records of addresses.
+const RECORDS: &str = "portmap";
 
 /// A container as seen from the host.
 #[derive(Debug)]
@@ -55,6 +60,13 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let path = environment("PATH");
     let backend = backend(&config, &req.config, &path)?;
     let nft = &mut Nft::new();
+    let records = AddressRecords::new(RECORDS);
+    let attachment = Attachment::new(&pod.owner, &records, &hosts(&pod.addresses));
+    records.set(&AddressRecord {
+        owner: pod.owner.clone(),
+        netns: req.netns()?.to_owned(),
+        addresses: pod.addresses.clone(),
+    })?;
     if config.masquerade != Masquerade::Nobody {
         log::step("let 127.0.0.0/8 reach the container", || localnet::enable(nft, &forwards, backend))?;
     }
@@ -70,9 +82,9 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
                 log::warn(format_args!("iptables may still have another container's mapping: {error}"));
             }
         }
-        Backend::Iptables => {
-            log::step("map the ports with iptables", || iptables::add(nft, &config, &pod, &path))?
-        }
+        Backend::Iptables => log::step("map the ports with iptables", || {
+            iptables::add(nft, &config, &pod, &attachment, &path)
+        })?,
     }
     flows::redirect(&forwards);
     Ok(result.clone())
@@ -108,6 +120,8 @@ fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
     let path = environment("PATH");
     let ((forwards, told), nft) = (told(req), &mut Nft::new());
+    let records = AddressRecords::new(RECORDS);
+    let attachment = Attachment::new(&owner, &records, &told_addresses(req));
     let mut gone: Vec<Forward> = Vec::new();
     let outcomes = [
         log::step("remove the mappings from nf_tables", || {
@@ -116,12 +130,14 @@ fn del(req: &Request<Wire>) -> Result<()> {
         log::step("remove the reference's nf_tables rules", || {
             leftovers::del(nft, &owner.container_id, &mut gone)
         }),
-        log::step("remove the iptables rules", || iptables::del(nft, &owner, &path, &mut gone)),
+        log::step("remove the iptables rules", || iptables::del(nft, &attachment, &path, &mut gone)),
     ];
+    let record =
+        if outcomes.iter().all(Result::is_ok) { records.remove(&owner).map_err(Error::from) } else { Ok(()) };
     let unmapped = forwards.into_iter().filter(|told| !gone.contains(told) && is_unmapped(nft, told, &path));
     gone.extend(unmapped.collect::<Vec<_>>());
     flows::forget(&gone);
-    all(outcomes)
+    all(outcomes.into_iter().chain([record]))
 }
 
 /// What the request says that its ADD made; it may say anything.
@@ -133,6 +149,16 @@ fn told(req: &Request<Wire>) -> (Vec<Forward>, Option<Wanted>) {
     let forwards = forwards(&config, &pod);
     let wanted = Wanted::new(&config, &pod, &forwards).ok();
     (forwards, wanted)
+}
+
+/// The addresses that the request tells of, whatever else of it cannot be read.
+fn told_addresses(req: &Request<Wire>) -> Vec<IpAddr> {
+    let result = req.call.conf.prev_result().ok().flatten();
+    hosts(&result.map(|result| addresses(result, req.attachment.ifname.as_str())).unwrap_or_default())
+}
+
+fn hosts(addresses: &[IpNet]) -> Vec<IpAddr> {
+    addresses.iter().map(IpNet::addr).collect()
 }
 
 /// Whether a mapping that this request tells of leads nowhere any more: somebody has flushed the rules, or this is not the

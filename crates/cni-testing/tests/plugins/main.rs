@@ -79,6 +79,7 @@ mod podman_reference;
 mod portmap;
 mod portmap_flows;
 mod portmap_hostile;
+mod portmap_iptables;
 mod portmap_life;
 mod portmap_net;
 mod portmap_reference;
