@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use cni_host::NetNs;
 use cni_netlink::{Link, Parent, Socket};
 use cni_plugin::{Context as _, Error, Result};
-use cni_types::ErrorCode;
 
 /// Which interface it is, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +82,7 @@ impl Master {
             return Ok(());
         }
         let found = self.find_by(&mut Socket::open()?).map(drop);
-        found.map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
+        found.map_err(Error::unavailable)
     }
 }
 

@@ -1,8 +1,7 @@
 //! Whose state a request is about.
 
 use cni_host::Owner;
-use cni_plugin::{Call, Request};
-use cni_types::ValidAttachments;
+use cni_plugin::{Gc, Request};
 
 /// The attachment of an ADD, CHECK or DEL.
 pub fn owner<C>(req: &Request<C>) -> Owner {
@@ -13,13 +12,12 @@ pub fn owner<C>(req: &Request<C>) -> Owner {
     }
 }
 
-/// The attachments of the network that a GC must keep; `None` when the runtime named none at all, which means all of them.
-pub fn valid_owners(call: &Call) -> Option<Vec<Owner>> {
-    let ValidAttachments::Known(valid) = &call.conf.valid_attachments else { return None };
+/// The attachments of the network that a GC must keep.
+pub fn valid_owners<W>(gc: &Gc<W>) -> Vec<Owner> {
     let owner = |attachment: &cni_types::GcAttachment| Owner {
-        network: call.conf.name.as_str().to_owned(),
+        network: gc.call.conf.name.as_str().to_owned(),
         container_id: attachment.container_id.clone(),
         ifname: attachment.ifname.clone(),
     };
-    Some(valid.iter().map(owner).collect())
+    gc.valid.iter().map(owner).collect()
 }

@@ -131,7 +131,7 @@ pub fn iface_config<'a>(
 
 /// The container's namespace and a socket in it, for a DEL; `None` when it is gone or was not told.
 pub fn open_inside<C>(req: &Request<C>) -> Result<Option<(NetNs, Socket)>> {
-    let Some(path) = &req.attachment.netns else { return Ok(None) };
+    let Some(path) = &req.netns else { return Ok(None) };
     match NetNs::open(path) {
         Ok(netns) => {
             let socket = netns.socket()?;

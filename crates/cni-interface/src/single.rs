@@ -2,7 +2,7 @@
 
 use cni_host::{NetNs, announce, configure_iface};
 use cni_netlink::{Link, LinkChange, OperState, Socket};
-use cni_plugin::{Context as _, Request, Result, Undo, log};
+use cni_plugin::{Check, Context as _, Request, Result, Undo, log};
 use cni_types::CniResult;
 
 use crate::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind};
@@ -72,8 +72,8 @@ fn set_up(netns: &NetNs, inside: &mut Socket, link: &Link, result: &CniResult, d
 /// CHECK: IPAM's own, then that the container's interface is of this kind, up, and as prevResult says: MAC address, MTU,
 /// addresses, routes. The configured MTU does not count: tuning may have set another since, which results before 1.0.0 do not
 /// tell. Returns the interface, with the socket it was found by, for what the kind has beyond that.
-pub fn check_link<C>(req: &Request<C>, kind: &str) -> Result<(Link, Socket)> {
-    let (prev, path) = (req.prev_result()?, req.netns()?);
+pub fn check_link<C>(req: &Check<C>, kind: &str) -> Result<(Link, Socket)> {
+    let (prev, path) = (req.prev_result()?, req.netns());
     let ifname = req.attachment.ifname.as_str();
     let reported = Reported::new(prev).inside(ifname, path)?;
     req.ipam_check()?;

@@ -2,26 +2,32 @@
 
 use cni_plugin::types::{CniResult, SpecVersion};
 use cni_plugin::{Call, Error, Plugin, Request, Result};
+use ipnet::IpNet;
 
-const PLUGIN: Plugin<Config> = Plugin {
+const PLUGIN: Plugin<Config, Vec<IpNet>> = Plugin {
     name: "subnet-guard",
     versions: SpecVersion::ALL,
-    config: Call::read,
+    read: Call::read,
+    validate: |config, _| match config.allowed.is_empty() {
+        true => Err(Error::config("allowed: no container could have an address")),
+        false => Ok(config.allowed.clone()),
+    },
     add: |req| inspect(req).cloned(),
     check: |req| inspect(req).map(drop),
     del: |_| Ok(()),
-    gc: |_, _| Ok(()),
-    status: |_, _| Ok(()),
+    gc: |_| Ok(()),
+    status: |_| Ok(()),
 };
 
-#[derive(serde::Deserialize)]
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
 struct Config {
-    allowed: Vec<ipnet::IpNet>,
+    allowed: Vec<IpNet>,
 }
 
-fn inspect(req: &Request<Config>) -> Result<&CniResult> {
+fn inspect(req: &Request<Vec<IpNet>>) -> Result<&CniResult> {
     let result = req.prev_result()?;
-    let stray = |ip: &ipnet::IpNet| !req.config.allowed.iter().any(|subnet| subnet.contains(ip));
+    let stray = |ip: &IpNet| !req.config.iter().any(|subnet| subnet.contains(ip));
     match result.ips.iter().find(|ip| stray(&ip.address)) {
         Some(ip) => Err(Error::failed(format!("address {} is in none of the allowed subnets", ip.address))),
         None => Ok(result),

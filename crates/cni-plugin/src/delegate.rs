@@ -48,7 +48,7 @@ impl<C> Request<C> {
     /// Runs the IPAM plugin's DEL, if there is one.
     pub fn ipam_del(&self) -> Result<()> {
         // A namespace that this plugin may not touch, the delegate may not either.
-        let env: &[_] = if self.attachment.netns.is_none() { &[("CNI_NETNS", "")] } else { &[] };
+        let env: &[_] = if self.netns.is_none() { &[("CNI_NETNS", "")] } else { &[] };
         self.call.forward("run the IPAM plugin's DEL", "DEL", env)
     }
 }
@@ -75,8 +75,7 @@ impl Call {
         let Some(ipam) = self.ipam()? else {
             return Ok(());
         };
-        cni_exec::find(ipam, &self.path)
-            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?;
+        cni_exec::find(ipam, &self.path).map_err(Error::unavailable)?;
         match self.forward("run the IPAM plugin's STATUS", "STATUS", &[]) {
             Err(error) if is_unknown_command(&error) => Ok(()),
             outcome => outcome,

@@ -8,8 +8,9 @@ use cni_types::{CniError, CniResult, ErrorCode, SpecVersion, ValidAttachments, V
 use serde_json::Value;
 
 use crate::incoming::{self, Command};
+use crate::request::{self, Add, Attachment, Check, Del, Gc, InNetns, Status};
 use crate::vars::Vars;
-use crate::{Attachment, Call, Error, Request, Result, log, panic, process, request};
+use crate::{Call, Error, Request, Result, log, panic, process};
 
 /// The version in a plugin's banner: the release of the reference's plugins that ours stand in for, and our own as its build
 /// metadata. Programs that run a plugin without CNI_COMMAND (nerdctl, Nomad) switch features by the first version that it
@@ -20,29 +21,33 @@ pub const VERSION: &str = concat!("1.10.0+rs.", env!("CARGO_PKG_VERSION"));
 const NEWEST: SpecVersion = SpecVersion::V1_1_0;
 
 /// A plugin: its name and its functions. There are no defaults, so that a missing GC does not compile.
-/// `C` is the plugin's own validated configuration.
-pub struct Plugin<C> {
+///
+/// `W` is what it reads of its own keys, `C` what an ADD needs of them. DEL and GC have only `W`: what an ADD was refused for
+/// must not keep them from cleaning up.
+pub struct Plugin<W, C> {
     /// The name of its executable, as in the banner.
     pub name: &'static str,
     /// The specification's versions it can speak, oldest first.
     pub versions: &'static [SpecVersion],
-    /// Validates the configuration, before any other function is called.
-    pub config: fn(&Call) -> Result<C>,
+    /// Reads the plugin's own keys, before any other function is called.
+    pub read: fn(&Call) -> Result<W>,
+    /// Makes a configuration that ADD can carry out of them, or says what is wrong: once, for ADD, CHECK and STATUS.
+    pub validate: fn(&W, &Call) -> Result<C>,
     /// Attaches the container; the result is printed in the version of the configuration.
-    pub add: fn(&Request<C>) -> Result<CniResult>,
+    pub add: fn(&Add<C>) -> Result<CniResult>,
     /// Compares what is there with prevResult; an error says what differs.
-    pub check: fn(&Request<C>) -> Result<()>,
+    pub check: fn(&Check<C>) -> Result<()>,
     /// Removes what ADD made, as far as it is still there.
-    pub del: fn(&Request<C>) -> Result<()>,
-    /// Removes what belongs to this network and to none of the valid attachments ([`Call::conf`]).
+    pub del: fn(&Del<W>) -> Result<()>,
+    /// Removes what belongs to this network and to none of the valid attachments.
     /// Not called at all when the request does not say which are valid.
-    pub gc: fn(&Call, &C) -> Result<()>,
+    pub gc: fn(&Gc<W>) -> Result<()>,
     /// Says whether an ADD could succeed now.
-    pub status: fn(&Call, &C) -> Result<()>,
+    pub status: fn(&Status<C>) -> Result<()>,
 }
 
 /// Runs the plugin as this process: reads `CNI_*` and standard input, prints a result or an error, returns the exit code.
-pub fn main<C>(plugin: &Plugin<C>) -> ExitCode {
+pub fn main<W, C>(plugin: &Plugin<W, C>) -> ExitCode {
     process::run(|vars, stdin| plugin.answer(vars, stdin))
 }
 
@@ -72,7 +77,7 @@ pub(crate) trait Answers: Sync {
     fn answer(&self, vars: &Vars, stdin: &mut dyn Read) -> Answer;
 }
 
-impl<C> Answers for Plugin<C> {
+impl<W, C> Answers for Plugin<W, C> {
     fn answer(&self, vars: &Vars, stdin: &mut dyn Read) -> Answer {
         if vars.command.is_empty() {
             return Answer::About(about(self.name, self.versions));
@@ -96,7 +101,7 @@ impl<C> Answers for Plugin<C> {
     }
 }
 
-impl<C> Plugin<C> {
+impl<W, C> Plugin<W, C> {
     fn respond(&self, vars: &Vars, stdin: &mut dyn Read, version: &mut SpecVersion) -> Result<Answer> {
         let command = Command::parse(&vars.command)?;
         incoming::require(command, vars)?;
@@ -120,44 +125,60 @@ impl<C> Plugin<C> {
         incoming::negotiate(command, *version, self.versions)?;
         let call = incoming::call(command, vars, self.name, conf, input);
 
-        let config = (self.config)(&call)?;
-        let Some(attachment) = attachment else {
-            self.network_command(command, &call, &config)?;
+        let wire = (self.read)(&call)?;
+        let Some((attachment, netns)) = attachment else {
+            self.network_command(command, call, wire)?;
             return Ok(Answer::Nothing);
         };
-        let mut request = Request { call, attachment, config };
         match command {
             Command::Add => {
-                let added = self.add(&request, vars).map(Answer::Output);
-                return added.map_err(|error| without_netns(error, &request.attachment));
+                let added = self.add(self.in_netns(call, attachment, netns.clone(), &wire)?, wire, vars);
+                return added.map(Answer::Output).map_err(|error| without_netns(error, netns.as_deref()));
             }
             Command::Check => {
-                (self.check)(&request).map_err(|error| without_netns(error, &request.attachment))?;
+                let check = self.in_netns(call, attachment, netns, &wire)?;
+                (self.check)(&check).map_err(|error| without_netns(error, Some(check.netns())))?;
             }
-            _ => self.del(&mut request, vars)?,
+            _ => self.del(Request { call, attachment, netns, config: wire }, vars)?,
         }
         Ok(Answer::Nothing)
     }
 
-    fn network_command(&self, command: Command, call: &Call, config: &C) -> Result<()> {
+    fn in_netns(
+        &self,
+        call: Call,
+        attachment: Attachment,
+        netns: Option<String>,
+        wire: &W,
+    ) -> Result<InNetns<C>> {
+        let config = (self.validate)(wire, &call)?;
+        InNetns::new(Request { call, attachment, netns, config })
+    }
+
+    fn network_command(&self, command: Command, call: Call, wire: W) -> Result<()> {
         if command == Command::Status {
-            return (self.status)(call, config);
+            let config = (self.validate)(&wire, &call)?;
+            return (self.status)(&Status { call, config });
         }
-        match call.conf.valid_attachments {
+        match &call.conf.valid_attachments {
             // Collecting without knowing what is in use would cut off running containers.
             ValidAttachments::Unknown => Ok(()),
-            ValidAttachments::Known(_) => (self.gc)(call, config),
+            ValidAttachments::Known(valid) => {
+                let valid = valid.clone();
+                (self.gc)(&Gc { call, config: wire, valid })
+            }
         }
     }
 
-    fn add(&self, request: &Request<C>, vars: &Vars) -> Result<Value> {
-        if is_forbidden_netns(&request.attachment, vars)? {
+    fn add(&self, add: InNetns<C>, wire: W, vars: &Vars) -> Result<Value> {
+        if is_forbidden_netns(Some(add.netns()), vars)? {
             return Err(incoming::own_netns_error());
         }
-        let result = (self.add)(request)?;
-        result.to_json(request.call.conf.cni_version).map_err(|error| {
+        let result = (self.add)(&add)?;
+        result.to_json(add.call.conf.cni_version).map_err(|error| {
             // A result that cannot be told is a failed ADD, and a failed ADD leaves nothing behind.
-            if let Err(error) = (self.del)(request) {
+            let Request { call, attachment, netns, .. } = add.into_request();
+            if let Err(error) = (self.del)(&Request { call, attachment, netns, config: wire }) {
                 log::warn(format_args!("cannot take back the ADD: {error}"));
             }
             Error::from(error)
@@ -165,27 +186,27 @@ impl<C> Plugin<C> {
     }
 
     /// What the host holds for the attachment goes in any case; only then is a namespace that is our own complained of.
-    fn del(&self, request: &mut Request<C>, vars: &Vars) -> Result<()> {
-        if !is_forbidden_netns(&request.attachment, vars)? {
-            return (self.del)(request);
+    fn del(&self, mut request: Request<W>, vars: &Vars) -> Result<()> {
+        if !is_forbidden_netns(request.netns.as_deref(), vars)? {
+            return (self.del)(&request);
         }
-        request.attachment.netns = None;
-        (self.del)(request)?;
+        request.netns = None;
+        (self.del)(&request)?;
         Err(incoming::own_netns_error())
     }
 }
 
 /// A complaint of a namespace that is none has the code that says so. Plugins open namespaces by cni-host, which knows no codes.
-fn without_netns(mut error: Error, attachment: &Attachment) -> Error {
+fn without_netns(mut error: Error, netns: Option<&str>) -> Error {
     let about_netns = |netns: &str| error.0.msg.contains(netns) && !incoming::is_netns(netns);
-    if error.code() == ErrorCode::INTERNAL && attachment.netns.as_deref().is_some_and(about_netns) {
+    if error.code() == ErrorCode::INTERNAL && netns.is_some_and(about_netns) {
         error.0.code = ErrorCode::INVALID_NETNS;
     }
     error
 }
 
-fn is_forbidden_netns(attachment: &Attachment, vars: &Vars) -> Result<bool> {
-    match &attachment.netns {
+fn is_forbidden_netns(netns: Option<&str>, vars: &Vars) -> Result<bool> {
+    match netns {
         Some(netns) if !vars.allows_own_netns() => incoming::is_own_netns(netns),
         _ => Ok(false),
     }

@@ -26,6 +26,10 @@ impl Error {
     pub fn failed(msg: impl Into<String>) -> Self {
         Error::new(ErrorCode::INTERNAL, msg)
     }
+    /// No ADD can succeed now, for this reason: code 50, which is STATUS's.
+    pub fn unavailable(reason: impl std::fmt::Display) -> Self {
+        Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, reason.to_string())
+    }
     /// Details for the error object, such as the kernel's text.
     #[must_use]
     pub fn details(mut self, details: impl Into<String>) -> Self {

@@ -93,17 +93,17 @@ fn delegators(vars: &Vars) -> impl Iterator<Item = &str> {
     vars.delegators.split(',').filter(|name| !name.is_empty())
 }
 
-/// Whom ADD, CHECK or DEL are about; `None` for the other commands.
-pub(crate) fn attachment(command: Command, vars: &Vars) -> Result<Option<Attachment>> {
+/// Whom ADD, CHECK or DEL are about, and `CNI_NETNS`; `None` for the other commands.
+pub(crate) fn attachment(command: Command, vars: &Vars) -> Result<Option<(Attachment, Option<String>)>> {
     if !command.has_attachment() {
         return Ok(None);
     }
     let invalid = |variable: &str, error: InvalidName| environment(format!("{variable}: {error}"));
-    Ok(Some(Attachment {
+    let attachment = Attachment {
         container_id: ContainerId::new(&*vars.container_id).map_err(|e| invalid("CNI_CONTAINERID", e))?,
         ifname: IfName::new(&*vars.ifname).map_err(|e| invalid("CNI_IFNAME", e))?,
-        netns: Some(vars.netns.clone()).filter(|path| !path.is_empty()),
-    }))
+    };
+    Ok(Some((attachment, Some(vars.netns.clone()).filter(|path| !path.is_empty()))))
 }
 
 /// Reads standard input to its end.

@@ -34,7 +34,7 @@ pub use cni_types as types;
 pub use dispatch::{Plugin, VERSION, main, refuse};
 pub use error::{Context, Error, Result};
 pub use process::environment;
-pub use request::{Attachment, Call, Request};
+pub use request::{Add, Attachment, Call, Check, Del, Gc, InNetns, Request, Status};
 pub use several::Member;
 pub use undo::Undo;
 

@@ -1,8 +1,9 @@
-//! A validated request, as a plugin's functions get it.
+//! A request, as a plugin's functions get it.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 
-use cni_types::{CniArgs, CniResult, ContainerId, ErrorCode, IfName, PluginConf};
+use cni_types::{CniArgs, CniResult, ContainerId, ErrorCode, GcAttachment, IfName, PluginConf};
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Result, log};
@@ -45,29 +46,26 @@ pub struct Attachment {
     pub container_id: ContainerId,
     /// `CNI_IFNAME`
     pub ifname: IfName,
-    /// `CNI_NETNS`; only DEL may lack it. A DEL whose `CNI_NETNS` is the plugin's own namespace has `None` too, since
-    /// what lies there is the host's.
-    pub netns: Option<String>,
 }
 
-/// A request about one attachment: ADD, CHECK or DEL.
+/// A request about one attachment, of which a namespace may be known: DEL's, and what ADD and CHECK have in common with it.
 #[derive(Debug)]
 pub struct Request<C> {
     /// What every command has.
     pub call: Call,
     /// Whom it is about.
     pub attachment: Attachment,
-    /// The plugin's own configuration.
+    /// `CNI_NETNS`, which DEL may lack. A DEL whose `CNI_NETNS` is the plugin's own namespace has `None` too, since what lies
+    /// there is the host's.
+    pub netns: Option<String>,
+    /// The plugin's own configuration: what it reads for DEL, what it has validated for ADD and CHECK.
     pub config: C,
 }
 
+/// DEL, with what could be read of the plugin's own keys.
+pub type Del<W> = Request<W>;
+
 impl<C> Request<C> {
-    /// `CNI_NETNS`, or error code 4 when it is missing.
-    pub fn netns(&self) -> Result<&str> {
-        self.attachment.netns.as_deref().ok_or_else(|| {
-            Error::new(ErrorCode::INVALID_ENVIRONMENT, "required environment variable CNI_NETNS is missing")
-        })
-    }
     /// The network's name.
     pub fn network(&self) -> &str {
         self.call.conf.name.as_str()
@@ -77,4 +75,65 @@ impl<C> Request<C> {
     pub fn prev_result(&self) -> Result<&CniResult> {
         self.call.conf.prev_result()?.ok_or_else(|| Error::config("required prevResult is missing"))
     }
+}
+
+/// A request about a container that is there: ADD's and CHECK's.
+#[derive(Debug)]
+pub struct InNetns<C> {
+    request: Request<C>,
+    path: String,
+}
+
+/// ADD, with the configuration that the plugin has validated.
+pub type Add<C> = InNetns<C>;
+
+/// CHECK, with the configuration that the plugin has validated.
+pub type Check<C> = InNetns<C>;
+
+impl<C> InNetns<C> {
+    /// Fails with error code 4 without `CNI_NETNS`.
+    pub(crate) fn new(request: Request<C>) -> Result<Self> {
+        let path = request.netns.clone().ok_or_else(|| {
+            Error::new(ErrorCode::INVALID_ENVIRONMENT, "required environment variable CNI_NETNS is missing")
+        })?;
+        Ok(InNetns { request, path })
+    }
+
+    /// `CNI_NETNS`
+    pub fn netns(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn into_request(self) -> Request<C> {
+        self.request
+    }
+}
+
+/// What all requests about an attachment have.
+impl<C> Deref for InNetns<C> {
+    type Target = Request<C>;
+
+    fn deref(&self) -> &Request<C> {
+        &self.request
+    }
+}
+
+/// GC, which is only asked for when it is known which attachments are in use.
+#[derive(Debug)]
+pub struct Gc<W> {
+    /// What every command has.
+    pub call: Call,
+    /// What could be read of the plugin's own keys.
+    pub config: W,
+    /// The attachments that must stay.
+    pub valid: Vec<GcAttachment>,
+}
+
+/// STATUS, with the configuration that the plugin has validated.
+#[derive(Debug)]
+pub struct Status<C> {
+    /// What every command has.
+    pub call: Call,
+    /// The plugin's own configuration.
+    pub config: C,
 }

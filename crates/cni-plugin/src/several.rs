@@ -27,7 +27,7 @@ pub struct Member {
 
 impl Member {
     /// To be kept in a table of all.
-    pub const fn new<C: 'static>(plugin: &'static Plugin<C>) -> Self {
+    pub const fn new<W: 'static, C: 'static>(plugin: &'static Plugin<W, C>) -> Self {
         Member { name: plugin.name, plugin }
     }
 

@@ -33,7 +33,8 @@ fn range(subnet: &str, start: u8, end: u8, gateway: u8) -> Range {
 
 fn plan(sets: Vec<Vec<Range>>, requested: &[IpAddr]) -> Plan {
     let sets = sets.into_iter().map(|ranges| RangeSet::new("ipam.ranges", ranges).unwrap());
-    Plan { sets: sets.collect(), requested: requested.to_vec(), routes: Vec::new(), resolv_conf: None }
+    let (sets, requested) = (sets.collect(), requested.to_vec());
+    Plan { data_dir: PathBuf::new(), sets, requested, routes: Vec::new(), resolv_conf: None }
 }
 
 /// What one ADD does, from opening the store on.

@@ -1,7 +1,7 @@
 //! The configuration: as it is written, then validated.
 //!
 //! DEL and GC need nothing but the folder, so that a range that was broken since ADD does not keep an address taken. All
-//! else is validated into a [`Plan`], whose error waits until ADD, CHECK or STATUS asks for it.
+//! else is validated into a [`Plan`] for ADD, CHECK and STATUS.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -16,17 +16,20 @@ use crate::range::{Range, RangeSet};
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
-/// The plugin's validated configuration.
+/// What every command needs.
 #[derive(Debug)]
-pub struct Config {
+pub struct DataDir {
     /// `ipam.dataDir`: the folder that holds a folder for each network.
-    pub(crate) data_dir: PathBuf,
-    plan: Result<Plan, (cni_types::ErrorCode, String)>,
+    pub(crate) path: PathBuf,
+    /// Whether there is an `ipam` object at all.
+    has_ipam: bool,
 }
 
 /// What to hand out.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
+    /// That of [`DataDir`].
+    pub(crate) data_dir: PathBuf,
     /// One address of each. Empty where the runtime is to bring them with each ADD.
     pub(crate) sets: Vec<RangeSet>,
     /// The addresses asked for by name; each must lie in another set.
@@ -122,23 +125,14 @@ struct FolderConf {
     data_dir: Option<String>,
 }
 
-impl Config {
-    /// Reads what every command needs, and keeps the rest's error for those that need the rest.
-    pub(crate) fn new(call: &Call) -> cni_plugin::Result<Self> {
+impl DataDir {
+    /// Reads what every command needs.
+    pub(crate) fn read(call: &Call) -> cni_plugin::Result<Self> {
         let ipam = call.read::<FolderWire>()?.ipam;
-        let plan = match &ipam {
-            Some(_) => Plan::new(call),
-            None => Err(Error::config("ipam", "missing; host-local has its ranges there").coded()),
-        };
-        let plan = plan.map_err(|error| (error.code(), error.to_string()));
-        let data_dir = ipam.and_then(|ipam| ipam.data_dir).filter(|dir| !dir.is_empty());
-        let data_dir = data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.to_owned());
-        Ok(Config { data_dir: PathBuf::from(data_dir), plan })
-    }
-
-    /// What to hand out, or what is wrong with the configuration.
-    pub(crate) fn plan(&self) -> cni_plugin::Result<&Plan> {
-        self.plan.as_ref().map_err(|(code, text)| cni_plugin::Error::new(*code, text.as_str()))
+        let has_ipam = ipam.is_some();
+        let given = ipam.and_then(|ipam| ipam.data_dir).filter(|dir| !dir.is_empty());
+        let path = PathBuf::from(given.unwrap_or_else(|| DEFAULT_DATA_DIR.to_owned()));
+        Ok(DataDir { path, has_ipam })
     }
 }
 
@@ -149,11 +143,16 @@ impl Plan {
         ranges.try_for_each(Range::check_gateway).map_err(Error::coded)
     }
 
-    fn new(call: &Call) -> cni_plugin::Result<Self> {
+    /// Reads and validates all the rest.
+    pub(crate) fn new(data_dir: &DataDir, call: &Call) -> cni_plugin::Result<Self> {
+        if !data_dir.has_ipam {
+            return Err(Error::config("ipam", "missing; host-local has its ranges there").coded());
+        }
         let wire: Wire = call.read()?;
         let sets = range_sets(&wire).map_err(Error::coded)?;
         check_families(&sets, call.conf.cni_version).map_err(Error::coded)?;
         Ok(Plan {
+            data_dir: data_dir.path.clone(),
             sets,
             requested: requested(call, &wire)?,
             routes: wire.ipam.routes,

@@ -3,7 +3,7 @@
 use cni_plugin::Result;
 
 use crate::lease::{Contents, Holder};
-use crate::{Config, index, resolv_conf};
+use crate::{Plan, index, resolv_conf};
 
 /// How many addresses of a set are looked at: the ranges of IPv6 have no end.
 const MANY: usize = 100;
@@ -31,9 +31,9 @@ pub fn resolv_conf(text: &str) {
 }
 
 /// The plan of an ADD, with the round robin standing where a file says. Each address is one of the set's, and none comes twice.
-pub fn plan(config: &Config, last_reserved: &str) -> Result<()> {
+pub fn plan(plan: &Plan, last_reserved: &str) -> Result<()> {
     let last = last_reserved.parse().ok();
-    for set in &config.plan()?.sets {
+    for set in &plan.sets {
         let addresses: Vec<_> = set.round_robin(last).take(MANY).collect();
         let capacity = usize::try_from(set.capacity()).unwrap_or(usize::MAX);
         assert_eq!(addresses.len(), capacity.min(MANY), "{set}");

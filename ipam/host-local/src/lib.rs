@@ -5,9 +5,10 @@
 //! and back with its containers running. It knows only this host: two hosts that serve one subnet need ranges apart.
 
 use std::collections::HashSet;
+use std::path::Path;
 
-use cni_plugin::{Call, Error as PluginError, Plugin, Request, Result};
-use cni_types::{CniResult, Dns, ErrorCode, GcAttachment, IpConfig, SpecVersion, ValidAttachments};
+use cni_plugin::{Add, Call, Check, Del, Error as PluginError, Gc, Plugin, Request, Result, Status};
+use cni_types::{CniResult, Dns, GcAttachment, IpConfig, SpecVersion};
 
 mod allocator;
 mod boot;
@@ -24,19 +25,19 @@ mod status;
 mod store;
 mod taken;
 
-pub use config::Config;
+pub use config::{DataDir, Plan};
 
 use boot::Boot;
-use config::Plan;
 use error::Error;
 use lease::{Contents, Holder};
 use store::{Folder, Miss, Store};
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Config> = Plugin {
+pub const PLUGIN: Plugin<DataDir, Plan> = Plugin {
     name: "host-local",
     versions: SpecVersion::ALL,
-    config: Config::new,
+    read: DataDir::read,
+    validate: Plan::new,
     add,
     check,
     del,
@@ -44,8 +45,8 @@ pub const PLUGIN: Plugin<Config> = Plugin {
     status,
 };
 
-fn add(req: &Request<Config>) -> Result<CniResult> {
-    let plan = req.config.plan()?;
+fn add(req: &Add<Plan>) -> Result<CniResult> {
+    let plan = &req.config;
     if plan.sets.is_empty() {
         return Err(PluginError::config(
             "runtimeConfig.ipRanges: missing, and ipam has no ranges of its own",
@@ -56,8 +57,8 @@ fn add(req: &Request<Config>) -> Result<CniResult> {
     lease(req, plan, dns.unwrap_or_default()).map_err(Error::coded)
 }
 
-fn lease(req: &Request<Config>, plan: &Plan, dns: Dns) -> Result<CniResult, Error> {
-    let store = Store::create(folder(&req.call, &req.config), Boot::current()?)?;
+fn lease(req: &Request<Plan>, plan: &Plan, dns: Dns) -> Result<CniResult, Error> {
+    let store = Store::create(folder(&req.call, &plan.data_dir), Boot::current()?)?;
     let addresses = allocator::allocate(&mut store.lock()?, plan, holder(req))?;
 
     let with_range = plan
@@ -73,12 +74,12 @@ fn lease(req: &Request<Config>, plan: &Plan, dns: Dns) -> Result<CniResult, Erro
     Ok(CniResult { interfaces: Vec::new(), ips: ips.collect(), routes: plan.routes.clone(), dns })
 }
 
-fn check(req: &Request<Config>) -> Result<()> {
-    let plan = req.config.plan()?;
+fn check(req: &Check<Plan>) -> Result<()> {
+    let plan = &req.config;
     let leases = held(req, Miss::Doubted).map_err(Error::coded)?;
     let (id, ifname) = (&req.attachment.container_id, &req.attachment.ifname);
     if leases.is_empty() {
-        let dir = folder(&req.call, &req.config);
+        let dir = folder(&req.call, &plan.data_dir);
         return Err(PluginError::failed(format!(
             "no address of network {} is leased to {ifname} of container {id} (looked in {})",
             req.network(),
@@ -100,9 +101,9 @@ fn check(req: &Request<Config>) -> Result<()> {
 }
 
 /// Frees all that the attachment holds in this network, whatever the ranges are by now.
-fn del(req: &Request<Config>) -> Result<()> {
+fn del(req: &Del<DataDir>) -> Result<()> {
     Boot::current()
-        .and_then(|boot| release(folder(&req.call, &req.config), boot, holder(req)))
+        .and_then(|boot| release(folder(&req.call, &req.config.path), boot, holder(req)))
         .map_err(Error::coded)
 }
 
@@ -126,13 +127,9 @@ fn release(folder: Folder, boot: Boot, holder: Holder<'_>) -> Result<(), Error> 
 }
 
 /// Frees what no valid attachment holds, and what a crash left. A file with unknown content is somebody's reason: kept.
-fn gc(call: &Call, config: &Config) -> Result<()> {
-    match &call.conf.valid_attachments {
-        ValidAttachments::Unknown => Ok(()),
-        ValidAttachments::Known(valid) => {
-            Boot::current().and_then(|boot| collect(folder(call, config), boot, valid)).map_err(Error::coded)
-        }
-    }
+fn gc(req: &Gc<DataDir>) -> Result<()> {
+    let folder = folder(&req.call, &req.config.path);
+    Boot::current().and_then(|boot| collect(folder, boot, &req.valid)).map_err(Error::coded)
 }
 
 fn collect(folder: Folder, boot: Boot, valid: &[GcAttachment]) -> Result<(), Error> {
@@ -156,23 +153,22 @@ fn collect(folder: Folder, boot: Boot, valid: &[GcAttachment]) -> Result<(), Err
     outcomes.into_iter().collect()
 }
 
-fn status(call: &Call, config: &Config) -> Result<()> {
-    let plan = config.plan()?;
+fn status(req: &Status<Plan>) -> Result<()> {
+    let plan = &req.config;
     plan.check_gateways()?;
-    status::check(&folder(call, config), &plan.sets)
-        .map_err(|reason| PluginError::new(ErrorCode::PLUGIN_NOT_AVAILABLE, reason))
+    status::check(&folder(&req.call, &plan.data_dir), &plan.sets).map_err(PluginError::unavailable)
 }
 
-fn folder(call: &Call, config: &Config) -> Folder {
-    Folder::new(&config.data_dir, call.conf.name.as_str())
+fn folder(call: &Call, data_dir: &Path) -> Folder {
+    Folder::new(data_dir, call.conf.name.as_str())
 }
 
-fn holder(req: &Request<Config>) -> Holder<'_> {
+fn holder<C>(req: &Request<C>) -> Holder<'_> {
     Holder { id: req.attachment.container_id.as_str(), ifname: req.attachment.ifname.as_str() }
 }
 
-fn held(req: &Request<Config>, miss: Miss) -> Result<Vec<store::Lease>, Error> {
-    match Store::open(folder(&req.call, &req.config), Boot::current()?)? {
+fn held(req: &Check<Plan>, miss: Miss) -> Result<Vec<store::Lease>, Error> {
+    match Store::open(folder(&req.call, &req.config.data_dir), Boot::current()?)? {
         Some(store) => store.lock()?.held(holder(req), miss),
         None => Ok(Vec::new()),
     }

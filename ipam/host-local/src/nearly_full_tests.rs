@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::boot::Boot;
@@ -26,7 +26,7 @@ fn plan() -> Plan {
     };
     let range = Range::new("ipam.ranges[0][0]".to_owned(), &conf).unwrap();
     let sets = vec![RangeSet::new("ipam.ranges[0]", vec![range]).unwrap()];
-    Plan { sets, requested: Vec::new(), routes: Vec::new(), resolv_conf: None }
+    Plan { data_dir: PathBuf::new(), sets, requested: Vec::new(), routes: Vec::new(), resolv_conf: None }
 }
 
 /// A folder in which all addresses are held but these, and `last` was handed out last.

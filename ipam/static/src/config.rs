@@ -1,23 +1,17 @@
 //! The configuration: as it is written, then validated.
 //!
-//! DEL and GC have no use for it, so its error waits until ADD, CHECK or STATUS asks for what is in it.
+//! DEL and GC have no use for it.
 
 use std::net::IpAddr;
 
 use cni_plugin::{Call, Error, Result};
-use cni_types::{Dns, ErrorCode, Route, SpecVersion, parse_address, parse_network};
+use cni_types::{Dns, Route, SpecVersion, parse_address, parse_network};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-/// The plugin's validated configuration.
-#[derive(Debug)]
-pub struct Config {
-    settings: Result<Settings, (ErrorCode, String)>,
-}
-
 /// What to hand out.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Each with its gateway.
     pub(crate) addresses: Vec<(IpNet, Option<IpAddr>)>,
     pub(crate) routes: Vec<Route>,
@@ -68,19 +62,9 @@ struct CniArgsConf {
     ips: Vec<String>,
 }
 
-impl Config {
-    pub(crate) fn new(call: &Call) -> Result<Self> {
-        Ok(Config { settings: Settings::new(call).map_err(|error| (error.code(), error.to_string())) })
-    }
-
-    /// What to hand out, or what is wrong with the configuration.
-    pub(crate) fn settings(&self) -> Result<&Settings> {
-        self.settings.as_ref().map_err(|(code, text)| Error::new(*code, text.as_str()))
-    }
-}
-
 impl Settings {
-    fn new(call: &Call) -> Result<Self> {
+    /// Reads and validates the keys.
+    pub(crate) fn new(call: &Call) -> Result<Self> {
         let wire: Wire = call.read()?;
         let Some(ipam) = wire.ipam else {
             return Err(Error::config("ipam: missing; static has its addresses there"));

@@ -16,8 +16,7 @@ fn settings(version: &str, ipam: Value, more: Value, args: &str) -> Result<Vec<S
         stdin: Vec::new(),
         delegators: Vec::new(),
     };
-    let config = Config::new(&call).unwrap();
-    let settings = config.settings().map_err(|error| (error.code().0, error.to_string()))?;
+    let settings = Settings::new(&call).map_err(|error| (error.code().0, error.to_string()))?;
     let show = |(address, gateway): &(IpNet, Option<IpAddr>)| match gateway {
         Some(gateway) => format!("{address} via {gateway}"),
         None => address.to_string(),

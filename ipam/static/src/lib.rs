@@ -3,19 +3,28 @@
 //! Plugins that make interfaces run it as their `ipam` where addresses are planned by hand or by somebody above. It keeps
 //! no state and knows of nobody else: two attachments with one configuration get the same addresses.
 
-use cni_plugin::{Call, Error, Plugin, Request, Result};
+use cni_plugin::{Add, Check, Del, Error, Gc, Plugin, Result, Status};
 use cni_types::{CniResult, IpConfig, SpecVersion};
 
 mod config;
 
-pub use config::Config;
+pub use config::Settings;
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Config> =
-    Plugin { name: "static", versions: SpecVersion::ALL, config: Config::new, add, check, del, gc, status };
+pub const PLUGIN: Plugin<(), Settings> = Plugin {
+    name: "static",
+    versions: SpecVersion::ALL,
+    read: |_| Ok(()),
+    validate: |(), call| Settings::new(call),
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
 
-fn add(req: &Request<Config>) -> Result<CniResult> {
-    let settings = req.config.settings()?;
+fn add(req: &Add<Settings>) -> Result<CniResult> {
+    let settings = &req.config;
     let ip = |&(address, gateway)| IpConfig { interface: None, address, gateway };
     Ok(CniResult {
         interfaces: Vec::new(),
@@ -27,8 +36,8 @@ fn add(req: &Request<Config>) -> Result<CniResult> {
 
 /// Compares the gateways. An address that prevResult lacks is no error, as it is none for the reference: a later plugin of the
 /// chain may have put another result in its place, and the plugin that made the interface looks at what is really there.
-fn check(req: &Request<Config>) -> Result<()> {
-    let settings = req.config.settings()?;
+fn check(req: &Check<Settings>) -> Result<()> {
+    let settings = &req.config;
     let result = req.prev_result()?;
     for (address, gateway) in &settings.addresses {
         let Some(expected) = gateway else { continue };
@@ -47,16 +56,16 @@ fn check(req: &Request<Config>) -> Result<()> {
 }
 
 /// Nothing was taken, so there is nothing to give back.
-fn del(_req: &Request<Config>) -> Result<()> {
+fn del(_: &Del<()>) -> Result<()> {
     Ok(())
 }
 
 /// Nothing is kept for any attachment, so nothing can be left over.
-fn gc(_call: &Call, _config: &Config) -> Result<()> {
+fn gc(_: &Gc<()>) -> Result<()> {
     Ok(())
 }
 
 /// Addresses do not run out here: an ADD succeeds whenever the configuration can be read.
-fn status(_call: &Call, config: &Config) -> Result<()> {
-    config.settings().map(|_| ())
+fn status(_: &Status<Settings>) -> Result<()> {
+    Ok(())
 }

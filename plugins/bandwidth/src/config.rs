@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// How long a packet waits at most behind what the bucket holds, as with the reference.
 const LATENCY_MICROS: f64 = 25_000.0;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -41,7 +41,7 @@ struct WireLimits {
 
 /// What the container may receive and send; `None` for as much as it likes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub struct Limits {
     pub(crate) ingress: Option<Limit>,
     pub(crate) egress: Option<Limit>,
 }
@@ -84,7 +84,7 @@ impl Wire {
 }
 
 impl Limits {
-    /// Judges the keys.
+    /// Validates the keys.
     pub(crate) fn new(wire: &Wire) -> Result<Self> {
         let (place, limits) = wire.limits();
         let limit = |keys, rate, burst| {

@@ -9,20 +9,28 @@
 use cni_host::{NetNs, Owner};
 use cni_interface::{all, open_inside, owner, valid_owners};
 use cni_netlink::Socket;
-use cni_plugin::{Call, Plugin, Request, Result, Undo, log};
+use cni_plugin::{Add, Check, Del, Gc, Plugin, Request, Result, Status, Undo, log};
 use cni_types::{CniResult, SpecVersion};
 
 mod config;
 mod ifb;
 mod place;
 
-use config::Limits;
-pub use config::Wire;
+pub use config::{Limits, Wire};
 use place::Place;
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> =
-    Plugin { name: "bandwidth", versions: VERSIONS, config: Wire::read, add, check, del, gc, status };
+pub const PLUGIN: Plugin<Wire, Limits> = Plugin {
+    name: "bandwidth",
+    versions: VERSIONS,
+    read: Wire::read,
+    validate: |wire, _| Limits::new(wire),
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
 
 /// The reference's plugin begins here too.
 const VERSIONS: &[SpecVersion] = &[
@@ -33,13 +41,13 @@ const VERSIONS: &[SpecVersion] = &[
     SpecVersion::V1_1_0,
 ];
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let limits = Limits::new(&req.config)?;
+fn add(req: &Add<Limits>) -> Result<CniResult> {
+    let limits = &req.config;
     let mut result = req.prev_result()?.clone();
     if limits.is_none() {
         return Ok(result);
     }
-    let (netns, owner) = (NetNs::open(req.netns()?)?, owner(req));
+    let (netns, owner) = (NetNs::open(req.netns())?, owner(req));
     let mut undo = Undo::default();
     let mut place = Place::find(&netns, &owner.ifname)?;
     result.interfaces.extend(place.limit(&owner, &limits, &mut undo)?);
@@ -47,19 +55,19 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     Ok(result)
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
-    let limits = Limits::new(&req.config)?;
+fn check(req: &Check<Limits>) -> Result<()> {
+    let limits = &req.config;
     req.prev_result()?;
     if limits.is_none() {
         return Ok(());
     }
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     Place::find(&netns, req.attachment.ifname.as_str())?.check(&owner(req), &limits)
 }
 
 /// The ifb last: a DEL that is killed before leaves it, and the next one knows by it that what leads there is ours. What is on
 /// the interface would go with that, but a runtime may add the same interface to another network.
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     let owner = owner(req);
     let mut host = Socket::open()?;
     let found = ifb::find(&mut host, &owner);
@@ -82,14 +90,11 @@ fn release(req: &Request<Wire>, owner: &Owner, has_ifb: bool) -> Result<()> {
     }
 }
 
-fn gc(call: &Call, _: &Wire) -> Result<()> {
-    match valid_owners(call) {
-        Some(valid) => log::step("collect ifbs", || ifb::collect(call.conf.name.as_str(), &valid)),
-        None => Ok(()),
-    }
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    log::step("collect ifbs", || ifb::collect(req.call.conf.name.as_str(), &valid_owners(req)))
 }
 
 /// The kernel loads what it needs at the first ADD, so that there is no more to look at than the configuration.
-fn status(_: &Call, wire: &Wire) -> Result<()> {
-    Limits::new(wire).map(drop)
+fn status(_: &Status<Limits>) -> Result<()> {
+    Ok(())
 }

@@ -3,17 +3,17 @@
 use cni_host::NetNs;
 use cni_interface::{Reported, check_addresses, check_mac, check_mtu, expect_kind, near_end, owner};
 use cni_netlink::{Link, Socket};
-use cni_plugin::{Context as _, Error, Request, Result};
+use cni_plugin::{Check, Context as _, Error, Result};
 use cni_types::{CniResult, Interface};
 
 use crate::bridge_dev::expect_bridge;
-use crate::config::{Config, Wire};
+use crate::config::Config;
 use crate::filter;
 
 /// Compares the bridge, both ends of the veth pair, addresses and routes with prevResult and the configuration.
-pub(crate) fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config, &req.call)?;
-    let (prev, path) = (req.prev_result()?, req.netns()?);
+pub(crate) fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
+    let (prev, path) = (req.prev_result()?, req.netns());
     req.ipam_check()?;
     let ifname = req.attachment.ifname.as_str();
     let reported = Reported::new(prev);

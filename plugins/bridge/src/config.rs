@@ -17,7 +17,7 @@ const DEFAULT_BRIDGE: &str = "cni0";
 /// The highest VLAN there is (IEEE 802.1Q; 4095 is reserved).
 const MAX_VLAN: i64 = 4094;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -91,7 +91,7 @@ pub(crate) enum Layer {
 
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     pub(crate) bridge: IfName,
     pub(crate) layer: Layer,
     /// The bridge carries the gateway's addresses; always true with `default_route`.
@@ -116,7 +116,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Judges the keys together with `ipam`, `dns` and `CNI_ARGS`.
+    /// Validates the keys together with `ipam`, `dns` and `CNI_ARGS`.
     pub(crate) fn new(wire: &Wire, call: &Call) -> Result<Self> {
         let layer = match (call.has_ipam(), wire.disable_container_interface) {
             (true, true) => {

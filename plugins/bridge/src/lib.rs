@@ -13,8 +13,8 @@ use cni_host::{NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, s
 use cni_interface::{all, expect_free, iface_config, ipam_wants_link, on_host, owner, valid_owners};
 use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam};
 use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
-use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
-use cni_types::{CniResult, ErrorCode, Interface, SpecVersion};
+use cni_plugin::{Add, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
+use cni_types::{CniResult, Interface, SpecVersion};
 
 mod bridge_dev;
 mod check;
@@ -25,15 +25,16 @@ mod mac;
 mod vlan;
 
 use bridge_dev::Bridge;
-pub use config::Wire;
-use config::{Config, Layer};
+use config::Layer;
+pub use config::{Config, Wire};
 use gateway::Carrier;
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> = Plugin {
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
     name: "bridge",
     versions: SpecVersion::ALL,
-    config: Wire::read,
+    read: Wire::read,
+    validate: Config::new,
     add,
     check: check::check,
     del,
@@ -47,10 +48,10 @@ const PORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often an ADD makes the bridge anew when another ADD, which had made it, failed and took it away.
 const BRIDGE_TRIES: u32 = 5;
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config, &req.call)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let owner = owner(req);
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut inside = netns.socket()?;
     let mut host = Socket::open()?;
     expect_free(&mut inside, &netns, &owner.ifname)?;
@@ -88,20 +89,20 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         name: owner.ifname.clone(),
         mac: Some(pair.peer_mac.to_string()),
         mtu: Some(port.mtu),
-        sandbox: Some(req.netns()?.to_owned()),
+        sandbox: Some(req.netns().to_owned()),
         ..Interface::default()
     };
     result.interfaces = vec![on_host(&bridge), on_host(&port), container];
     result.interfaces.extend(vlan_gateway.as_ref().map(on_host));
-    if let Some(dns) = config.dns {
-        result.dns = dns;
+    if let Some(dns) = &config.dns {
+        result.dns = dns.clone();
     }
     undo.commit();
     lease.commit();
     Ok(result)
 }
 
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     let owner = owner(req);
     let attachment = delete_attachment(req, &owner, || filter::delete(req, &owner));
     // After the port has gone.
@@ -109,27 +110,26 @@ fn del(req: &Request<Wire>) -> Result<()> {
     all([attachment, gateway])
 }
 
-fn gc(call: &Call, wire: &Wire) -> Result<()> {
-    let Some(valid) = valid_owners(call) else { return Ok(()) };
-    let network = call.conf.name.as_str();
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    let valid = valid_owners(req);
+    let network = req.call.conf.name.as_str();
     let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
-    let gateway = log::step("delete an unused gateway's interface", || vlan::remove_left_over(wire));
+    let gateway = log::step("delete an unused gateway's interface", || vlan::remove_left_over(&req.config));
     let filter =
         log::step("delete the packet filter's rules of no attachment", || filter::collect(network, &valid));
-    all([links, gateway, filter, call.ipam_gc()])
+    all([links, gateway, filter, req.call.ipam_gc()])
 }
 
-fn status(call: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire, call)?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
     match Socket::open()?.link_by_name(config.bridge.as_str()) {
-        Ok(link) => bridge_dev::expect_bridge(&link)
-            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?,
+        Ok(link) => bridge_dev::expect_bridge(&link).map_err(Error::unavailable)?,
         // The first ADD makes it.
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error.into()),
     }
     filter::status(&config)?;
-    call.ipam_status()
+    req.call.ipam_status()
 }
 
 /// The bridge and a port of it for this attachment; `None` when there is one already. Between finding the bridge and making the port, a failing ADD that

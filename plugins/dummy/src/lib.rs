@@ -8,24 +8,28 @@
 use cni_host::NetNs;
 use cni_interface::{check_link, configure, expect_free, inside, link_add, link_del, owner, single_and_ipam};
 use cni_netlink::{LinkKind, NewLink, Socket};
-use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
+use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo};
 use cni_types::{CniResult, SpecVersion};
 
 /// The plugin's table of functions. It has no configuration of its own.
-pub const PLUGIN: Plugin<()> =
-    Plugin { name: KIND, versions: SpecVersion::ALL, config, add, check, del, gc, status };
+pub const PLUGIN: Plugin<(), ()> = Plugin {
+    name: KIND,
+    versions: SpecVersion::ALL,
+    read: |_| Ok(()),
+    validate: |(), call| expect_ipam(call),
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
 
 /// The link's kind, by the kernel's name for it.
 const KIND: &str = "dummy";
 
-fn config(_call: &Call) -> Result<()> {
-    Ok(())
-}
-
-fn add(req: &Request<()>) -> Result<CniResult> {
-    expect_ipam(&req.call)?;
+fn add(req: &Add<()>) -> Result<CniResult> {
     let owner = owner(req);
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut socket = netns.socket()?;
     expect_free(&mut socket, &netns, &owner.ifname)?;
 
@@ -37,28 +41,26 @@ fn add(req: &Request<()>) -> Result<CniResult> {
     let (mut result, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
     configure(&netns, &mut socket, &link, &result)?;
     result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
-    result.interfaces = vec![inside(&link, req.netns()?)];
+    result.interfaces = vec![inside(&link, req.netns())];
     undo.commit();
     lease.commit();
     Ok(result)
 }
 
-fn check(req: &Request<()>) -> Result<()> {
-    expect_ipam(&req.call)?;
+fn check(req: &Check<()>) -> Result<()> {
     check_link(req, KIND).map(drop)
 }
 
-fn del(req: &Request<()>) -> Result<()> {
+fn del(req: &Del<()>) -> Result<()> {
     link_del(req, KIND)
 }
 
-fn gc(call: &Call, (): &()) -> Result<()> {
-    call.ipam_gc()
+fn gc(req: &Gc<()>) -> Result<()> {
+    req.call.ipam_gc()
 }
 
-fn status(call: &Call, (): &()) -> Result<()> {
-    expect_ipam(call)?;
-    call.ipam_status()
+fn status(req: &Status<()>) -> Result<()> {
+    req.call.ipam_status()
 }
 
 fn expect_ipam(call: &Call) -> Result<()> {

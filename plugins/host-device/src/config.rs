@@ -16,7 +16,7 @@ const DEVICES: &str = "/sys/devices";
 /// Lengths of hardware addresses that the reference takes: Ethernet, EUI-64, IP over InfiniBand.
 const ADDRESS_LENGTHS: [usize; 3] = [6, 8, 20];
 
-/// The plugin's keys of the network configuration, read but not yet judged. Empty is unset.
+/// The plugin's keys of the network configuration, read but not yet validated. Empty is unset.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Wire {
@@ -55,7 +55,7 @@ pub(crate) enum Selector {
 
 /// A device that is named.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Config {
+pub struct Config {
     pub(crate) selector: Selector,
     /// `pciBusID`, or `runtimeConfig.deviceID` when it is one; the driver that counts is this device's, even when the
     /// interface is chosen otherwise.
@@ -82,8 +82,13 @@ impl Wire {
     }
 }
 
+/// The error of an ADD without a device.
+pub(crate) fn unnamed() -> Error {
+    Error::config("no device is named: set device, hwaddr, kernelpath, pciBusID or runtimeConfig.deviceID")
+}
+
 impl Config {
-    /// Judges the keys. `device` goes before `hwaddr`, `kernelpath`, and the buses; `runtimeConfig.deviceID` replaces
+    /// Validates the keys. `device` goes before `hwaddr`, `kernelpath`, and the buses; `runtimeConfig.deviceID` replaces
     /// `pciBusID`. The file system tells which bus it is on.
     pub(crate) fn new(wire: &Wire, sysfs: &Sysfs) -> Result<Self> {
         let mut pci = set(&wire.pci_bus_id).map(pci_bus_id).transpose()?;
@@ -105,9 +110,7 @@ impl Config {
         } else if let Some(id) = auxiliary {
             Selector::Auxiliary(id)
         } else {
-            return Err(Error::config(
-                "no device is named: set device, hwaddr, kernelpath, pciBusID or runtimeConfig.deviceID",
-            ));
+            return Err(unnamed());
         };
         Ok(Config { selector, pci, with_network: wire.use_interface_network })
     }

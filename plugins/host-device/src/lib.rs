@@ -14,8 +14,8 @@ use cni_interface::{
     open_inside, owner, remove_and_release, set_link_up, valid_owners,
 };
 use cni_netlink::{Link, Socket};
-use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
-use cni_types::{CniResult, Dns, ErrorCode, IfName, Interface, SpecVersion};
+use cni_plugin::{Add, Check, Context as _, Del, Error, Gc, Plugin, Request, Result, Status, Undo, log};
+use cni_types::{CniResult, Dns, IfName, Interface, SpecVersion};
 
 mod config;
 mod device;
@@ -26,8 +26,8 @@ mod records;
 mod returned;
 mod sysfs;
 
-pub use config::Wire;
-use config::{Config, Selector};
+use config::Selector;
+pub use config::{Config, Wire};
 use device::Before;
 use moving::{Home, Inside};
 use network::Network;
@@ -36,10 +36,14 @@ use returned::Found;
 use sysfs::Sysfs;
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> = Plugin {
+pub const PLUGIN: Plugin<Wire, Option<Config>> = Plugin {
     name: "host-device",
     versions: SpecVersion::ALL,
-    config: Wire::read,
+    read: Wire::read,
+    validate: |wire, _| match wire.names_no_device() {
+        true => Ok(None),
+        false => Config::new(wire, &Sysfs::host()).map(Some),
+    },
     add,
     check,
     del,
@@ -47,13 +51,13 @@ pub const PLUGIN: Plugin<Wire> = Plugin {
     status,
 };
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
+fn add(req: &Add<Option<Config>>) -> Result<CniResult> {
     let sysfs = Sysfs::host();
-    let config = Config::new(&req.config, &sysfs)?;
+    let config = named(&req.config)?;
     network::expect_interface(&config, is_in_userspace(&config, &sysfs)?)?;
     // Read before anything is touched: one that cannot be read fails the ADD.
     let prev = req.call.conf.prev_result()?;
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut inside = Inside { netns: &netns, socket: netns.socket()? };
     let mut host = Socket::open()?;
     let device = if is_in_userspace(&config, &sysfs)? {
@@ -103,18 +107,23 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
                 }
                 None => configure(&netns, &mut inside.socket, &link, &result)?,
             }
-            reported(&link, req.netns()?)
+            reported(&link, req.netns())
         }
         None => Interface {
             name: req.attachment.ifname.as_str().to_owned(),
-            sandbox: Some(req.netns()?.to_owned()),
+            sandbox: Some(req.netns().to_owned()),
             ..Interface::default()
         },
     };
-    interface.pci_id = config.pci;
+    interface.pci_id.clone_from(&config.pci);
     undo.commit();
     lease.commit();
     Ok(behind(prev, result, interface))
+}
+
+/// What ADD and CHECK are about. Only STATUS can do without, where the runtime names the device with each request.
+fn named(config: &Option<Config>) -> Result<&Config> {
+    config.as_ref().ok_or_else(config::unnamed)
 }
 
 /// The device; one that came back without a DEL gets its name again first.
@@ -157,7 +166,7 @@ fn by_name_only(name: IfName, records: &Records) -> (Home, Option<Record>) {
 
 /// Moves the device into the container, after it has been recorded.
 fn take<'a>(
-    req: &'a Request<Wire>,
+    req: &'a Add<Option<Config>>,
     host: &mut Socket,
     device: &Link,
     network: Option<&Network>,
@@ -165,7 +174,7 @@ fn take<'a>(
     undo: &mut Undo<'a>,
 ) -> Result<Link> {
     let owner = owner(req);
-    let record = Record::new(&owner, req.netns()?, device)?;
+    let record = Record::new(&owner, req.netns(), device)?;
     let before = Before::of(host, device).with_context(|| format!("cannot move {}", device.name))?;
     let home = Home::of(&record);
     let records = Records::host();
@@ -219,10 +228,10 @@ fn behind(prev: Option<&CniResult>, own: CniResult, interface: Interface) -> Cni
     result
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
+fn check(req: &Check<Option<Config>>) -> Result<()> {
     let sysfs = Sysfs::host();
-    let config = Config::new(&req.config, &sysfs)?;
-    let (prev, path) = (req.prev_result()?, req.netns()?);
+    let config = named(&req.config)?;
+    let (prev, path) = (req.prev_result()?, req.netns());
     req.ipam_check()?;
     if is_in_userspace(&config, &sysfs)? {
         return Ok(());
@@ -236,7 +245,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
     check_addresses(&netns, &mut inside, &link, prev, false)
 }
 
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     let owner = owner(req);
     let rules = kept::take_rules(req, &owner);
     let device = remove_and_release(req, || {
@@ -304,15 +313,15 @@ fn settle(records: &Records, record: &Record, open: bool) -> Result<()> {
 }
 
 /// Only what is recorded: the alias that the reference leaves does not tell the network.
-fn gc(call: &Call, _: &Wire) -> Result<()> {
-    let Some(valid) = valid_owners(call) else { return Ok(()) };
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    let valid = valid_owners(req);
     let records = Records::host();
-    let network = call.conf.name.as_str();
+    let network = req.call.conf.name.as_str();
     let mut stale = records.all();
     let valid: HashSet<Owner> = valid.into_iter().collect();
     stale.retain(|record| record.network == network && !valid.contains(&record.owner()));
     let outcomes: Vec<_> = stale.iter().map(|record| collect(&records, record)).collect();
-    all(outcomes.into_iter().chain([call.ipam_gc()]))
+    all(outcomes.into_iter().chain([req.call.ipam_gc()]))
 }
 
 /// Takes the device out of the namespace that it was moved to, if that is still there and it is still in it.
@@ -339,14 +348,11 @@ fn collect(records: &Records, record: &Record) -> Result<()> {
     settle(records, record, false)
 }
 
-fn status(call: &Call, wire: &Wire) -> Result<()> {
-    if !wire.names_no_device() {
-        let sysfs = Sysfs::host();
-        let config = Config::new(wire, &sysfs)?;
-        expect_device(&config, &sysfs)
-            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?;
+fn status(req: &Status<Option<Config>>) -> Result<()> {
+    if let Some(config) = &req.config {
+        expect_device(config, &Sysfs::host()).map_err(Error::unavailable)?;
     }
-    call.ipam_status()
+    req.call.ipam_status()
 }
 
 /// The device exists: on the host, or in a container that it was given to. That it is in use is no fault of the node's.

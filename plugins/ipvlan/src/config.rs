@@ -8,7 +8,7 @@ use cni_plugin::{Error, Result};
 use cni_types::CniResult;
 use serde::Deserialize;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -20,7 +20,7 @@ pub struct Wire {
 
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// As the configuration says; an ADD asks [`Config::master_after`].
     pub(crate) master: Master,
     pub(crate) mode: IpvlanMode,
@@ -30,7 +30,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Judges the keys.
+    /// Validates the keys.
     pub(crate) fn new(wire: &Wire) -> Result<Self> {
         Ok(Config {
             master: Master::new(wire.master.as_deref(), wire.link_in_container),

@@ -10,19 +10,19 @@ use cni_interface::{
     check_link, configure_on, expect_free, inside, link_add, link_del, owner, single_and_ipam,
 };
 use cni_netlink::{IpvlanMode, Link, LinkKind, NewLink, Socket};
-use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
+use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo};
 use cni_types::{CniResult, SpecVersion};
 
 mod config;
 
-use config::Config;
-pub use config::Wire;
+pub use config::{Config, Wire};
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> = Plugin {
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
     name: KIND,
     versions: SpecVersion::ALL,
-    config: Call::read::<Wire>,
+    read: Call::read::<Wire>,
+    validate: |wire, _| Config::new(wire),
     add,
     check,
     del,
@@ -33,13 +33,13 @@ pub const PLUGIN: Plugin<Wire> = Plugin {
 /// The link's kind, by the kernel's name for it.
 const KIND: &str = "ipvlan";
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let owner = owner(req);
     let prev = req.call.conf.prev_result()?;
     let keys = config.master_after(prev)?;
     let given = addresses_of(prev, &req.call)?;
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut socket = netns.socket()?;
     expect_free(&mut socket, &netns, &owner.ifname)?;
     let master = keys.find(&mut socket)?;
@@ -62,34 +62,34 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut result = CniResult { ips: source.ips, routes: source.routes, dns, ..CniResult::default() };
     result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
     configure_on(&master, &netns, &mut socket, &link, &result)?;
-    result.interfaces = vec![inside(&link, req.netns()?)];
+    result.interfaces = vec![inside(&link, req.netns())];
     undo.commit();
     lease.commit();
     Ok(result)
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config)?;
+fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
     let (link, mut socket) = check_link(req, KIND)?;
     check_mode(&link, config.mode)?;
-    config.master.check(&link, &NetNs::open(req.netns()?)?, &mut socket)
+    config.master.check(&link, &NetNs::open(req.netns())?, &mut socket)
 }
 
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     link_del(req, KIND)
 }
 
-fn gc(call: &Call, _: &Wire) -> Result<()> {
-    call.ipam_gc()
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    req.call.ipam_gc()
 }
 
-fn status(call: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire)?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
     // An unnamed one can be the interface of a plugin before this one, which no STATUS tells.
     if config.master.is_named() {
         config.master.status()?;
     }
-    call.ipam_status()
+    req.call.ipam_status()
 }
 
 /// The previous plugin's result when its addresses are to be used: there is no `ipam`.

@@ -6,23 +6,28 @@
 
 use cni_host::NetNs;
 use cni_netlink::{Addr, Link, LinkChange, Socket};
-use cni_plugin::{Call, Context, Error, Plugin, Request, Result, Undo};
+use cni_plugin::{Add, Check, Context, Del, Error, Gc, Plugin, Result, Status, Undo};
 use cni_types::{CniResult, ErrorCode, Interface, IpConfig, SpecVersion};
 
 /// The plugin's table of functions. It has no configuration of its own.
-pub const PLUGIN: Plugin<()> =
-    Plugin { name: "loopback", versions: SpecVersion::ALL, config, add, check, del, gc, status };
+pub const PLUGIN: Plugin<(), ()> = Plugin {
+    name: "loopback",
+    versions: SpecVersion::ALL,
+    read: |_| Ok(()),
+    validate: |(), _| Ok(()),
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
 
 const LO: &str = "lo";
 
-fn config(_call: &Call) -> Result<()> {
-    Ok(())
-}
-
-fn add(req: &Request<()>) -> Result<CniResult> {
+fn add(req: &Add<()>) -> Result<CniResult> {
     // Read before anything is touched: one that cannot be read fails the ADD.
     let prev_result = req.call.conf.prev_result()?;
-    let netns = open(req.netns()?)?;
+    let netns = open(req.netns())?;
     let (mut socket, lo) = lo_of(&netns)?;
     // Before it comes up, since the addresses that it gets then do not go again when it goes down.
     refuse_foreign(&netns, &socket.addr_dump(lo.index)?)?;
@@ -36,7 +41,7 @@ fn add(req: &Request<()>) -> Result<CniResult> {
     undo.commit();
     Ok(match prev_result {
         Some(result) => result.clone(),
-        None => result(req.netns()?, &addrs),
+        None => result(req.netns(), &addrs),
     })
 }
 
@@ -48,8 +53,8 @@ fn refuse_foreign(netns: &NetNs, addrs: &[Addr]) -> Result<()> {
 
 /// Up, and with an IPv4 loopback address, as ADD leaves it. ::1 may go for good reasons: its presence follows
 /// net.ipv6.conf.lo.disable_ipv6, which is the container's own to set.
-fn check(req: &Request<()>) -> Result<()> {
-    let netns = open(req.netns()?)?;
+fn check(req: &Check<()>) -> Result<()> {
+    let netns = open(req.netns())?;
     let path = netns.path().display();
     let (mut socket, lo) = lo_of(&netns)?;
     if !lo.up {
@@ -62,8 +67,8 @@ fn check(req: &Request<()>) -> Result<()> {
     Ok(())
 }
 
-fn del(req: &Request<()>) -> Result<()> {
-    let Some(path) = &req.attachment.netns else { return Ok(()) };
+fn del(req: &Del<()>) -> Result<()> {
+    let Some(path) = &req.netns else { return Ok(()) };
     let netns = match NetNs::open(path) {
         Err(error) if error.is_netns_gone() => return Ok(()),
         opened => opened.map_err(invalid_netns)?,
@@ -73,12 +78,12 @@ fn del(req: &Request<()>) -> Result<()> {
 }
 
 /// Nothing of ADD lies outside the container's namespace, so nothing can be left over.
-fn gc(_call: &Call, _config: &()) -> Result<()> {
+fn gc(_: &Gc<()>) -> Result<()> {
     Ok(())
 }
 
 /// An ADD needs nothing of the host: no address, no device, no folder.
-fn status(_call: &Call, _config: &()) -> Result<()> {
+fn status(_: &Status<()>) -> Result<()> {
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use cni_netlink::{MacAddr, MacvlanMode};
 use cni_plugin::{Call, Error, Result};
 use serde::Deserialize;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -28,7 +28,7 @@ struct WireMac {
 
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     pub(crate) master: Master,
     pub(crate) mode: MacvlanMode,
     /// `None` for the master's.
@@ -40,7 +40,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Judges the keys together with `CNI_ARGS`.
+    /// Validates the keys together with `CNI_ARGS`.
     pub(crate) fn new(wire: &Wire, call: &Call) -> Result<Self> {
         Ok(Config {
             master: Master::new(wire.master.as_deref(), wire.link_in_container),

@@ -11,19 +11,19 @@ use cni_interface::{
     single_and_ipam,
 };
 use cni_netlink::{Link, LinkKind, NewLink, Socket};
-use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
+use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo};
 use cni_types::{CniResult, SpecVersion};
 
 mod config;
 
-use config::Config;
-pub use config::Wire;
+pub use config::{Config, Wire};
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> = Plugin {
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
     name: KIND,
     versions: SpecVersion::ALL,
-    config: Call::read::<Wire>,
+    read: Call::read::<Wire>,
+    validate: Config::new,
     add,
     check,
     del,
@@ -34,10 +34,10 @@ pub const PLUGIN: Plugin<Wire> = Plugin {
 /// The link's kind, by the kernel's name for it.
 const KIND: &str = "macvlan";
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config, &req.call)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let owner = owner(req);
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut socket = netns.socket()?;
     expect_free(&mut socket, &netns, &owner.ifname)?;
     let master = config.master.find(&mut socket)?;
@@ -60,31 +60,31 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut result = CniResult { ips: given.ips, routes: given.routes, dns, ..CniResult::default() };
     result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
     configure_on(&master, &netns, &mut socket, &link, &result)?;
-    result.interfaces = vec![inside(&link, req.netns()?)];
+    result.interfaces = vec![inside(&link, req.netns())];
     undo.commit();
     lease.commit();
     Ok(result)
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config, &req.call)?;
+fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
     let (link, mut socket) = check_link(req, KIND)?;
     check_settings(&link, &config)?;
-    config.master.check(&link, &NetNs::open(req.netns()?)?, &mut socket)
+    config.master.check(&link, &NetNs::open(req.netns())?, &mut socket)
 }
 
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     link_del(req, KIND)
 }
 
-fn gc(call: &Call, _: &Wire) -> Result<()> {
-    call.ipam_gc()
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    req.call.ipam_gc()
 }
 
-fn status(call: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire, call)?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
     config.master.status()?;
-    call.ipam_status()
+    req.call.ipam_status()
 }
 
 fn check_settings(link: &Link, config: &Config) -> Result<()> {

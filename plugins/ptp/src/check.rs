@@ -5,16 +5,16 @@ use cni_interface::{
     Reported, check_mac, check_mtu, check_up, expect_kind, near_end, owner, reported_config,
 };
 use cni_netlink::{Link, Socket};
-use cni_plugin::{Context as _, Error, Request, Result};
+use cni_plugin::{Check, Context as _, Error, Result};
 use cni_types::IpConfig;
 
-use crate::config::{Config, Wire};
+use crate::config::Config;
 use crate::host_end::gateways;
 
 /// Compares both ends of the veth pair, addresses, routes and masquerading with prevResult and the configuration.
-pub(crate) fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config, &req.call)?;
-    let (prev, path) = (req.prev_result()?, req.netns()?);
+pub(crate) fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
+    let (prev, path) = (req.prev_result()?, req.netns());
     req.ipam_check()?;
     let ifname = req.attachment.ifname.as_str();
     let reported = Reported::new(prev);

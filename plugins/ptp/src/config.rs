@@ -9,7 +9,7 @@ use cni_plugin::{Call, Error, Result};
 use cni_types::Dns;
 use serde::Deserialize;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -27,7 +27,7 @@ impl Wire {
 
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// `None` for the kernel's default.
     pub(crate) mtu: Option<NonZeroU32>,
     /// `None` for packets that keep the container's address.
@@ -37,7 +37,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Judges the keys together with `ipam` and `dns`.
+    /// Validates the keys together with `ipam` and `dns`.
     pub(crate) fn new(wire: &Wire, call: &Call) -> Result<Self> {
         if !call.has_ipam() {
             return Err(Error::config(

@@ -12,21 +12,21 @@ use cni_interface::{
 };
 use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam};
 use cni_netlink::{LinkChange, LinkMonitor, Socket};
-use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
+use cni_plugin::{Add, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
 use cni_types::{CniResult, Interface, SpecVersion};
 
 mod check;
 mod config;
 mod host_end;
 
-use config::Config;
-pub use config::Wire;
+pub use config::{Config, Wire};
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> = Plugin {
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
     name: "ptp",
     versions: SpecVersion::ALL,
-    config: Wire::read,
+    read: Wire::read,
+    validate: Config::new,
     add,
     check: check::check,
     del,
@@ -37,10 +37,10 @@ pub const PLUGIN: Plugin<Wire> = Plugin {
 /// Where the container's interface stands in `interfaces`: after the host's end.
 const CONTAINER: usize = 1;
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config, &req.call)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let owner = owner(req);
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut inside = netns.socket()?;
     let mut host = Socket::open()?;
     expect_free(&mut inside, &netns, &owner.ifname)?;
@@ -77,38 +77,38 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         name: owner.ifname.clone(),
         mac: Some(pair.peer_mac.to_string()),
         mtu: Some(near.mtu),
-        sandbox: Some(req.netns()?.to_owned()),
+        sandbox: Some(req.netns().to_owned()),
         ..Interface::default()
     };
     result.interfaces = vec![on_host(&near), container];
     for ip in &mut result.ips {
         ip.interface = Some(CONTAINER);
     }
-    if let Some(dns) = config.dns {
-        result.dns = dns;
+    if let Some(dns) = &config.dns {
+        result.dns = dns.clone();
     }
     undo.commit();
     lease.commit();
     Ok(result)
 }
 
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     let owner = owner(req);
     delete_attachment(req, &owner, || Masquerade::del(req, &owner))
 }
 
-fn gc(call: &Call, _: &Wire) -> Result<()> {
-    let Some(valid) = valid_owners(call) else { return Ok(()) };
-    let network = call.conf.name.as_str();
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    let valid = valid_owners(req);
+    let network = req.call.conf.name.as_str();
     let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
     let masquerade = log::step("stop masquerading for no attachment", || Masquerade::gc(network, &valid));
-    all([links, masquerade, call.ipam_gc()])
+    all([links, masquerade, req.call.ipam_gc()])
 }
 
-fn status(call: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire, call)?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
     config.masquerade.as_ref().map_or(Ok(()), Masquerade::status)?;
-    call.ipam_status()
+    req.call.ipam_status()
 }
 
 /// Before anything is made: every address has a gateway, which the host can be.

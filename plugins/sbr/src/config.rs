@@ -7,7 +7,7 @@ use cni_plugin::{Error, Result};
 use cni_types::parse_address;
 use serde::Deserialize;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -18,7 +18,7 @@ pub struct Wire {
 
 /// How packets from the interface's addresses are routed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Config {
+pub enum Config {
     /// By a table that somebody else fills: rules are all there is to do.
     Given(NonZeroU32),
     /// By a table of its own for each address, with the interface's routes.
@@ -27,7 +27,7 @@ pub(crate) enum Config {
 
 /// What goes into tables of the interface's own, and what stays in the main one.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Own {
+pub struct Own {
     /// At most one of each family.
     gateways: Vec<IpAddr>,
     /// The main table keeps a route to each address's subnet, by which packets are sent from that address.

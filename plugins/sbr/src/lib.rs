@@ -11,20 +11,28 @@ use std::time::Duration;
 use cni_host::{LockFile, NetNs};
 use cni_interface::{absent_is_fine, all, lock_or_go_on, open_inside};
 use cni_netlink::{Rule, Socket};
-use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
+use cni_plugin::{Add, Call, Check, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
 use cni_types::{CniResult, SpecVersion};
 use ipnet::IpNet;
 
 mod config;
 mod tables;
 
-use config::Config;
-pub use config::Wire;
+pub use config::{Config, Wire};
 use tables::Source;
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> =
-    Plugin { name: "sbr", versions: SpecVersion::ALL, config: Call::read, add, check, del, gc, status };
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
+    name: "sbr",
+    versions: SpecVersion::ALL,
+    read: Call::read,
+    validate: |wire, _| Config::new(wire),
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
 
 /// The tables that every namespace has: default, main, local.
 const RESERVED: [u32; 3] = [253, 254, 255];
@@ -33,18 +41,18 @@ const MAIN: u32 = 254;
 /// Others hold the lock for the few milliseconds that an ADD takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let result = req.prev_result()?;
     let ifname = req.attachment.ifname.as_str();
     let sources = sources(result, ifname)?;
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut inside = netns.socket()?;
     // Interfaces of one container may be added at one time, by the reference's plugin too: two must not find one table free.
     let lock = LockFile::of(&netns)?;
     let _held = lock.lock(PATIENCE)?;
     let mut undo = Undo::default();
-    log::step("route by source address", || match &config {
+    log::step("route by source address", || match config {
         Config::Given(table) => sources
             .iter()
             .try_for_each(|source| add_rule(&netns, &mut inside, &rule(source, table.get()), &mut undo)),
@@ -56,11 +64,11 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
 }
 
 /// Beyond the reference's, which looks at nothing: each address has its rule and, where there is a gateway, a default route.
-fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config)?;
+fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
     let ifname = req.attachment.ifname.as_str();
     let sources = sources(req.prev_result()?, ifname)?;
-    let path = req.netns()?;
+    let path = req.netns();
     let mut inside = NetNs::open(path)?.socket()?;
     let link = inside.link_by_name(ifname).with_context(|| format!("cannot find {ifname} in {path}"))?;
     let rules = host_rules(&mut inside)?;
@@ -94,7 +102,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
 
 /// Removes the rules from the interface's addresses and, unless the table was given, what this interface has in the tables
 /// that they led to. A namespace that is gone took all of it along.
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     let Some((netns, mut inside)) = open_inside(req)? else { return Ok(()) };
     let lock = LockFile::of(&netns)?;
     let _held = lock_or_go_on(&lock);
@@ -127,13 +135,13 @@ fn del(req: &Request<Wire>) -> Result<()> {
 }
 
 /// Nothing of ADD lies outside the container's namespace, so nothing can be left over.
-fn gc(_call: &Call, _wire: &Wire) -> Result<()> {
+fn gc(_: &Gc<Wire>) -> Result<()> {
     Ok(())
 }
 
 /// An ADD needs nothing of the host.
-fn status(_call: &Call, wire: &Wire) -> Result<()> {
-    Config::new(wire).map(drop)
+fn status(_: &Status<Config>) -> Result<()> {
+    Ok(())
 }
 
 /// The interface's addresses by the result. One that is said to be on some other interface is not its own; one that is said to

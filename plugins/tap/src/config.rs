@@ -6,7 +6,7 @@ use cni_netlink::MacAddr;
 use cni_plugin::{Call, Result};
 use serde::Deserialize;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -28,7 +28,7 @@ struct WireMac {
 
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     pub(crate) multi_queue: bool,
     /// `None` for the kernel's default.
     pub(crate) mtu: Option<u32>,
@@ -45,7 +45,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Judges the keys together with `CNI_ARGS`.
+    /// Validates the keys together with `CNI_ARGS`.
     pub(crate) fn new(wire: &Wire, call: &Call) -> Result<Self> {
         let text = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
         Ok(Config {

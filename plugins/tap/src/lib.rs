@@ -8,20 +8,20 @@
 use cni_host::{NetNs, NewTap, tap_status};
 use cni_interface::{check_link, configure, expect_free, inside, link_del, link_own, owner, single_and_ipam};
 use cni_netlink::{Link, LinkChange, Socket};
-use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
-use cni_types::{CniResult, ErrorCode, SpecVersion};
+use cni_plugin::{Add, Call, Check, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
+use cni_types::{CniResult, SpecVersion};
 
 mod config;
 mod label;
 
-use config::Config;
-pub use config::Wire;
+pub use config::{Config, Wire};
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> = Plugin {
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
     name: "tap",
     versions: SpecVersion::ALL,
-    config: Call::read::<Wire>,
+    read: Call::read::<Wire>,
+    validate: Config::new,
     add,
     check,
     del,
@@ -32,8 +32,8 @@ pub const PLUGIN: Plugin<Wire> = Plugin {
 /// The link's kind, by the kernel's name for it: tun and tap are one.
 const KIND: &str = "tun";
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config, &req.call)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let owner = owner(req);
     let new = NewTap {
         name: &owner.ifname,
@@ -45,7 +45,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         cni_host::tap_add(&new)?;
         return Ok(CniResult::default());
     }
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut socket = netns.socket()?;
     expect_free(&mut socket, &netns, &owner.ifname)?;
     let bridge = find_bridge(&mut socket, &config)?;
@@ -67,14 +67,14 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut result = CniResult { ips: given.ips, routes: given.routes, dns, ..CniResult::default() };
     result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
     configure(&netns, &mut socket, &link, &result)?;
-    result.interfaces = vec![inside(&link, req.netns()?)];
+    result.interfaces = vec![inside(&link, req.netns())];
     undo.commit();
     lease.commit();
     Ok(result)
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config, &req.call)?;
+fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
     let (link, mut socket) = check_link(req, KIND)?;
     check_tap(&link, &config)?;
     match find_bridge(&mut socket, &config)? {
@@ -85,22 +85,21 @@ fn check(req: &Request<Wire>) -> Result<()> {
     }
 }
 
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     link_del(req, KIND)
 }
 
-fn gc(call: &Call, _: &Wire) -> Result<()> {
-    call.ipam_gc()
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    req.call.ipam_gc()
 }
 
-fn status(call: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire, call)?;
-    let unavailable = |error: String| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error);
-    tap_status().map_err(|error| unavailable(error.to_string()))?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
+    tap_status().map_err(Error::unavailable)?;
     if let Some(context) = &config.selinux_context {
-        label::check(context).map_err(|error| unavailable(error.to_string()))?;
+        label::check(context).map_err(Error::unavailable)?;
     }
-    call.ipam_status()
+    req.call.ipam_status()
 }
 
 /// The bridge, which is in the container's namespace like the device.

@@ -14,7 +14,7 @@ use crate::sysctl::{self, Sysctl};
 
 const DEFAULT_DATA_DIR: &str = "/run/cni/tuning";
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -62,20 +62,24 @@ impl Wire {
     }
 }
 
+/// Keys and values; `null` is none.
+type Sysctls = BTreeMap<String, Option<String>>;
+
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     pub(crate) attributes: Attributes,
-    /// In the order in which they are to be set, each of them once.
-    pub(crate) sysctls: Vec<Sysctl>,
+    pub(crate) data_dir: PathBuf,
+    /// `sysctl`, and `args.cni.sysctl`, which goes before it.
+    sysctls: [Sysctls; 2],
 }
 
 impl Config {
-    /// Judges the keys together with `CNI_ARGS`, for an interface of this name.
-    pub(crate) fn new(wire: &Wire, call: &Call, ifname: &str) -> Result<Self> {
+    /// Validates the keys together with `CNI_ARGS`.
+    pub(crate) fn new(wire: &Wire, call: &Call) -> Result<Self> {
         duplicates::refuse(&call.stdin)?;
         let args = &wire.args.cni;
-        Ok(Config {
+        let config = Config {
             attributes: Attributes {
                 mac: mac(wire, call)?,
                 promisc: args.promisc.or(wire.promisc),
@@ -83,13 +87,22 @@ impl Config {
                 allmulti: args.allmulti.or(wire.allmulti),
                 txqlen: args.tx_qlen.or(wire.tx_qlen).map(txqlen).transpose()?,
             },
-            sysctls: sysctl::merge(&[&wire.sysctl, &args.sysctl], ifname)?,
-        })
+            data_dir: wire.data_dir(),
+            sysctls: [wire.sysctl.clone(), args.sysctl.clone()],
+        };
+        config.sysctls(sysctl::IFNAME)?;
+        Ok(config)
+    }
+
+    /// The settings for an interface of this name, in the order in which they are to be set, each of them once.
+    pub(crate) fn sysctls(&self, ifname: &str) -> Result<Vec<Sysctl>> {
+        let [own, args] = &self.sysctls;
+        sysctl::merge(&[own, args], ifname)
     }
 
     /// Whether nothing is asked for, as in the lists that podman and nerdctl write.
     pub(crate) fn is_empty(&self) -> bool {
-        self.attributes.is_empty() && self.sysctls.is_empty()
+        self.attributes.is_empty() && self.sysctls.iter().all(|source| source.values().all(Option::is_none))
     }
 }
 

@@ -9,7 +9,7 @@ fn config_with(keys: &Value, args: &str) -> Result<Config> {
     let stdin = conf.to_string().into_bytes();
     let conf = PluginConf::from_slice(&stdin)?;
     let call = Call { conf, args: CniArgs::parse(args), path: Vec::new(), stdin, delegators: Vec::new() };
-    Config::new(&call.read()?, &call, "eth0")
+    Config::new(&call.read()?, &call)
 }
 
 fn config(keys: Value) -> Result<Config> {
@@ -73,7 +73,8 @@ fn args_replace_each_key() {
         txqlen: Some(20),
     };
     assert_eq!(config.attributes, expected);
-    let keys: Vec<&str> = config.sysctls.iter().map(|sysctl| sysctl.key.as_str()).collect();
+    let sysctls = config.sysctls("eth0").unwrap();
+    let keys: Vec<&str> = sysctls.iter().map(|sysctl| sysctl.key.as_str()).collect();
     assert_eq!(keys, ["net.core.somaxconn", "net/ipv4/ip_forward"]);
     assert!(super::tests::config(json!({"mtu": 1400, "args": {"cni": {"mtu": 0}}})).unwrap().is_empty());
 }

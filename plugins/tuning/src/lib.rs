@@ -10,8 +10,10 @@
 use cni_host::{NetNs, Owner, sysctl_read, sysctl_write};
 use cni_interface::{open_inside, owner, valid_owners};
 use cni_netlink::Socket;
-use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
-use cni_types::{CniResult, ErrorCode, Interface, SpecVersion};
+use cni_plugin::{
+    Add, Call, Check, Context as _, Del, Error, Gc, Plugin, Request, Result, Status, Undo, log,
+};
+use cni_types::{CniResult, Interface, SpecVersion};
 
 mod allow_list;
 mod attributes;
@@ -22,48 +24,58 @@ mod sysctl;
 
 use attributes::Attributes;
 use backup::{Backup, BackupFile};
-use config::Config;
-pub use config::Wire;
+pub use config::{Config, Wire};
 use sysctl::Sysctl;
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> =
-    Plugin { name: "tuning", versions: SpecVersion::ALL, config: Call::read, add, check, del, gc, status };
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
+    name: "tuning",
+    versions: SpecVersion::ALL,
+    read: Call::read,
+    validate: Config::new,
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
+fn add(req: &Add<Config>) -> Result<CniResult> {
     let prev = req.prev_result()?;
-    let config = config(req)?;
+    let config = &req.config;
     if config.is_empty() {
         return Ok(prev.clone());
     }
-    allow_list::check(&config.sysctls)?.into_iter().for_each(log::warn);
     let owner = owner(req);
-    let netns = NetNs::open(req.netns()?)?;
+    let sysctls = config.sysctls(&owner.ifname)?;
+    allow_list::check(&sysctls)?.into_iter().for_each(log::warn);
+    let netns = NetNs::open(req.netns())?;
     let what = || format!("cannot tune {} in {}", owner.ifname, netns.path().display());
-    let file = BackupFile::of(&req.config.data_dir(), &owner);
-    netns.run(|| tune(&config, &owner, file))?.with_context(what)?;
+    let file = BackupFile::of(&config.data_dir, &owner);
+    netns.run(|| tune(&config.attributes, &sysctls, &owner, file))?.with_context(what)?;
     Ok(tuned(prev, &owner.ifname, &config.attributes))
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
+fn check(req: &Check<Config>) -> Result<()> {
     req.prev_result()?;
-    let config = config(req)?;
+    let config = &req.config;
     if config.is_empty() {
         return Ok(());
     }
-    let (path, ifname) = (req.netns()?, req.attachment.ifname.as_str());
+    let (path, ifname) = (req.netns(), req.attachment.ifname.as_str());
+    let sysctls = config.sysctls(ifname)?;
     NetNs::open(path)?.run(|| {
         if !config.attributes.is_empty() {
             let found = Socket::open()?.link_by_name(ifname);
             config.attributes.check(&found.with_context(|| format!("cannot find {ifname} in {path}"))?)?;
         }
-        config.sysctls.iter().try_for_each(Sysctl::check)
+        sysctls.iter().try_for_each(Sysctl::check)
     })?
 }
 
 /// Never fails for what cannot be given back: the runtime would not ask the plugins before this one then, and the interface
 /// that they delete needs nothing any more. The file stays, for a DEL to come.
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     let owner = owner(req);
     let file = BackupFile::of(&req.config.data_dir(), &owner);
     let restored = match file.read() {
@@ -80,33 +92,28 @@ fn del(req: &Request<Wire>) -> Result<()> {
 }
 
 /// Nothing of an attachment is on the host but its file.
-fn gc(call: &Call, wire: &Wire) -> Result<()> {
-    let Some(valid) = valid_owners(call) else { return Ok(()) };
-    backup::collect(&wire.data_dir(), call.conf.name.as_str(), &valid)
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    let valid = valid_owners(req);
+    backup::collect(&req.config.data_dir(), req.call.conf.name.as_str(), &valid)
 }
 
-fn status(call: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire, call, "IFNAME")?;
-    allow_list::check(&config.sysctls)?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
+    allow_list::check(&config.sysctls(sysctl::IFNAME)?)?;
     if config.attributes.is_empty() {
         return Ok(());
     }
-    backup::is_usable(&wire.data_dir())
-        .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))
-}
-
-fn config(req: &Request<Wire>) -> Result<Config> {
-    Config::new(&req.config, &req.call, req.attachment.ifname.as_str())
+    backup::is_usable(&config.data_dir).map_err(Error::unavailable)
 }
 
 /// All of an ADD that is done inside the container's namespace, taking it back included.
-fn tune(config: &Config, owner: &Owner, file: BackupFile) -> Result<()> {
+fn tune(attributes: &Attributes, sysctls: &[Sysctl], owner: &Owner, file: BackupFile) -> Result<()> {
     let mut undo = Undo::default();
-    if !config.attributes.is_empty() {
-        set_attributes(&config.attributes, owner, file, &mut undo)?;
+    if !attributes.is_empty() {
+        set_attributes(attributes, owner, file, &mut undo)?;
     }
     // After the MTU, which sets the interface's IPv6 settings anew (net/ipv6/addrconf.c, addrconf_notify).
-    for sysctl in &config.sysctls {
+    for sysctl in sysctls {
         log::step("set a sysctl", || sysctl.set(&mut undo))?;
     }
     undo.commit();

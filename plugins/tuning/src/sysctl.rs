@@ -8,7 +8,7 @@ use cni_host::{sysctl_read, sysctl_write};
 use cni_plugin::{Context as _, Error, Result, Undo, log};
 
 /// The part of a key that stands for the interface's name.
-const IFNAME: &str = "IFNAME";
+pub(crate) const IFNAME: &str = "IFNAME";
 
 /// A setting and the value it is to have.
 #[derive(Clone, Debug, PartialEq, Eq)]

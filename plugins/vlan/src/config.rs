@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// The highest VLAN there is (IEEE 802.1Q; 4095 is reserved). 0 is the priority tag, which the kernel and the reference take.
 const MAX_ID: i64 = 4094;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -22,7 +22,7 @@ pub struct Wire {
 
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// Always named.
     pub(crate) master: Master,
     pub(crate) in_container: bool,
@@ -32,7 +32,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Judges the keys.
+    /// Validates the keys.
     pub(crate) fn new(wire: &Wire) -> Result<Self> {
         let master = Master::new(wire.master.as_deref(), wire.link_in_container);
         if !master.is_named() {

@@ -13,19 +13,19 @@ use cni_interface::{
     check_link, configure_on, expect_free, inside, link_add, link_del, owner, single_and_ipam,
 };
 use cni_netlink::{LinkKind, NewLink, Socket};
-use cni_plugin::{Call, Error, Plugin, Request, Result, Undo};
-use cni_types::{CniResult, ErrorCode, SpecVersion};
+use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo};
+use cni_types::{CniResult, SpecVersion};
 
 mod config;
 
-use config::Config;
-pub use config::Wire;
+pub use config::{Config, Wire};
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> = Plugin {
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
     name: KIND,
     versions: SpecVersion::ALL,
-    config: Call::read::<Wire>,
+    read: Call::read::<Wire>,
+    validate: |wire, _| Config::new(wire),
     add,
     check,
     del,
@@ -36,10 +36,10 @@ pub const PLUGIN: Plugin<Wire> = Plugin {
 /// The link's kind, by the kernel's name for it.
 const KIND: &str = "vlan";
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let owner = owner(req);
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut socket = netns.socket()?;
     expect_free(&mut socket, &netns, &owner.ifname)?;
     let master = config.find_master(&mut socket)?;
@@ -58,7 +58,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let (mut result, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
     configure_on(&master, &netns, &mut socket, &link, &result)?;
     result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
-    result.interfaces = vec![inside(&link, req.netns()?)];
+    result.interfaces = vec![inside(&link, req.netns())];
     // IPAM's has no say here, as in the reference.
     result.dns = req.call.conf.dns.clone();
     undo.commit();
@@ -66,8 +66,8 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     Ok(result)
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config)?;
+fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
     let (link, mut socket) = check_link(req, KIND)?;
     match link.settings {
         Some(LinkKind::Vlan { id }) if id == config.id => {}
@@ -77,24 +77,22 @@ fn check(req: &Request<Wire>) -> Result<()> {
         }
         _ => return Err(Error::failed(format!("the VLAN ID of {} is unknown", link.name))),
     }
-    config.master.check(&link, &NetNs::open(req.netns()?)?, &mut socket)
+    config.master.check(&link, &NetNs::open(req.netns())?, &mut socket)
 }
 
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     link_del(req, KIND)
 }
 
-fn gc(call: &Call, _: &Wire) -> Result<()> {
-    call.ipam_gc()
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    req.call.ipam_gc()
 }
 
-fn status(call: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire)?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
     // What is in a container nobody can tell before there is one.
     if !config.in_container {
-        config
-            .find_master(&mut Socket::open()?)
-            .map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?;
+        config.find_master(&mut Socket::open()?).map_err(Error::unavailable)?;
     }
-    call.ipam_status()
+    req.call.ipam_status()
 }

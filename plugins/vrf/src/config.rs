@@ -6,7 +6,7 @@ use cni_plugin::{Error, Result};
 use cni_types::IfName;
 use serde::Deserialize;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Wire {
@@ -16,7 +16,7 @@ pub struct Wire {
 
 /// The routing domain.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     pub(crate) name: IfName,
     /// `None` for that of a VRF that is there, or for a free one.
     pub(crate) table: Option<NonZeroU32>,

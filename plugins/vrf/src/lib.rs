@@ -10,19 +10,27 @@ use std::time::Duration;
 use cni_host::{LockFile, NetNs};
 use cni_interface::{absent_is_fine, all, expect_kind, lock_or_go_on, open_inside};
 use cni_netlink::{Link, LinkChange, LinkKind, NewLink, Socket};
-use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
-use cni_types::{CniResult, ErrorCode, SpecVersion};
+use cni_plugin::{Add, Call, Check, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
+use cni_types::{CniResult, SpecVersion};
 
 mod config;
 mod kept;
 
-use config::Config;
-pub use config::Wire;
+pub use config::{Config, Wire};
 use kept::Kept;
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> =
-    Plugin { name: "vrf", versions: VERSIONS, config: Call::read, add, check, del, gc, status };
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
+    name: "vrf",
+    versions: VERSIONS,
+    read: Call::read,
+    validate: |wire, _| Config::new(wire),
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
 
 /// The reference's.
 const VERSIONS: &[SpecVersion] =
@@ -37,10 +45,10 @@ const MAIN: u32 = 254;
 /// Others hold the lock for the few milliseconds that an ADD takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let result = req.prev_result()?;
-    let netns = NetNs::open(req.netns()?)?;
+    let netns = NetNs::open(req.netns())?;
     let mut inside = netns.socket()?;
     // Interfaces of one container may be added at one time: two must not find one table free, nor one go with the VRF that the
     // other has just found.
@@ -138,10 +146,10 @@ fn expect_vrf(vrf: &Link, config: &Config) -> Result<u32> {
     }
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config)?;
+fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
     req.prev_result()?;
-    let (path, ifname) = (req.netns()?, req.attachment.ifname.as_str());
+    let (path, ifname) = (req.netns(), req.attachment.ifname.as_str());
     let mut inside = NetNs::open(path)?.socket()?;
     let mut find =
         |name: &str| inside.link_by_name(name).with_context(|| format!("cannot find {name} in {path}"));
@@ -155,7 +163,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
 
 /// Takes the interface out of the VRF that it is in, and deletes that one, and the one that is configured, when nothing is in it
 /// any more. A namespace that is gone took all of it along.
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     let Some((netns, mut inside)) = open_inside(req)? else { return Ok(()) };
     let lock = LockFile::of(&netns)?;
     let _held = lock_or_go_on(&lock);
@@ -192,19 +200,19 @@ fn delete_unused(inside: &mut Socket, vrf: u32) -> Result<()> {
 }
 
 /// Nothing of ADD lies outside the container's namespace, so nothing can be left over.
-fn gc(_call: &Call, _wire: &Wire) -> Result<()> {
+fn gc(_: &Gc<Wire>) -> Result<()> {
     Ok(())
 }
 
 /// Whether the kernel knows VRFs, which it loads a module for: it is asked for one with a table that it always refuses
 /// (drivers/net/vrf.c, vrf_newlink).
-fn status(_call: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire)?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
     let kind = LinkKind::Vrf { table: 0 };
     let new = NewLink { name: config.name.as_str(), kind, parent: None, mac: None, mtu: None };
     match Socket::open()?.link_add(&new) {
         Err(error) if error.is_unsupported() => {
-            Err(Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, format!("this kernel has no VRF: {error}")))
+            Err(Error::unavailable(format_args!("this kernel has no VRF: {error}")))
         }
         _ => Ok(()),
     }

@@ -40,9 +40,9 @@ impl Fixture {
         let attachment = Attachment {
             container_id: ContainerId::new("c1").unwrap(),
             ifname: IfName::new("eth0").unwrap(),
-            netns: Some("/run/netns/blue".into()),
         };
-        Fixture { folder, request: Request { call, attachment, config: () } }
+        let netns = Some("/run/netns/blue".into());
+        Fixture { folder, request: Request { call, attachment, netns, config: () } }
     }
 
     /// The commands that the IPAM plugin got.
@@ -137,7 +137,7 @@ fn a_missing_delegate_is_named() {
 fn del_without_a_namespace_gives_the_delegate_none() {
     let mut fixture = Fixture::new(r#"[ "${CNI_NETNS+set}" = set ] && [ -z "$CNI_NETNS" ]"#);
     assert!(fixture.request.ipam_del().is_err(), "this test's own environment has no CNI_NETNS");
-    fixture.request.attachment.netns = None;
+    fixture.request.netns = None;
     fixture.request.ipam_del().unwrap();
 }
 

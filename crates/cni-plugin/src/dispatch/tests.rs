@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 
-use cni_types::{ErrorCode, IpConfig};
+use cni_types::IpConfig;
 use serde_json::json;
 
 use super::*;
@@ -17,18 +17,22 @@ fn note(call: impl Into<String>) {
 }
 
 fn noting(name: &'static str) -> impl Fn(&Request<()>) {
-    move |req| note(format!("{name} netns={:?}", req.attachment.netns))
+    move |req| note(format!("{name} netns={:?}", req.netns))
 }
 
-const PLUGIN: Plugin<()> = Plugin {
+const PLUGIN: Plugin<(), ()> = Plugin {
     name: "test",
     versions: SpecVersion::ALL,
-    config: |call| {
-        note("config");
+    read: |call| {
+        note("read");
         match call.conf.raw.has_any(&["refused"]) {
             true => Err(Error::config("refused: it is there")),
             false => Ok(()),
         }
+    },
+    validate: |(), call| match call.conf.raw.has_any(&["invalid"]) {
+        true => Err(Error::config("invalid: it is there")),
+        false => Ok(()),
     },
     add: |req| {
         noting("add")(req);
@@ -45,13 +49,13 @@ const PLUGIN: Plugin<()> = Plugin {
         noting("del")(req);
         Ok(())
     },
-    gc: |_, ()| {
+    gc: |_| {
         note("gc");
         Ok(())
     },
-    status: |_, ()| {
+    status: |_| {
         note("status");
-        Err(Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, "no address left"))
+        Err(Error::unavailable("no address left"))
     },
 };
 
@@ -73,7 +77,7 @@ fn ask(vars: &Vars, stdin: &str) -> (Answer, Vec<String>) {
     ask_plugin(&PLUGIN, vars, stdin)
 }
 
-fn ask_plugin(plugin: &Plugin<()>, vars: &Vars, stdin: &str) -> (Answer, Vec<String>) {
+fn ask_plugin(plugin: &Plugin<(), ()>, vars: &Vars, stdin: &str) -> (Answer, Vec<String>) {
     CALLS.take();
     let answer = plugin.answer(vars, &mut stdin.as_bytes());
     (answer, CALLS.take())
@@ -208,7 +212,7 @@ fn gc_and_status_ignore_what_is_about_one_container() {
     let other =
         |command| Vars { container_id: "_".into(), ifname: "/".into(), args: "MAC".into(), ..vars(command) };
     let gc = r#"{"cniVersion":"1.1.0","name":"blue","cni.dev/valid-attachments":[]}"#;
-    assert_eq!(ask(&other("GC"), gc), (Answer::Nothing, vec!["config".into(), "gc".into()]));
+    assert_eq!(ask(&other("GC"), gc), (Answer::Nothing, vec!["read".into(), "gc".into()]));
     assert_eq!(error(ask(&other("STATUS"), &conf("1.1.0")).0), (50, "no address left".into()));
 }
 
@@ -255,7 +259,7 @@ fn every_command_is_answered_from_the_version_on_that_has_it() {
             } else if command != "GC" {
                 let function = format!("{} netns=Some(\"/run/netns/blue\")", command.to_lowercase());
                 let expected = if command == "STATUS" { "status" } else { &function };
-                assert_eq!(calls, ["config", expected], "{command} {version}");
+                assert_eq!(calls, ["read", expected], "{command} {version}");
             }
         }
     }
@@ -297,7 +301,22 @@ fn errors_are_in_the_version_of_the_configuration() {
 
     let (answer, calls) = ask(&vars("CHECK"), &conf("0.4.0"));
     assert_eq!(object(answer), json!({"cniVersion": "0.4.0", "code": 999, "msg": "lo is down"}));
-    assert_eq!(calls, ["config", "check netns=Some(\"/run/netns/blue\")"]);
+    assert_eq!(calls, ["read", "check netns=Some(\"/run/netns/blue\")"]);
+}
+
+#[test]
+fn what_an_add_is_refused_for_keeps_nothing_from_being_removed() {
+    let conf = r#"{"cniVersion": "1.1.0", "name": "net", "type": "test", "invalid": 1, "cni.dev/valid-attachments": []}"#;
+    for (command, calls) in
+        [("ADD", vec!["read"]), ("CHECK", vec!["read"]), ("STATUS", vec!["read"]), ("GC", vec!["read", "gc"])]
+    {
+        let (answer, called) = ask(&vars(command), conf);
+        assert_eq!(called, calls, "{command}");
+        let is_refused = matches!(answer, Answer::Error(error, _) if error.msg == "invalid: it is there");
+        assert_eq!(is_refused, command != "GC", "{command}");
+    }
+    let (answer, called) = ask(&vars("DEL"), conf);
+    assert_eq!((answer, called.len()), (Answer::Nothing, 2));
 }
 
 #[test]
@@ -306,7 +325,7 @@ fn a_refused_configuration_stops_every_command() {
     for command in ["ADD", "CHECK", "DEL", "GC", "STATUS"] {
         let (answer, calls) = ask(&vars(command), stdin);
         assert_eq!(error(answer), (7, "refused: it is there".into()), "{command}");
-        assert_eq!(calls, ["config"]);
+        assert_eq!(calls, ["read"]);
     }
 }
 
@@ -315,7 +334,7 @@ fn add_refuses_the_plugins_own_namespace_before_anything_is_touched() {
     let own = Vars { netns: OWN_NETNS.into(), ..vars("ADD") };
     let (answer, calls) = ask(&own, &conf("1.0.0"));
     assert_eq!(error(answer), (8, "plugin's netns and netns from CNI_NETNS should not be the same".into()));
-    assert_eq!(calls, ["config"]);
+    assert_eq!(calls, ["read"]);
 }
 
 #[test]
@@ -323,13 +342,13 @@ fn del_in_the_plugins_own_namespace_runs_without_one_and_then_fails() {
     let own = Vars { netns: OWN_NETNS.into(), ..vars("DEL") };
     let (answer, calls) = ask(&own, &conf("1.0.0"));
     assert_eq!(error(answer), (8, "plugin's netns and netns from CNI_NETNS should not be the same".into()));
-    assert_eq!(calls, ["config", "del netns=None"]);
+    assert_eq!(calls, ["read", "del netns=None"]);
 }
 
 #[test]
 fn check_and_the_override_take_the_plugins_own_namespace() {
     let expected =
-        |function: &str| vec!["config".to_owned(), format!("{function} netns=Some(\"{OWN_NETNS}\")")];
+        |function: &str| vec!["read".to_owned(), format!("{function} netns=Some(\"{OWN_NETNS}\")")];
     let check = Vars { netns: OWN_NETNS.into(), ..vars("CHECK") };
     assert_eq!(ask(&check, &conf("1.0.0")).1, expected("check"));
     for (netns_override, allowed) in
@@ -348,18 +367,18 @@ fn check_and_the_override_take_the_plugins_own_namespace() {
 #[test]
 fn del_may_lack_the_namespace() {
     let vars = Vars { netns: String::new(), ..vars("DEL") };
-    assert_eq!(ask(&vars, &conf("1.0.0")), (Answer::Nothing, vec!["config".into(), "del netns=None".into()]));
+    assert_eq!(ask(&vars, &conf("1.0.0")), (Answer::Nothing, vec!["read".into(), "del netns=None".into()]));
 }
 
 #[test]
 fn gc_without_knowledge_of_what_is_in_use_collects_nothing() {
     let conf = json!({"cniVersion": "1.1.0", "name": "blue"});
-    assert_eq!(ask(&vars("GC"), &conf.to_string()), (Answer::Nothing, vec!["config".into()]));
+    assert_eq!(ask(&vars("GC"), &conf.to_string()), (Answer::Nothing, vec!["read".into()]));
     for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
         // A6
         for nothing in [json!([]), json!(null)] {
             let conf = json!({"cniVersion": "1.1.0", "name": "blue", key: nothing});
-            assert_eq!(ask(&vars("GC"), &conf.to_string()).1, ["config", "gc"]);
+            assert_eq!(ask(&vars("GC"), &conf.to_string()).1, ["read", "gc"]);
         }
     }
 }
@@ -371,7 +390,7 @@ fn a_result_that_the_version_cannot_tell_is_taken_back() {
     assert_eq!(code, 999);
     assert!(msg.starts_with("cannot convert a result to CNI 0.2.0: "), "{msg}");
     let netns = "netns=Some(\"/run/netns/blue\")";
-    assert_eq!(calls, ["config".to_owned(), format!("add {netns}"), format!("del {netns}")]);
+    assert_eq!(calls, ["read".to_owned(), format!("add {netns}"), format!("del {netns}")]);
 }
 
 #[test]
