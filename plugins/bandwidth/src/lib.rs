@@ -50,7 +50,7 @@ fn add(req: &Add<Limits>) -> Result<CniResult> {
     let (netns, owner) = (NetNs::open(req.netns())?, owner(req));
     let mut undo = Undo::default();
     let mut place = Place::find(&netns, &owner.ifname)?;
-    result.interfaces.extend(place.limit(&owner, &limits, &mut undo)?);
+    result.interfaces.extend(place.limit(&owner, limits, &mut undo)?);
     undo.commit();
     Ok(result)
 }
@@ -62,7 +62,7 @@ fn check(req: &Check<Limits>) -> Result<()> {
         return Ok(());
     }
     let netns = NetNs::open(req.netns())?;
-    Place::find(&netns, req.attachment.ifname.as_str())?.check(&owner(req), &limits)
+    Place::find(&netns, req.attachment.ifname.as_str())?.check(&owner(req), limits)
 }
 
 /// The ifb last: a DEL that is killed before leaves it, and the next one knows by it that what leads there is ours. What is on

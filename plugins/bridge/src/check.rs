@@ -19,7 +19,7 @@ pub(crate) fn check(req: &Check<Config>) -> Result<()> {
     let reported = Reported::new(prev);
     let mut host = Socket::open()?;
     let bridge = host.link_by_name(config.bridge.as_str()).context("cannot find the bridge")?;
-    check_bridge(&bridge, reported.on_host(&bridge.name)?, &config)?;
+    check_bridge(&bridge, reported.on_host(&bridge.name)?, config)?;
 
     let netns = NetNs::open(path)?;
     let mut inside = netns.socket()?;
@@ -28,12 +28,12 @@ pub(crate) fn check(req: &Check<Config>) -> Result<()> {
     check_mac(&container, reported.inside(ifname, path)?)?;
 
     let port = near_end(&mut host, &container)?;
-    check_port(&port, reported.on_host(&port.name)?, &bridge, &config)?;
+    check_port(&port, reported.on_host(&port.name)?, &bridge, config)?;
     if let Some(vlans) = &config.vlans {
         vlans.check(&mut host, &port)?;
     }
-    check_gateways(&mut host, &bridge, prev, &config)?;
-    filter::check(&owner(req), prev, container.mac, &config)?;
+    check_gateways(&mut host, &bridge, prev, config)?;
+    filter::check(&owner(req), prev, container.mac, config)?;
 
     check_addresses(&netns, &mut inside, &container, prev, config.dad)
 }

@@ -61,25 +61,25 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
     let mut undo = Undo::default();
     let mut monitor = LinkMonitor::open()?;
     let connect = |host: &mut Socket| {
-        let connected = connect(host, &netns, &owner, &config, &mut undo)?;
+        let connected = connect(host, &netns, &owner, config, &mut undo)?;
         if let Some((bridge, pair)) = &connected
             && ipam_wants_link(&req.call)
         {
             let far_end = far_end(pair)?;
             let up = LinkChange { up: Some(true), ..LinkChange::default() };
             inside.link_change(far_end, &up).with_context(|| format!("in {}", netns.path().display()))?;
-            wait_for_port(host, &mut monitor, bridge, pair, &config)?;
+            wait_for_port(host, &mut monitor, bridge, pair, config)?;
         }
         Ok(connected)
     };
     let (mut result, (bridge, pair)) = pair_and_ipam(req, &mut lease, &mut host, (&netns, &owner), connect)?;
-    let gateways = gateway::plan(&mut result, &config)?;
-    set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result, &config)?;
-    let port = wait_for_port(&mut host, &mut monitor, &bridge, &pair, &config)?;
+    let gateways = gateway::plan(&mut result, config)?;
+    set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result, config)?;
+    let port = wait_for_port(&mut host, &mut monitor, &bridge, &pair, config)?;
     if config.layer == Layer::Three {
         announce_addresses(&mut inside, &pair, &owner.ifname);
     }
-    let vlan_gateway = set_up_gateways(&mut host, &bridge, &pair, &gateways, &config, &mut undo)?;
+    let vlan_gateway = set_up_gateways(&mut host, &bridge, &pair, &gateways, config, &mut undo)?;
     if let Some(masquerade) = &config.masquerade {
         masquerade.add(&owner, &result, &mut undo)?;
     }
@@ -128,7 +128,7 @@ fn status(req: &Status<Config>) -> Result<()> {
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error.into()),
     }
-    filter::status(&config)?;
+    filter::status(config)?;
     req.call.ipam_status()
 }
 

@@ -54,17 +54,17 @@ pub const PLUGIN: Plugin<Wire, Option<Config>> = Plugin {
 fn add(req: &Add<Option<Config>>) -> Result<CniResult> {
     let sysfs = Sysfs::host();
     let config = named(&req.config)?;
-    network::expect_interface(&config, is_in_userspace(&config, &sysfs)?)?;
+    network::expect_interface(config, is_in_userspace(config, &sysfs)?)?;
     // Read before anything is touched: one that cannot be read fails the ADD.
     let prev = req.call.conf.prev_result()?;
     let netns = NetNs::open(req.netns())?;
     let mut inside = Inside { netns: &netns, socket: netns.socket()? };
     let mut host = Socket::open()?;
-    let device = if is_in_userspace(&config, &sysfs)? {
+    let device = if is_in_userspace(config, &sysfs)? {
         None
     } else {
         expect_free(&mut inside.socket, &netns, req.attachment.ifname.as_str())?;
-        Some(log::step("find the device", || find_at_home(&mut host, &config, &sysfs))?)
+        Some(log::step("find the device", || find_at_home(&mut host, config, &sysfs))?)
     };
 
     let ifname = req.attachment.ifname.as_str();
@@ -233,7 +233,7 @@ fn check(req: &Check<Option<Config>>) -> Result<()> {
     let config = named(&req.config)?;
     let (prev, path) = (req.prev_result()?, req.netns());
     req.ipam_check()?;
-    if is_in_userspace(&config, &sysfs)? {
+    if is_in_userspace(config, &sysfs)? {
         return Ok(());
     }
     let ifname = req.attachment.ifname.as_str();

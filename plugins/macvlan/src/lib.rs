@@ -69,7 +69,7 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
 fn check(req: &Check<Config>) -> Result<()> {
     let config = &req.config;
     let (link, mut socket) = check_link(req, KIND)?;
-    check_settings(&link, &config)?;
+    check_settings(&link, config)?;
     config.master.check(&link, &NetNs::open(req.netns())?, &mut socket)
 }
 

@@ -50,7 +50,7 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
     let mut undo = Undo::default();
     let mut monitor = LinkMonitor::open()?;
     let connect = |host: &mut Socket| {
-        let pair = connect(host, &netns, &owner, &config, &mut undo)?;
+        let pair = connect(host, &netns, &owner, config, &mut undo)?;
         if let Some(pair) = &pair
             && ipam_wants_link(&req.call)
         {

@@ -48,7 +48,7 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
     let netns = NetNs::open(req.netns())?;
     let mut socket = netns.socket()?;
     expect_free(&mut socket, &netns, &owner.ifname)?;
-    let bridge = find_bridge(&mut socket, &config)?;
+    let bridge = find_bridge(&mut socket, config)?;
 
     // Undone last, when nothing uses the address any more: what is made later is dropped before.
     let mut lease = Undo::default();
@@ -59,7 +59,7 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
             None => Ok(netns.run(|| cni_host::tap_add(&new))??),
         })?;
         let link = link_own(&netns, inside, KIND, &owner, &mut undo)?;
-        change(inside, link, bridge.as_ref(), &config)
+        change(inside, link, bridge.as_ref(), config)
     };
     let (given, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
     // IPAM's dns has no say here, as in the reference.
@@ -76,8 +76,8 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
 fn check(req: &Check<Config>) -> Result<()> {
     let config = &req.config;
     let (link, mut socket) = check_link(req, KIND)?;
-    check_tap(&link, &config)?;
-    match find_bridge(&mut socket, &config)? {
+    check_tap(&link, config)?;
+    match find_bridge(&mut socket, config)? {
         Some(bridge) if link.master != Some(bridge.index) => {
             Err(Error::failed(format!("{} is not a port of {}", link.name, bridge.name)))
         }

@@ -55,7 +55,7 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
     let lock = LockFile::of(&netns)?;
     let _held = lock.lock(PATIENCE)?;
     let mut undo = Undo::default();
-    add_to_vrf(&netns, &mut inside, req.attachment.ifname.as_str(), &config, &mut undo)
+    add_to_vrf(&netns, &mut inside, req.attachment.ifname.as_str(), config, &mut undo)
         .with_context(|| format!("in {}", netns.path().display()))?;
     undo.commit();
     Ok(result.clone())
@@ -154,7 +154,7 @@ fn check(req: &Check<Config>) -> Result<()> {
     let mut find =
         |name: &str| inside.link_by_name(name).with_context(|| format!("cannot find {name} in {path}"));
     let (vrf, link) = (find(config.name.as_str())?, find(ifname)?);
-    expect_vrf(&vrf, &config)?;
+    expect_vrf(&vrf, config)?;
     if link.master != Some(vrf.index) {
         return Err(Error::failed(format!("{ifname} is not in {}", vrf.name)));
     }
