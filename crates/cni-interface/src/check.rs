@@ -1,7 +1,7 @@
 //! What the CHECKs of several plugins compare: the interfaces that prevResult tells of with the links that are there.
 
-use cni_host::{IfaceConfig, NetNs, check_iface};
-use cni_netlink::{Link, Socket};
+use cni_host::{IfaceConfig, NetNs};
+use cni_netlink::Link;
 use cni_plugin::{Error, Result};
 use cni_types::{CniResult, Interface};
 
@@ -82,16 +82,4 @@ pub fn reported_config(netns: &NetNs, prev: &CniResult, dad: bool) -> IfaceConfi
         |index: usize| prev.interfaces.get(index).is_some_and(|interface| sandbox_of(interface) == path);
     let ips = prev.ips.iter().filter(|ip| ip.interface.is_none_or(of_container));
     iface_config(ips, &prev.routes, dad)
-}
-
-/// The interface has all that prevResult says of it: its addresses, and the routes.
-pub fn check_addresses(
-    netns: &NetNs,
-    inside: &mut Socket,
-    link: &Link,
-    prev: &CniResult,
-    dad: bool,
-) -> Result<()> {
-    let wanted = reported_config(netns, prev, dad);
-    Ok(netns.run(|| check_iface(inside, link.index, &link.name, &wanted))??)
 }

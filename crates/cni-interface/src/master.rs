@@ -6,6 +6,8 @@ use cni_host::NetNs;
 use cni_netlink::{Link, Parent, Socket};
 use cni_plugin::{Context as _, Error, Result};
 
+use crate::Container;
+
 /// Which interface it is, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Master {
@@ -41,34 +43,34 @@ impl Master {
         }
     }
 
-    /// The same as what a link that is made by `inside` stands on.
-    pub fn parent(&self, link: &Link, netns: &NetNs, inside: &mut Socket) -> Result<Parent> {
-        Ok(Parent { index: link.index, netnsid: self.netnsid(netns, inside)? })
+    /// The same as what a link in the container stands on.
+    pub fn parent(&self, link: &Link, container: &mut Container) -> Result<Parent> {
+        Ok(Parent { index: link.index, netnsid: self.netnsid(container)? })
     }
 
     /// The ID of the master's namespace in the container's; `None` when it is the container's.
-    fn netnsid(&self, netns: &NetNs, inside: &mut Socket) -> Result<Option<i32>> {
+    fn netnsid(&self, container: &mut Container) -> Result<Option<i32>> {
         let host = NetNs::current()?;
         // The host's own is asked for with CNI_NETNS_OVERRIDE.
-        if self.in_container || netns.is_same(&host)? {
+        if self.in_container || container.netns.is_same(&host)? {
             return Ok(None);
         }
-        Ok(Some(inside.netnsid(host.as_fd())?))
+        Ok(Some(container.socket.netnsid(host.as_fd())?))
     }
 
     /// For CHECK: `link` of the container stands on it. A master that the configuration does not name is not looked for: the
     /// default route may lead elsewhere since.
-    pub fn check(&self, link: &Link, netns: &NetNs, inside: &mut Socket) -> Result<()> {
+    pub fn check(&self, link: &Link, container: &mut Container) -> Result<()> {
         if !self.is_named() {
             return Ok(());
         }
-        let master = self.find(inside)?;
+        let master = self.find(&mut container.socket)?;
         let stands = if master.kind == link.kind && link.kind != "vlan" {
             // On a link of its own kind the kernel puts it on what that one stands on (drivers/net/macvlan.c,
             // macvlan_common_newlink; drivers/net/ipvlan/ipvlan_main.c, ipvlan_link_new). A VLAN in a VLAN stays there.
             link.peer == master.peer
         } else {
-            link.peer == Some(master.index) && link.peer_netnsid == self.netnsid(netns, inside)?
+            link.peer == Some(master.index) && link.peer_netnsid == self.netnsid(container)?
         };
         if stands {
             return Ok(());

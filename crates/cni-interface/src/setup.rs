@@ -15,21 +15,6 @@ const WITHOUT_LINK: &[&str] = &["host-local", "static"];
 /// IPAM plugins that give an address back through the container's interface.
 const RELEASED_THROUGH_LINK: &[&str] = &["dhcp"];
 
-/// Fails when the container has an interface of that name. Before IPAM: an address given out for nothing would have to be
-/// taken back.
-pub fn expect_free(inside: &mut Socket, netns: &NetNs, ifname: &str) -> Result<()> {
-    match inside.link_by_name(ifname) {
-        Err(error) if error.is_not_found() => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(_) => {
-            let netns = netns.path().display();
-            Err(Error::failed(format!(
-                "cannot add {ifname} to {netns}: an interface of that name already exists"
-            )))
-        }
-    }
-}
-
 /// Runs the IPAM plugin's ADD and arms its release. An answer without an address is an error.
 pub fn ipam_add<'a, C>(req: &'a Request<C>, undo: &mut Undo<'a>) -> Result<CniResult> {
     arm(req, req.ipam_add(), undo)

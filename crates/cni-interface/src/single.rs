@@ -1,89 +1,59 @@
-//! The container's interface where it is all that a plugin makes (macvlan, ipvlan, vlan, dummy, tap): its set-up in ADD, and CHECK.
+//! The container's interface where it is all that a plugin makes (macvlan, ipvlan, vlan, dummy, tap): ADD and CHECK.
 
-use cni_host::{NetNs, announce, configure_iface};
-use cni_netlink::{Link, LinkChange, OperState, Socket};
-use cni_plugin::{Check, Context as _, Request, Result, Undo, log};
+use cni_netlink::{Link, OperState};
+use cni_plugin::{Add, Check, Result, Undo};
 use cni_types::CniResult;
 
-use crate::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind};
-use crate::{iface_config, ipam_wants_link, link_and_ipam};
+use crate::{Container, Reported, check_mac, check_mtu, check_up, expect_kind};
+use crate::{inside, ipam_wants_link, link_and_ipam};
 
-/// [`link_and_ipam`] for an interface that `make` makes: it is up already when IPAM wants it.
-pub fn single_and_ipam<'a, C>(
-    req: &'a Request<C>,
-    lease: &mut Undo<'a>,
-    inside: &mut Socket,
-    make: impl FnOnce(&mut Socket) -> Result<Link>,
-) -> Result<(CniResult, Link)> {
-    link_and_ipam(req, lease, || {
-        let mut link = make(inside)?;
+/// The whole of an ADD after the container has been opened: `make` makes the interface, down; IPAM is asked meanwhile, or after
+/// the interface is up if it wants that; `result` is made of its answer; the interface gets what the result says.
+///
+/// The network of an interface on a `master` is shared with others, who may have an IPv6 address already: while the master runs
+/// they are asked, by duplicate address detection, and an address that somebody has is an error.
+pub fn add_interface<'a, C>(
+    req: &'a Add<C>,
+    container: &mut Container,
+    master: Option<&Link>,
+    make: impl FnOnce(&mut Container, &mut Undo<'a>) -> Result<Link>,
+    result: impl FnOnce(CniResult) -> CniResult,
+) -> Result<CniResult> {
+    // Undone last, when nothing uses the address any more: what is made later is dropped before.
+    let mut lease = Undo::default();
+    let mut undo = Undo::default();
+    let (leased, link) = link_and_ipam(req, &mut lease, || {
+        let mut link = make(container, &mut undo)?;
         if ipam_wants_link(&req.call) {
-            set_link_up(inside, &link)?;
+            container.set_up(&link)?;
             link.up = true;
         }
         Ok(link)
-    })
-}
-
-/// Sets an interface up that has no addresses yet.
-pub fn set_link_up(inside: &mut Socket, link: &Link) -> Result<()> {
-    let up = LinkChange { up: Some(true), ..LinkChange::default() };
-    inside.link_change(link.index, &up).with_context(|| format!("cannot set up {}", link.name))
-}
-
-/// Gives the interface the result's addresses and routes and sets it up; without addresses it is set up and that is all.
-pub fn configure(netns: &NetNs, inside: &mut Socket, link: &Link, result: &CniResult) -> Result<()> {
-    set_up(netns, inside, link, result, false)
-}
-
-/// The same for an interface on a master. Its network is shared with others, who may have an IPv6 address already: while
-/// the master runs they are asked, by duplicate address detection, and an address that somebody has is an error.
-pub fn configure_on(
-    master: &Link,
-    netns: &NetNs,
-    inside: &mut Socket,
-    link: &Link,
-    result: &CniResult,
-) -> Result<()> {
+    })?;
+    let mut result = result(leased);
     // Drivers that know nothing of carriers leave it unknown (Documentation/networking/operstates.rst).
-    let runs = master.up && matches!(master.operstate, OperState::Up | OperState::Unknown);
-    set_up(netns, inside, link, result, runs)
-}
-
-fn set_up(netns: &NetNs, inside: &mut Socket, link: &Link, result: &CniResult, dad: bool) -> Result<()> {
-    let what = || format!("in {}", netns.path().display());
-    if result.ips.is_empty() {
-        return set_link_up(inside, link).with_context(what);
-    }
-    let wanted = iface_config(&result.ips, &result.routes, dad);
-    log::step("configure the container's interface", || {
-        netns.run(|| configure_iface(inside, link.index, &link.name, &wanted))?
-    })
-    .with_context(what)?;
-    // The kernel does it when a link comes up, and this one was up before it had addresses. Not every kind of link can.
-    if link.up
-        && let Err(error) = announce(inside, link.index, &link.name)
-    {
-        log::debug(format_args!("{error}"));
-    }
-    Ok(())
+    let runs = |master: &Link| master.up && matches!(master.operstate, OperState::Up | OperState::Unknown);
+    container.configure(&link, &result, master.is_some_and(runs))?;
+    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
+    result.interfaces = vec![inside(&link, req.netns())];
+    undo.commit();
+    lease.commit();
+    Ok(result)
 }
 
 /// CHECK: IPAM's own, then that the container's interface is of this kind, up, and as prevResult says: MAC address, MTU,
 /// addresses, routes. The configured MTU does not count: tuning may have set another since, which results before 1.0.0 do not
-/// tell. Returns the interface, with the socket it was found by, for what the kind has beyond that.
-pub fn check_link<C>(req: &Check<C>, kind: &str) -> Result<(Link, Socket)> {
-    let (prev, path) = (req.prev_result()?, req.netns());
-    let ifname = req.attachment.ifname.as_str();
-    let reported = Reported::new(prev).inside(ifname, path)?;
+/// tell. Returns the interface and its container, for what the kind has beyond that.
+pub fn check_link<C>(req: &Check<C>, kind: &str) -> Result<(Link, Container)> {
+    let prev = req.prev_result()?;
+    let reported = Reported::new(prev).inside(req.attachment.ifname.as_str(), req.netns())?;
     req.ipam_check()?;
-    let netns = NetNs::open(path)?;
-    let mut inside = netns.socket()?;
-    let link = inside.link_by_name(ifname).with_context(|| format!("cannot find {ifname} in {path}"))?;
+    let mut container = Container::open(req)?;
+    let link = container.find_interface()?;
     expect_kind(&link, kind)?;
     check_mac(&link, reported)?;
     check_mtu(&link, reported, None)?;
     check_up(&link)?;
-    check_addresses(&netns, &mut inside, &link, prev, false)?;
-    Ok((link, inside))
+    container.check_addresses(&link, prev, false)?;
+    Ok((link, container))
 }

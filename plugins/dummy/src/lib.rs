@@ -5,9 +5,8 @@
 //! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
-use cni_host::NetNs;
-use cni_interface::{check_link, configure, expect_free, inside, link_add, link_del, owner, single_and_ipam};
-use cni_netlink::{LinkKind, NewLink, Socket};
+use cni_interface::{Container, add_interface, check_link, link_del};
+use cni_netlink::{LinkKind, NewLink};
 use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo};
 use cni_types::{CniResult, SpecVersion};
 
@@ -28,23 +27,14 @@ pub const PLUGIN: Plugin<(), ()> = Plugin {
 const KIND: &str = "dummy";
 
 fn add(req: &Add<()>) -> Result<CniResult> {
-    let owner = owner(req);
-    let netns = NetNs::open(req.netns())?;
-    let mut socket = netns.socket()?;
-    expect_free(&mut socket, &netns, &owner.ifname)?;
-
-    // Undone last, when nothing uses the address any more: what is made later is dropped before.
-    let mut lease = Undo::default();
-    let mut undo = Undo::default();
-    let new = NewLink { name: &owner.ifname, kind: LinkKind::Dummy, parent: None, mac: None, mtu: None };
-    let make = |inside: &mut Socket| link_add(&netns, inside, &new, &owner, &mut undo);
-    let (mut result, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
-    configure(&netns, &mut socket, &link, &result)?;
-    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
-    result.interfaces = vec![inside(&link, req.netns())];
-    undo.commit();
-    lease.commit();
-    Ok(result)
+    let mut container = Container::open(req)?;
+    container.expect_free()?;
+    let make = |container: &mut Container, undo: &mut Undo<'_>| {
+        let name = &container.owner.ifname.clone();
+        let new = NewLink { name, kind: LinkKind::Dummy, parent: None, mac: None, mtu: None };
+        container.add_link(&new, undo)
+    };
+    add_interface(req, &mut container, None, make, |leased| leased)
 }
 
 fn check(req: &Check<()>) -> Result<()> {

@@ -5,11 +5,8 @@
 //! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
-use cni_host::NetNs;
-use cni_interface::{
-    check_link, configure_on, expect_free, inside, link_add, link_del, owner, single_and_ipam,
-};
-use cni_netlink::{IpvlanMode, Link, LinkKind, NewLink, Socket};
+use cni_interface::{Container, add_interface, check_link, link_del};
+use cni_netlink::{IpvlanMode, Link, LinkKind, NewLink};
 use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo};
 use cni_types::{CniResult, SpecVersion};
 
@@ -35,44 +32,30 @@ const KIND: &str = "ipvlan";
 
 fn add(req: &Add<Config>) -> Result<CniResult> {
     let config = &req.config;
-    let owner = owner(req);
     let prev = req.call.conf.prev_result()?;
     let keys = config.master_after(prev)?;
     let given = addresses_of(prev, &req.call)?;
-    let netns = NetNs::open(req.netns())?;
-    let mut socket = netns.socket()?;
-    expect_free(&mut socket, &netns, &owner.ifname)?;
-    let master = keys.find(&mut socket)?;
-
-    // Undone last, when nothing uses the address any more: what is made later is dropped before.
-    let mut lease = Undo::default();
-    let mut undo = Undo::default();
-    let new = NewLink {
-        name: &owner.ifname,
-        kind: LinkKind::Ipvlan { mode: config.mode },
-        parent: Some(keys.parent(&master, &netns, &mut socket)?),
-        mac: None,
-        mtu: config.mtu,
+    let mut container = Container::open(req)?;
+    container.expect_free()?;
+    let master = keys.find(&mut container.socket)?;
+    let parent = keys.parent(&master, &mut container)?;
+    let make = |container: &mut Container, undo: &mut Undo<'_>| {
+        let name = &container.owner.ifname.clone();
+        let kind = LinkKind::Ipvlan { mode: config.mode };
+        let new = NewLink { name, kind, parent: Some(parent), mac: None, mtu: config.mtu };
+        container.add_link(&new, undo)
     };
-    let make = |inside: &mut Socket| link_add(&netns, inside, &new, &owner, &mut undo);
-    let (leased, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
-    let source = given.cloned().unwrap_or(leased);
     // The name service is the configuration's own affair, as in the reference.
-    let dns = req.call.conf.dns.clone();
-    let mut result = CniResult { ips: source.ips, routes: source.routes, dns, ..CniResult::default() };
-    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
-    configure_on(&master, &netns, &mut socket, &link, &result)?;
-    result.interfaces = vec![inside(&link, req.netns())];
-    undo.commit();
-    lease.commit();
-    Ok(result)
+    let dns = || req.call.conf.dns.clone();
+    let result = |leased| CniResult { dns: dns(), ..given.cloned().unwrap_or(leased) };
+    add_interface(req, &mut container, Some(&master), make, result)
 }
 
 fn check(req: &Check<Config>) -> Result<()> {
     let config = &req.config;
-    let (link, mut socket) = check_link(req, KIND)?;
+    let (link, mut container) = check_link(req, KIND)?;
     check_mode(&link, config.mode)?;
-    config.master.check(&link, &NetNs::open(req.netns())?, &mut socket)
+    config.master.check(&link, &mut container)
 }
 
 fn del(req: &Del<Wire>) -> Result<()> {

@@ -5,12 +5,8 @@
 //! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
-use cni_host::NetNs;
-use cni_interface::{
-    check_link, configure_on, expect_free, expect_mtu_fits, inside, link_add, link_del, owner,
-    single_and_ipam,
-};
-use cni_netlink::{Link, LinkKind, NewLink, Socket};
+use cni_interface::{Container, add_interface, check_link, expect_mtu_fits, link_del};
+use cni_netlink::{Link, LinkKind, NewLink};
 use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo};
 use cni_types::{CniResult, SpecVersion};
 
@@ -36,41 +32,26 @@ const KIND: &str = "macvlan";
 
 fn add(req: &Add<Config>) -> Result<CniResult> {
     let config = &req.config;
-    let owner = owner(req);
-    let netns = NetNs::open(req.netns())?;
-    let mut socket = netns.socket()?;
-    expect_free(&mut socket, &netns, &owner.ifname)?;
-    let master = config.master.find(&mut socket)?;
+    let mut container = Container::open(req)?;
+    container.expect_free()?;
+    let master = config.master.find(&mut container.socket)?;
     expect_mtu_fits(config.mtu, &master)?;
-
-    // Undone last, when nothing uses the address any more: what is made later is dropped before.
-    let mut lease = Undo::default();
-    let mut undo = Undo::default();
-    let new = NewLink {
-        name: &owner.ifname,
-        kind: LinkKind::Macvlan { mode: config.mode, bc_queue_len: config.bc_queue_len },
-        parent: Some(config.master.parent(&master, &netns, &mut socket)?),
-        mac: config.mac,
-        mtu: config.mtu,
+    let parent = config.master.parent(&master, &mut container)?;
+    let make = |container: &mut Container, undo: &mut Undo<'_>| {
+        let name = &container.owner.ifname.clone();
+        let kind = LinkKind::Macvlan { mode: config.mode, bc_queue_len: config.bc_queue_len };
+        let new = NewLink { name, kind, parent: Some(parent), mac: config.mac, mtu: config.mtu };
+        container.add_link(&new, undo)
     };
-    let make = |inside: &mut Socket| link_add(&netns, inside, &new, &owner, &mut undo);
-    let (given, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
     // IPAM's dns has no say here, as in the reference.
-    let dns = req.call.conf.dns.clone();
-    let mut result = CniResult { ips: given.ips, routes: given.routes, dns, ..CniResult::default() };
-    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
-    configure_on(&master, &netns, &mut socket, &link, &result)?;
-    result.interfaces = vec![inside(&link, req.netns())];
-    undo.commit();
-    lease.commit();
-    Ok(result)
+    let result = |leased| CniResult { dns: req.call.conf.dns.clone(), ..leased };
+    add_interface(req, &mut container, Some(&master), make, result)
 }
 
 fn check(req: &Check<Config>) -> Result<()> {
-    let config = &req.config;
-    let (link, mut socket) = check_link(req, KIND)?;
-    check_settings(&link, config)?;
-    config.master.check(&link, &NetNs::open(req.netns())?, &mut socket)
+    let (link, mut container) = check_link(req, KIND)?;
+    check_settings(&link, &req.config)?;
+    req.config.master.check(&link, &mut container)
 }
 
 fn del(req: &Del<Wire>) -> Result<()> {

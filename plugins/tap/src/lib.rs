@@ -5,8 +5,8 @@
 //! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
-use cni_host::{NetNs, NewTap, tap_status};
-use cni_interface::{check_link, configure, expect_free, inside, link_del, link_own, owner, single_and_ipam};
+use cni_host::{NewTap, tap_status};
+use cni_interface::{Container, add_interface, check_link, link_del};
 use cni_netlink::{Link, LinkChange, Socket};
 use cni_plugin::{Add, Call, Check, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
 use cni_types::{CniResult, SpecVersion};
@@ -34,9 +34,8 @@ const KIND: &str = "tun";
 
 fn add(req: &Add<Config>) -> Result<CniResult> {
     let config = &req.config;
-    let owner = owner(req);
     let new = NewTap {
-        name: &owner.ifname,
+        name: req.attachment.ifname.as_str(),
         multi_queue: config.multi_queue,
         owner: config.owner,
         group: config.group,
@@ -45,39 +44,27 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
         cni_host::tap_add(&new)?;
         return Ok(CniResult::default());
     }
-    let netns = NetNs::open(req.netns())?;
-    let mut socket = netns.socket()?;
-    expect_free(&mut socket, &netns, &owner.ifname)?;
-    let bridge = find_bridge(&mut socket, config)?;
-
-    // Undone last, when nothing uses the address any more: what is made later is dropped before.
-    let mut lease = Undo::default();
-    let mut undo = Undo::default();
-    let make = |inside: &mut Socket| {
+    let mut container = Container::open(req)?;
+    container.expect_free()?;
+    let bridge = find_bridge(&mut container.socket, config)?;
+    let make = |container: &mut Container, undo: &mut Undo<'_>| {
         log::step("make the tap device", || match &config.selinux_context {
-            Some(context) => label::tap_add(&netns, &new, context),
-            None => Ok(netns.run(|| cni_host::tap_add(&new))??),
+            Some(context) => label::tap_add(&container.netns, &new, context),
+            None => Ok(container.netns.run(|| cni_host::tap_add(&new))??),
         })?;
-        let link = link_own(&netns, inside, KIND, &owner, &mut undo)?;
-        change(inside, link, bridge.as_ref(), config)
+        let link = container.own_link(KIND, undo)?;
+        change(&mut container.socket, link, bridge.as_ref(), config)
     };
-    let (given, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
     // IPAM's dns has no say here, as in the reference.
-    let dns = req.call.conf.dns.clone();
-    let mut result = CniResult { ips: given.ips, routes: given.routes, dns, ..CniResult::default() };
-    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
-    configure(&netns, &mut socket, &link, &result)?;
-    result.interfaces = vec![inside(&link, req.netns())];
-    undo.commit();
-    lease.commit();
-    Ok(result)
+    let result = |leased| CniResult { dns: req.call.conf.dns.clone(), ..leased };
+    add_interface(req, &mut container, None, make, result)
 }
 
 fn check(req: &Check<Config>) -> Result<()> {
     let config = &req.config;
-    let (link, mut socket) = check_link(req, KIND)?;
+    let (link, mut container) = check_link(req, KIND)?;
     check_tap(&link, config)?;
-    match find_bridge(&mut socket, config)? {
+    match find_bridge(&mut container.socket, config)? {
         Some(bridge) if link.master != Some(bridge.index) => {
             Err(Error::failed(format!("{} is not a port of {}", link.name, bridge.name)))
         }

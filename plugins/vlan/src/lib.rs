@@ -8,10 +8,7 @@
 //! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
-use cni_host::NetNs;
-use cni_interface::{
-    check_link, configure_on, expect_free, inside, link_add, link_del, owner, single_and_ipam,
-};
+use cni_interface::{Container, add_interface, check_link, link_del};
 use cni_netlink::{LinkKind, NewLink, Socket};
 use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo};
 use cni_types::{CniResult, SpecVersion};
@@ -38,37 +35,24 @@ const KIND: &str = "vlan";
 
 fn add(req: &Add<Config>) -> Result<CniResult> {
     let config = &req.config;
-    let owner = owner(req);
-    let netns = NetNs::open(req.netns())?;
-    let mut socket = netns.socket()?;
-    expect_free(&mut socket, &netns, &owner.ifname)?;
-    let master = config.find_master(&mut socket)?;
-
-    // Undone last, when nothing uses the address any more: what is made later is dropped before.
-    let mut lease = Undo::default();
-    let mut undo = Undo::default();
-    let new = NewLink {
-        name: &owner.ifname,
-        kind: LinkKind::Vlan { id: config.id },
-        parent: Some(config.master.parent(&master, &netns, &mut socket)?),
-        mac: None,
-        mtu: config.mtu,
+    let mut container = Container::open(req)?;
+    container.expect_free()?;
+    let master = config.find_master(&mut container.socket)?;
+    let parent = config.master.parent(&master, &mut container)?;
+    let make = |container: &mut Container, undo: &mut Undo<'_>| {
+        let name = &container.owner.ifname.clone();
+        let kind = LinkKind::Vlan { id: config.id };
+        let new = NewLink { name, kind, parent: Some(parent), mac: None, mtu: config.mtu };
+        container.add_link(&new, undo)
     };
-    let make = |inside: &mut Socket| link_add(&netns, inside, &new, &owner, &mut undo);
-    let (mut result, link) = single_and_ipam(req, &mut lease, &mut socket, make)?;
-    configure_on(&master, &netns, &mut socket, &link, &result)?;
-    result.ips.iter_mut().for_each(|ip| ip.interface = Some(0));
-    result.interfaces = vec![inside(&link, req.netns())];
-    // IPAM's has no say here, as in the reference.
-    result.dns = req.call.conf.dns.clone();
-    undo.commit();
-    lease.commit();
-    Ok(result)
+    // IPAM's dns has no say here, as in the reference.
+    let result = |leased| CniResult { dns: req.call.conf.dns.clone(), ..leased };
+    add_interface(req, &mut container, Some(&master), make, result)
 }
 
 fn check(req: &Check<Config>) -> Result<()> {
     let config = &req.config;
-    let (link, mut socket) = check_link(req, KIND)?;
+    let (link, mut container) = check_link(req, KIND)?;
     match link.settings {
         Some(LinkKind::Vlan { id }) if id == config.id => {}
         Some(LinkKind::Vlan { id }) => {
@@ -77,7 +61,7 @@ fn check(req: &Check<Config>) -> Result<()> {
         }
         _ => return Err(Error::failed(format!("the VLAN ID of {} is unknown", link.name))),
     }
-    config.master.check(&link, &NetNs::open(req.netns())?, &mut socket)
+    config.master.check(&link, &mut container)
 }
 
 fn del(req: &Del<Wire>) -> Result<()> {
