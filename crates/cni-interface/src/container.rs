@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use cni_host::{NetNs, Owner, announce, check_iface, configure_iface};
+use cni_host::{IfaceConfig, NetNs, Owner, announce, check_iface, configure_iface};
 use cni_netlink::{Link, LinkChange, NewLink, Socket};
 use cni_plugin::{Add, Context as _, Error, Result, Undo, log};
 use cni_types::CniResult;
@@ -74,23 +74,24 @@ impl Container {
     /// Sets an interface up that has no addresses yet.
     pub fn set_up(&mut self, link: &Link) -> Result<()> {
         let up = LinkChange { up: Some(true), ..LinkChange::default() };
-        self.socket.link_change(link.index, &up).with_context(|| format!("cannot set up {}", link.name))
+        let what = || format!("cannot set up {} in {}", link.name, self.netns.path().display());
+        self.socket.link_change(link.index, &up).with_context(what)
+    }
+
+    /// The same for one of which the index is known.
+    pub fn set_up_index(&mut self, index: u32) -> Result<()> {
+        let up = LinkChange { up: Some(true), ..LinkChange::default() };
+        let what = || format!("in {}", self.netns.path().display());
+        self.socket.link_change(index, &up).with_context(what)
     }
 
     /// Gives the interface the result's addresses and routes and sets it up; without addresses it is set up and that is all. With
     /// `dad` an IPv6 address that another host has is an error (RFC 4862, 5.4).
     pub fn configure(&mut self, link: &Link, result: &CniResult, dad: bool) -> Result<()> {
-        let netns = Rc::clone(&self.netns);
-        let what = || format!("in {}", netns.path().display());
         if result.ips.is_empty() {
-            return self.set_up(link).with_context(what);
+            return self.set_up(link);
         }
-        let wanted = iface_config(&result.ips, &result.routes, dad);
-        let socket = &mut self.socket;
-        log::step("configure the container's interface", || {
-            netns.run(|| configure_iface(socket, link.index, &link.name, &wanted))?
-        })
-        .with_context(what)?;
+        self.configure_index(link.index, &iface_config(&result.ips, &result.routes, dad))?;
         // The kernel does it when a link comes up, and this one was up before it had addresses. Not every kind of link can.
         if link.up
             && let Err(error) = announce(&mut self.socket, link.index, &link.name)
@@ -100,10 +101,24 @@ impl Container {
         Ok(())
     }
 
+    /// Gives the attachment's interface, which has this index, addresses and routes, and sets it up.
+    pub fn configure_index(&mut self, index: u32, wanted: &IfaceConfig) -> Result<()> {
+        let Container { owner, netns, socket } = self;
+        log::step("configure the container's interface", || {
+            netns.run(|| configure_iface(socket, index, &owner.ifname, wanted))?
+        })
+        .with_context(|| format!("in {}", netns.path().display()))
+    }
+
     /// The interface has all that prevResult says of it: its addresses, and the routes.
     pub fn check_addresses(&mut self, link: &Link, prev: &CniResult, dad: bool) -> Result<()> {
         let wanted = reported_config(&self.netns, prev, dad);
-        let socket = &mut self.socket;
-        Ok(self.netns.run(|| check_iface(socket, link.index, &link.name, &wanted))??)
+        self.check(link, &wanted)
+    }
+
+    /// The interface has what is wanted of it.
+    pub fn check(&mut self, link: &Link, wanted: &IfaceConfig) -> Result<()> {
+        let Container { netns, socket, .. } = self;
+        Ok(netns.run(|| check_iface(socket, link.index, &link.name, wanted))??)
     }
 }

@@ -7,13 +7,13 @@
 use std::thread;
 use std::time::Duration;
 
-use cni_host::{NetNs, Owner, veth_del, veth_make_room};
+use cni_host::{Owner, VethPair, veth_del, veth_make_room};
 use cni_netlink::{Link, Socket};
-use cni_plugin::{Error, Request, Result, Undo, log};
-use cni_types::CniResult;
+use cni_plugin::{Add, Del, Error, Request, Result, Undo, log};
+use cni_types::{CniResult, Interface};
 
 use crate::setup::is_released_through_link;
-use crate::{absent_is_fine, all, expect_kind, ipam_wants_link, link_and_ipam, open_inside};
+use crate::{Container, absent_is_fine, all, expect_kind, ipam_wants_link, link_and_ipam, open_inside};
 
 /// The near end of a pair whose far end is `container`, which in turn has to be its peer.
 pub fn near_end(host: &mut Socket, container: &Link) -> Result<Link> {
@@ -25,6 +25,22 @@ pub fn near_end(host: &mut Socket, container: &Link) -> Result<Link> {
     };
     expect_kind(&near, "veth")?;
     if near.peer != Some(container.index) { Err(no_pair()) } else { Ok(near) }
+}
+
+/// The container's end of a pair, by its index there.
+pub fn far_end(pair: &VethPair) -> Result<u32> {
+    pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))
+}
+
+/// The container's end of a pair as results tell of it.
+pub fn far_end_interface<C>(req: &Add<C>, pair: &VethPair, mtu: u32) -> Interface {
+    Interface {
+        name: req.attachment.ifname.as_str().to_owned(),
+        mac: Some(pair.peer_mac.to_string()),
+        mtu: Some(mtu),
+        sandbox: Some(req.netns().to_owned()),
+        ..Interface::default()
+    }
 }
 
 /// Deletes the owner's pair, if there is one; the container's namespace is not needed.
@@ -39,28 +55,28 @@ pub fn pair_and_ipam<'a, C, T>(
     req: &'a Request<C>,
     lease: &mut Undo<'a>,
     host: &mut Socket,
-    (netns, owner): (&NetNs, &Owner),
-    mut connect: impl FnMut(&mut Socket) -> Result<Option<T>>,
+    container: &mut Container,
+    mut connect: impl FnMut(&mut Socket, &mut Container) -> Result<Option<T>>,
 ) -> Result<(CniResult, T)> {
-    let (result, made) = link_and_ipam(req, lease, || match connect(host)? {
-        None if ipam_wants_link(&req.call) => replace_pair(host, netns, owner, &mut connect).map(Some),
+    let (result, made) = link_and_ipam(req, lease, || match connect(host, container)? {
+        None if ipam_wants_link(&req.call) => replace_pair(host, container, &mut connect).map(Some),
         made => Ok(made),
     })?;
     match made {
         Some(made) => Ok((result, made)),
-        None => Ok((result, replace_pair(host, netns, owner, connect)?)),
+        None => Ok((result, replace_pair(host, container, connect)?)),
     }
 }
 
 fn replace_pair<T>(
     host: &mut Socket,
-    netns: &NetNs,
-    owner: &Owner,
-    connect: impl FnOnce(&mut Socket) -> Result<Option<T>>,
+    container: &mut Container,
+    connect: impl FnOnce(&mut Socket, &mut Container) -> Result<Option<T>>,
 ) -> Result<T> {
-    veth_make_room(host, netns, owner)?;
-    let taken = || Error::failed(format!("cannot make {}: another link has that name", owner.veth_name()));
-    connect(host)?.ok_or_else(taken)
+    veth_make_room(host, &container.netns, &container.owner)?;
+    let name = container.owner.veth_name();
+    let taken = || Error::failed(format!("cannot make {name}: another link has that name"));
+    connect(host, container)?.ok_or_else(taken)
 }
 
 /// DEL of what has a pair: the pair goes, then the attachment's part of the packet filter (`filter`), and the lease is released
@@ -71,8 +87,8 @@ fn replace_pair<T>(
 /// netdev_run_todo): all else is done in that time, and not before. A port that still takes packets must not lose its filter; and
 /// taking the link away needs nf_tables' lock (net/netfilter/nft_chain_filter.c, nf_tables_netdev_event), which whoever has deleted
 /// something there keeps while he waits for the same (nf_tables_api.c, nft_rcv_nl_event).
-pub fn delete_attachment<C: Sync>(
-    req: &Request<C>,
+pub fn delete_attachment<W: Sync>(
+    req: &Del<W>,
     owner: &Owner,
     filter: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
@@ -121,7 +137,7 @@ fn wait_until_gone(owner: &Owner, is_over: impl Fn() -> bool) -> bool {
 
 /// Deletes the pair whose far end is the container's interface, when the reference made it: its near end has a random
 /// name, so only the container's namespace tells which it is. A namespace that is gone took its interfaces along.
-fn delete_foreign_pair<C>(req: &Request<C>) -> Result<()> {
+fn delete_foreign_pair<W>(req: &Del<W>) -> Result<()> {
     let Some((_, mut inside)) = open_inside(req)? else { return Ok(()) };
     let link = match inside.link_by_name(req.attachment.ifname.as_str()) {
         Ok(link) => link,

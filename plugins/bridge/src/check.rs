@@ -1,7 +1,6 @@
 //! CHECK: what ADD reported is still there, and still as configured. Attachments that the reference made pass too.
 
-use cni_host::NetNs;
-use cni_interface::{Reported, check_addresses, check_mac, check_mtu, expect_kind, near_end, owner};
+use cni_interface::{Container, Reported, check_mac, check_mtu, expect_kind, near_end};
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Check, Context as _, Error, Result};
 use cni_types::{CniResult, Interface};
@@ -21,9 +20,8 @@ pub(crate) fn check(req: &Check<Config>) -> Result<()> {
     let bridge = host.link_by_name(config.bridge.as_str()).context("cannot find the bridge")?;
     check_bridge(&bridge, reported.on_host(&bridge.name)?, config)?;
 
-    let netns = NetNs::open(path)?;
-    let mut inside = netns.socket()?;
-    let container = inside.link_by_name(ifname).with_context(|| format!("cannot find {ifname} in {path}"))?;
+    let mut inside = Container::open(req)?;
+    let container = inside.find_interface()?;
     expect_kind(&container, "veth")?;
     check_mac(&container, reported.inside(ifname, path)?)?;
 
@@ -33,9 +31,9 @@ pub(crate) fn check(req: &Check<Config>) -> Result<()> {
         vlans.check(&mut host, &port)?;
     }
     check_gateways(&mut host, &bridge, prev, config)?;
-    filter::check(&owner(req), prev, container.mac, config)?;
+    filter::check(&inside.owner, prev, container.mac, config)?;
 
-    check_addresses(&netns, &mut inside, &container, prev, config.dad)
+    inside.check_addresses(&container, prev, config.dad)
 }
 
 fn check_bridge(bridge: &Link, reported: &Interface, config: &Config) -> Result<()> {

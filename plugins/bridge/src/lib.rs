@@ -9,12 +9,14 @@
 
 use std::time::Duration;
 
-use cni_host::{NetNs, NewVethPair, Owner, VethPair, announce, configure_iface, spoof_check_del, veth_add};
-use cni_interface::{all, expect_free, iface_config, ipam_wants_link, on_host, owner, valid_owners};
+use cni_host::{NewVethPair, VethPair, announce, spoof_check_del, veth_add};
+use cni_interface::{
+    Container, all, far_end, far_end_interface, iface_config, ipam_wants_link, on_host, owner, valid_owners,
+};
 use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam};
-use cni_netlink::{Link, LinkChange, LinkMonitor, OperState, Socket};
+use cni_netlink::{Link, LinkMonitor, OperState, Socket};
 use cni_plugin::{Add, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
-use cni_types::{CniResult, Interface, SpecVersion};
+use cni_types::{CniResult, SpecVersion};
 
 mod bridge_dev;
 mod check;
@@ -50,49 +52,46 @@ const BRIDGE_TRIES: u32 = 5;
 
 fn add(req: &Add<Config>) -> Result<CniResult> {
     let config = &req.config;
-    let owner = owner(req);
-    let netns = NetNs::open(req.netns())?;
-    let mut inside = netns.socket()?;
+    let mut container = Container::open(req)?;
+    container.expect_free()?;
     let mut host = Socket::open()?;
-    expect_free(&mut inside, &netns, &owner.ifname)?;
 
     // Undone last, when nothing uses the address any more: what is made later is dropped before.
     let mut lease = Undo::default();
     let mut undo = Undo::default();
     let mut monitor = LinkMonitor::open()?;
-    let connect = |host: &mut Socket| {
-        let connected = connect(host, &netns, &owner, config, &mut undo)?;
+    let connect = |host: &mut Socket, container: &mut Container| {
+        let connected = connect(host, container, config, &mut undo)?;
         if let Some((bridge, pair)) = &connected
             && ipam_wants_link(&req.call)
         {
-            let far_end = far_end(pair)?;
-            let up = LinkChange { up: Some(true), ..LinkChange::default() };
-            inside.link_change(far_end, &up).with_context(|| format!("in {}", netns.path().display()))?;
+            container.set_up_index(far_end(pair)?)?;
             wait_for_port(host, &mut monitor, bridge, pair, config)?;
         }
         Ok(connected)
     };
-    let (mut result, (bridge, pair)) = pair_and_ipam(req, &mut lease, &mut host, (&netns, &owner), connect)?;
+    let (mut result, (bridge, pair)) = pair_and_ipam(req, &mut lease, &mut host, &mut container, connect)?;
     let gateways = gateway::plan(&mut result, config)?;
-    set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result, config)?;
+    match config.layer {
+        Layer::Three => {
+            let wanted = iface_config(&result.ips, &result.routes, config.dad);
+            container.configure_index(far_end(&pair)?, &wanted)?;
+        }
+        Layer::Two => container.set_up_index(far_end(&pair)?)?,
+        Layer::Untouched => {}
+    }
     let port = wait_for_port(&mut host, &mut monitor, &bridge, &pair, config)?;
     if config.layer == Layer::Three {
-        announce_addresses(&mut inside, &pair, &owner.ifname);
+        announce_addresses(&mut container, &pair);
     }
     let vlan_gateway = set_up_gateways(&mut host, &bridge, &pair, &gateways, config, &mut undo)?;
     if let Some(masquerade) = &config.masquerade {
-        masquerade.add(&owner, &result, &mut undo)?;
+        masquerade.add(&container.owner, &result, &mut undo)?;
     }
 
     let bridge = host.link_by_index(bridge.index)?;
-    let container = Interface {
-        name: owner.ifname.clone(),
-        mac: Some(pair.peer_mac.to_string()),
-        mtu: Some(port.mtu),
-        sandbox: Some(req.netns().to_owned()),
-        ..Interface::default()
-    };
-    result.interfaces = vec![on_host(&bridge), on_host(&port), container];
+    let far_end = far_end_interface(req, &pair, port.mtu);
+    result.interfaces = vec![on_host(&bridge), on_host(&port), far_end];
     result.interfaces.extend(vlan_gateway.as_ref().map(on_host));
     if let Some(dns) = &config.dns {
         result.dns = dns.clone();
@@ -136,11 +135,11 @@ fn status(req: &Status<Config>) -> Result<()> {
 /// had made the bridge may remove it; then both are done again.
 fn connect(
     host: &mut Socket,
-    netns: &NetNs,
-    owner: &Owner,
+    container: &Container,
     config: &Config,
     undo: &mut Undo<'_>,
 ) -> Result<Option<(Link, VethPair)>> {
+    let (netns, owner) = (&*container.netns, &container.owner);
     let mut tries = 1;
     loop {
         let Bridge { link: bridge, created } =
@@ -180,38 +179,8 @@ fn connect(
     }
 }
 
-/// The container's end, by its index there.
-fn far_end(pair: &VethPair) -> Result<u32> {
-    pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))
-}
-
 fn is_gone(host: &mut Socket, link: &Link) -> bool {
     host.link_by_index(link.index).is_err_and(|error| error.is_not_found())
-}
-
-fn set_up_inside(
-    netns: &NetNs,
-    inside: &mut Socket,
-    pair: &VethPair,
-    ifname: &str,
-    result: &CniResult,
-    config: &Config,
-) -> Result<()> {
-    let index = far_end(pair)?;
-    let what = || format!("in {}", netns.path().display());
-    match config.layer {
-        Layer::Three => {
-            let wanted = iface_config(&result.ips, &result.routes, config.dad);
-            log::step("configure the container's interface", || {
-                netns.run(|| configure_iface(inside, index, ifname, &wanted))?
-            })
-            .with_context(what)
-        }
-        Layer::Two => inside
-            .link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() })
-            .with_context(what),
-        Layer::Untouched => Ok(()),
-    }
 }
 
 /// The port as it is once it forwards packets; with the container's end left down, as it is.
@@ -241,9 +210,10 @@ fn wait_for_port(
 }
 
 /// Tells the neighbours on the bridge, now that its port forwards. Without it they find out by themselves, only later.
-fn announce_addresses(inside: &mut Socket, pair: &VethPair, ifname: &str) {
+fn announce_addresses(container: &mut Container, pair: &VethPair) {
     let Some(index) = pair.host.peer else { return };
-    if let Err(error) = log::step("announce the addresses", || announce(inside, index, ifname)) {
+    let Container { owner, socket, .. } = container;
+    if let Err(error) = log::step("announce the addresses", || announce(socket, index, &owner.ifname)) {
         log::warn(format_args!("{error}"));
     }
 }

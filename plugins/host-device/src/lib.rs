@@ -7,11 +7,12 @@
 //! of in the result and left alone.
 
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use cni_host::{NetNs, Owner};
 use cni_interface::{
-    Reported, all, check_addresses, check_mac, configure, expect_free, inside as reported, ipam_wants_link,
-    open_inside, owner, remove_and_release, set_link_up, valid_owners,
+    Container, Reported, all, check_mac, inside as reported, ipam_wants_link, open_inside, owner,
+    remove_and_release, valid_owners,
 };
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Add, Check, Context as _, Del, Error, Gc, Plugin, Request, Result, Status, Undo, log};
@@ -29,7 +30,7 @@ mod sysfs;
 use config::Selector;
 pub use config::{Config, Wire};
 use device::Before;
-use moving::{Home, Inside};
+use moving::Home;
 use network::Network;
 use records::{Moved, Record, Records};
 use returned::Found;
@@ -57,19 +58,17 @@ fn add(req: &Add<Option<Config>>) -> Result<CniResult> {
     network::expect_interface(config, is_in_userspace(config, &sysfs)?)?;
     // Read before anything is touched: one that cannot be read fails the ADD.
     let prev = req.call.conf.prev_result()?;
-    let netns = NetNs::open(req.netns())?;
-    let mut inside = Inside { netns: &netns, socket: netns.socket()? };
+    let mut inside = Container::open(req)?;
     let mut host = Socket::open()?;
     let device = if is_in_userspace(config, &sysfs)? {
         None
     } else {
-        expect_free(&mut inside.socket, &netns, req.attachment.ifname.as_str())?;
+        inside.expect_free()?;
         Some(log::step("find the device", || find_at_home(&mut host, config, &sysfs))?)
     };
 
-    let ifname = req.attachment.ifname.as_str();
     let network = match &device {
-        Some(device) if config.with_network => Some(Network::of(&mut host, device, &mut inside, ifname)?),
+        Some(device) if config.with_network => Some(Network::of(&mut host, device, &mut inside)?),
         _ => None,
     };
 
@@ -91,7 +90,7 @@ fn add(req: &Add<Option<Config>>) -> Result<CniResult> {
     }
     if wants_link {
         if let Some(link) = &link {
-            set_link_up(&mut inside.socket, link)?;
+            inside.set_up(link)?;
         }
         result = network::ipam_add(network.as_ref(), req, &mut lease)?;
     }
@@ -105,7 +104,7 @@ fn add(req: &Add<Option<Config>>) -> Result<CniResult> {
                     network.give_routes(&mut inside, &link, &mut undo)?;
                     network.tell(&mut result);
                 }
-                None => configure(&netns, &mut inside.socket, &link, &result)?,
+                None => inside.configure(&link, &result, false)?,
             }
             reported(&link, req.netns())
         }
@@ -170,7 +169,7 @@ fn take<'a>(
     host: &mut Socket,
     device: &Link,
     network: Option<&Network>,
-    inside: &mut Inside<'a>,
+    inside: &mut Container,
     undo: &mut Undo<'a>,
 ) -> Result<Link> {
     let owner = owner(req);
@@ -185,8 +184,7 @@ fn take<'a>(
         records.remove(&owner)?;
         return Err(error);
     }
-    let ifname = req.attachment.ifname.as_str();
-    let moved = log::step("move the device", || moving::move_in(host, device, inside, ifname, &home));
+    let moved = log::step("move the device", || moving::move_in(host, device, inside, &home));
     let link = match moved {
         Ok(link) => link,
         Err(error) => {
@@ -199,7 +197,7 @@ fn take<'a>(
             return Err(error);
         }
     };
-    let (netns, moved) = (inside.netns, link.clone());
+    let (netns, moved) = (Rc::clone(&inside.netns), link.clone());
     undo.push("move the device back", move || {
         // One that comes back under another name stays recorded.
         if moving::move_out(&mut netns.socket()?, &moved, &home)? {
@@ -236,13 +234,11 @@ fn check(req: &Check<Option<Config>>) -> Result<()> {
     if is_in_userspace(config, &sysfs)? {
         return Ok(());
     }
-    let ifname = req.attachment.ifname.as_str();
-    let reported = Reported::new(prev).inside(ifname, path)?;
-    let netns = NetNs::open(path)?;
-    let mut inside = netns.socket()?;
-    let link = inside.link_by_name(ifname).with_context(|| format!("cannot find {ifname} in {path}"))?;
+    let reported = Reported::new(prev).inside(req.attachment.ifname.as_str(), path)?;
+    let mut inside = Container::open(req)?;
+    let link = inside.find_interface()?;
     check_mac(&link, reported)?;
-    check_addresses(&netns, &mut inside, &link, prev, false)
+    inside.check_addresses(&link, prev, false)
 }
 
 fn del(req: &Del<Wire>) -> Result<()> {

@@ -5,6 +5,7 @@
 use std::os::fd::AsFd;
 
 use cni_host::NetNs;
+use cni_interface::Container;
 use cni_netlink::{Link, LinkChange, Socket};
 use cni_plugin::{Context as _, Result, log};
 use cni_types::IfName;
@@ -25,21 +26,11 @@ impl Home {
     }
 }
 
-/// The container's namespace, with a socket in it.
-pub(crate) struct Inside<'a> {
-    pub(crate) netns: &'a NetNs,
-    pub(crate) socket: Socket,
-}
-
 /// Moves the device in, under its name there and with its alias, in one message: of two ADDs for one device the later one finds
 /// nothing at this index. It arrives down. A failure leaves it on the host.
-pub(crate) fn move_in(
-    host: &mut Socket,
-    device: &Link,
-    inside: &mut Inside<'_>,
-    ifname: &str,
-    home: &Home,
-) -> Result<Link> {
+pub(crate) fn move_in(host: &mut Socket, device: &Link, inside: &mut Container, home: &Home) -> Result<Link> {
+    let ifname = inside.owner.ifname.clone();
+    let ifname = ifname.as_str();
     let change = LinkChange {
         netns: Some(inside.netns.as_fd()),
         name: Some(ifname),

@@ -6,9 +6,10 @@
 //! the device given back: an interface with half of its routes would be worse than none.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use cni_host::{configure_iface, sysctl_write};
-use cni_interface::{absent_is_fine, iface_config};
+use cni_interface::{Container, absent_is_fine, iface_config};
 use cni_netlink::{FoundAddr, FoundRoute, Link, LinkChange, RouteSpec, Socket, WholeRule};
 use cni_plugin::{Context as _, Error, Request, Result, Undo, log};
 use cni_types::{CniResult, IpConfig, Route};
@@ -16,7 +17,6 @@ use ipnet::IpNet;
 
 use crate::config::Config;
 use crate::device::{has_gateway, routes_of};
-use crate::moving::Inside;
 
 /// What failed, where it is not IPAM's.
 const COPY: &str = "cannot copy the device's network (useInterfaceNetwork)";
@@ -70,13 +70,8 @@ pub(crate) fn ipam_add<'a, C>(
 }
 
 impl Network {
-    /// What goes along with the device to the container, where it is called `ifname`.
-    pub(crate) fn of(
-        host: &mut Socket,
-        device: &Link,
-        inside: &mut Inside<'_>,
-        ifname: &str,
-    ) -> Result<Self> {
+    /// What goes along with the device to the container.
+    pub(crate) fn of(host: &mut Socket, device: &Link, inside: &mut Container) -> Result<Self> {
         let mut addresses = host.addr_dump_found(device.index)?;
         addresses.retain(|found| found.scope() == 0 && (is_ipv4(found) || found.is_permanent()));
         addresses.sort_by_key(|found| !is_ipv4(found));
@@ -93,13 +88,13 @@ impl Network {
         warn_of_shared(host, device)?;
         let there = inside.socket.rule_dump_whole()?;
         let found = host.rule_dump_whole()?.into_iter().filter(|rule| is_for(rule, &addresses, &routes));
-        let rules = found.map(|rule| rule.renamed(&device.name, ifname));
+        let rules = found.map(|rule| rule.renamed(&device.name, inside.ifname()));
         let rules = rules.filter(|rule| !there.contains(rule)).collect();
         Ok(Network { up: device.up, addresses, routes, rules })
     }
 
     /// Gives the addresses to the device in the container, and sets it up: IPAM's routes may need them.
-    pub(crate) fn give_addresses(&self, inside: &mut Inside<'_>, link: &Link) -> Result<()> {
+    pub(crate) fn give_addresses(&self, inside: &mut Container, link: &Link) -> Result<()> {
         if self.addresses.iter().any(|found| !is_ipv4(found)) {
             inside.netns.run(|| allow_ipv6(&link.name))??;
         }
@@ -112,22 +107,16 @@ impl Network {
 
     /// Adds the routes, behind those of IPAM, and the rules. What is on the device goes when it is taken back, by whoever does that;
     /// rules have to be removed.
-    pub(crate) fn give_routes<'a>(
-        &self,
-        inside: &mut Inside<'a>,
-        link: &Link,
-        undo: &mut Undo<'a>,
-    ) -> Result<()> {
+    pub(crate) fn give_routes(&self, inside: &mut Container, link: &Link, undo: &mut Undo<'_>) -> Result<()> {
         for route in &self.routes {
             put_route(&mut inside.socket, link.index, &route.on(link.index)).context(COPY)?;
         }
-        let netns = inside.netns;
         for rule in &self.rules {
             match inside.socket.rule_put(rule) {
                 Err(error) if error.is_exists() => continue,
                 done => done.context(COPY)?,
             }
-            let added = rule.clone();
+            let (netns, added) = (Rc::clone(&inside.netns), rule.clone());
             undo.push("remove the copied rule", move || absent_is_fine(netns.socket()?.rule_take(&added)));
         }
         Ok(())
@@ -137,7 +126,7 @@ impl Network {
     /// address of IPAM's.
     pub(crate) fn configure_rest(
         &self,
-        inside: &mut Inside<'_>,
+        inside: &mut Container,
         link: &Link,
         result: &CniResult,
     ) -> Result<()> {
@@ -152,9 +141,8 @@ impl Network {
             }
         }
         rest.addresses.retain(|(address, _)| !self.has(*address));
-        let Inside { netns, socket } = inside;
-        netns.run(|| configure_iface(socket, link.index, &link.name, &rest))??;
-        Ok(())
+        let Container { netns, socket, .. } = inside;
+        Ok(netns.run(|| configure_iface(socket, link.index, &link.name, &rest))??)
     }
 
     fn has(&self, address: IpNet) -> bool {

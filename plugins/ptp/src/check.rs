@@ -1,11 +1,10 @@
 //! CHECK: what ADD reported is still there, and still as configured. Attachments that the reference made pass too.
 
-use cni_host::{NetNs, check_iface};
 use cni_interface::{
-    Reported, check_mac, check_mtu, check_up, expect_kind, near_end, owner, reported_config,
+    Container, Reported, check_mac, check_mtu, check_up, expect_kind, near_end, reported_config,
 };
 use cni_netlink::{Link, Socket};
-use cni_plugin::{Check, Context as _, Error, Result};
+use cni_plugin::{Check, Error, Result};
 use cni_types::IpConfig;
 
 use crate::config::Config;
@@ -20,9 +19,8 @@ pub(crate) fn check(req: &Check<Config>) -> Result<()> {
     let reported = Reported::new(prev);
     let mtu = config.mtu.map(Into::into);
 
-    let netns = NetNs::open(path)?;
-    let mut inside = netns.socket()?;
-    let container = inside.link_by_name(ifname).with_context(|| format!("cannot find {ifname} in {path}"))?;
+    let mut inside = Container::open(req)?;
+    let container = inside.find_interface()?;
     let of_container = reported.inside(ifname, path)?;
     expect_kind(&container, "veth")?;
     check_up(&container)?;
@@ -37,11 +35,11 @@ pub(crate) fn check(req: &Check<Config>) -> Result<()> {
     check_mac(&near, on_host)?;
     check_mtu(&near, on_host, mtu)?;
 
-    let mut wanted = reported_config(&netns, prev, false);
+    let mut wanted = reported_config(&inside.netns, prev, false);
     wanted.point_to_point = true;
-    netns.run(|| check_iface(&mut inside, container.index, ifname, &wanted))??;
+    inside.check(&container, &wanted)?;
     check_host_end(&mut host, &near, &prev.ips)?;
-    config.masquerade.as_ref().map_or(Ok(()), |masquerade| masquerade.check(&owner(req), prev))
+    config.masquerade.as_ref().map_or(Ok(()), |masquerade| masquerade.check(&inside.owner, prev))
 }
 
 /// The host's end has every gateway, and the host reaches every address by it.

@@ -6,14 +6,15 @@
 //! lease. The near end's name and alias are derived from (network, container ID, interface), so that DEL and GC find it
 //! without the container's namespace. What is shared stays: forwarding.
 
-use cni_host::{NetNs, NewVethPair, Owner, VethPair, configure_iface, veth_add};
+use cni_host::{NewVethPair, VethPair, veth_add};
 use cni_interface::{
-    Masquerade, all, expect_free, iface_config, ipam_wants_link, on_host, owner, valid_owners,
+    Container, Masquerade, all, far_end, far_end_interface, iface_config, ipam_wants_link, on_host, owner,
+    valid_owners,
 };
 use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam};
-use cni_netlink::{LinkChange, LinkMonitor, Socket};
-use cni_plugin::{Add, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
-use cni_types::{CniResult, Interface, SpecVersion};
+use cni_netlink::{LinkMonitor, Socket};
+use cni_plugin::{Add, Del, Error, Gc, Plugin, Result, Status, Undo, log};
+use cni_types::{CniResult, SpecVersion};
 
 mod check;
 mod config;
@@ -39,48 +40,39 @@ const CONTAINER: usize = 1;
 
 fn add(req: &Add<Config>) -> Result<CniResult> {
     let config = &req.config;
-    let owner = owner(req);
-    let netns = NetNs::open(req.netns())?;
-    let mut inside = netns.socket()?;
+    let mut container = Container::open(req)?;
+    container.expect_free()?;
     let mut host = Socket::open()?;
-    expect_free(&mut inside, &netns, &owner.ifname)?;
 
     // Undone last, when nothing uses the address any more: what is made later is dropped before.
     let mut lease = Undo::default();
     let mut undo = Undo::default();
     let mut monitor = LinkMonitor::open()?;
-    let connect = |host: &mut Socket| {
-        let pair = connect(host, &netns, &owner, config, &mut undo)?;
+    let connect = |host: &mut Socket, container: &mut Container| {
+        let pair = connect(host, container, config, &mut undo)?;
         if let Some(pair) = &pair
             && ipam_wants_link(&req.call)
         {
-            let up = LinkChange { up: Some(true), ..LinkChange::default() };
-            let what = || format!("in {}", netns.path().display());
-            inside.link_change(far_end(pair)?, &up).with_context(what)?;
+            container.set_up_index(far_end(pair)?)?;
         }
         Ok(pair)
     };
-    let (mut result, pair) = pair_and_ipam(req, &mut lease, &mut host, (&netns, &owner), connect)?;
+    let (mut result, pair) = pair_and_ipam(req, &mut lease, &mut host, &mut container, connect)?;
     expect_gateways(&result)?;
     enable_forwarding(result.ips.iter().map(|ip| ip.address.addr()))?;
     log::step("set up the host's end", || host_end::add_addresses(&mut host, &pair.host, &result.ips))?;
-    set_up_inside(&netns, &mut inside, &pair, &owner.ifname, &result)?;
+    let mut wanted = iface_config(&result.ips, &result.routes, false);
+    wanted.point_to_point = true;
+    container.configure_index(far_end(&pair)?, &wanted)?;
     if let Some(masquerade) = &config.masquerade {
-        masquerade.add(&owner, &result, &mut undo)?;
+        masquerade.add(&container.owner, &result, &mut undo)?;
     }
     // Last but for waiting, since they may take another container's place.
     host_end::add_routes(&mut host, &pair.host, &result.ips)?;
     let near =
         log::step("wait for the link", || host_end::wait(&mut host, &mut monitor, &pair.host, &result.ips))?;
 
-    let container = Interface {
-        name: owner.ifname.clone(),
-        mac: Some(pair.peer_mac.to_string()),
-        mtu: Some(near.mtu),
-        sandbox: Some(req.netns().to_owned()),
-        ..Interface::default()
-    };
-    result.interfaces = vec![on_host(&near), container];
+    result.interfaces = vec![on_host(&near), far_end_interface(req, &pair, near.mtu)];
     for ip in &mut result.ips {
         ip.interface = Some(CONTAINER);
     }
@@ -135,14 +127,13 @@ fn expect_gateways(result: &CniResult) -> Result<()> {
 /// The pair; `None` when there is one already.
 fn connect(
     host: &mut Socket,
-    netns: &NetNs,
-    owner: &Owner,
+    container: &Container,
     config: &Config,
     undo: &mut Undo<'_>,
 ) -> Result<Option<VethPair>> {
     let new = NewVethPair {
-        netns,
-        owner,
+        netns: &container.netns,
+        owner: &container.owner,
         mac: None,
         mtu: config.mtu.map(Into::into),
         master: None,
@@ -151,30 +142,9 @@ fn connect(
     };
     let pair = log::step("make the veth pair", || veth_add(host, &new))?;
     if pair.is_some() {
-        let owner = owner.clone();
+        let owner = container.owner.clone();
         // Addresses and routes go with it.
         undo.push("delete the veth pair", move || delete_pair(&owner));
     }
     Ok(pair)
-}
-
-/// The container's end, by its index there.
-fn far_end(pair: &VethPair) -> Result<u32> {
-    pair.host.peer.ok_or_else(|| Error::failed(format!("{} has no peer", pair.host.name)))
-}
-
-fn set_up_inside(
-    netns: &NetNs,
-    inside: &mut Socket,
-    pair: &VethPair,
-    ifname: &str,
-    result: &CniResult,
-) -> Result<()> {
-    let index = far_end(pair)?;
-    let mut wanted = iface_config(&result.ips, &result.routes, false);
-    wanted.point_to_point = true;
-    log::step("configure the container's interface", || {
-        netns.run(|| configure_iface(inside, index, ifname, &wanted))?
-    })
-    .with_context(|| format!("in {}", netns.path().display()))
 }
