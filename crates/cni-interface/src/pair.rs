@@ -4,27 +4,43 @@
 //! GC goes by the network's name in the near end's alias, whichever of the two plugins made the pair: the valid attachments
 //! that a runtime names are those of the whole network.
 
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use cni_host::{Owner, VethPair, veth_del, veth_make_room};
+use cni_host::{NetNs, Owner, VethPair, veth_del, veth_make_room};
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Add, Del, Error, Request, Result, Undo, log};
 use cni_types::{CniResult, Interface};
 
 use crate::setup::is_released_through_link;
-use crate::{Container, absent_is_fine, all, expect_kind, ipam_wants_link, link_and_ipam, open_inside};
+use crate::{Container, absent_is_fine, all, ipam_wants_link, link_and_ipam, open_inside};
 
-/// The near end of a pair whose far end is `container`, which in turn has to be its peer.
-pub fn near_end(host: &mut Socket, container: &Link) -> Result<Link> {
-    let no_pair = || Error::failed(format!("the other end of {} is not on the host", container.name));
-    let near = match host.link_by_index(container.peer.ok_or_else(no_pair)?) {
+/// The end on the host of the pair whose other end is `link` of the container's namespace; `None` when it is no such pair. Indices
+/// alone prove little, since each namespace counts its own.
+pub fn near_end(host: &mut Socket, netns: &NetNs, link: &Link) -> Result<Option<Link>> {
+    let Some(peer) = link.peer.filter(|_| link.kind == "veth") else { return Ok(None) };
+    let near = match host.link_by_index(peer) {
         Ok(near) => near,
-        Err(error) if error.is_not_found() => return Err(no_pair()),
+        Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    expect_kind(&near, "veth")?;
-    if near.peer != Some(container.index) { Err(no_pair()) } else { Ok(near) }
+    if near.kind != "veth" || near.peer != Some(link.index) {
+        return Ok(None);
+    }
+    let same = match (near.peer_netnsid, link.peer_netnsid) {
+        (Some(id), Some(_)) => host.netnsid(netns.as_fd())? == id,
+        // Both ends in one namespace, which the host's and the container's are with CNI_NETNS_OVERRIDE.
+        (None, None) => netns.is_same(&NetNs::current()?)?,
+        _ => false,
+    };
+    Ok(same.then_some(near))
+}
+
+/// The same for a CHECK, where it has to be one.
+pub fn expect_near_end(host: &mut Socket, netns: &NetNs, link: &Link) -> Result<Link> {
+    let no_pair = || Error::failed(format!("the other end of {} is not on the host", link.name));
+    near_end(host, netns, link)?.ok_or_else(no_pair)
 }
 
 /// The container's end of a pair, by its index there.

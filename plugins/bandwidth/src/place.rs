@@ -4,10 +4,8 @@
 //! the host, tap) has no end on the host, nor has a pair whose other end is somewhere else: then in the container itself, where
 //! sending and receiving are the other way round.
 
-use std::os::fd::AsFd;
-
 use cni_host::{NetNs, Owner};
-use cni_interface::all;
+use cni_interface::{all, near_end};
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Context as _, Error, Result, Undo, log};
 use cni_types::Interface;
@@ -150,27 +148,6 @@ impl<'a> Place<'a> {
 
 fn open(netns: &NetNs, in_container: bool) -> Result<Socket> {
     Ok(if in_container { netns.socket()? } else { Socket::open()? })
-}
-
-/// The end on the host of the pair that `container` is the other end of. Indices alone prove little, since each namespace
-/// counts its own.
-fn near_end(host: &mut Socket, netns: &NetNs, container: &Link) -> Result<Option<Link>> {
-    let Some(peer) = container.peer.filter(|_| container.kind == "veth") else { return Ok(None) };
-    let near = match host.link_by_index(peer) {
-        Ok(near) => near,
-        Err(error) if error.is_not_found() => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    if near.kind != "veth" || near.peer != Some(container.index) {
-        return Ok(None);
-    }
-    let same = match (near.peer_netnsid, container.peer_netnsid) {
-        (Some(id), Some(_)) => host.netnsid(netns.as_fd())? == id,
-        // Both ends in one namespace, which the host's and the container's are with CNI_NETNS_OVERRIDE.
-        (None, None) => netns.is_same(&NetNs::current()?)?,
-        _ => false,
-    };
-    Ok(same.then_some(near))
 }
 
 fn check_bucket(socket: &mut Socket, link: &Link, limit: &Limit) -> Result<()> {

@@ -1,6 +1,6 @@
 //! CHECK: what ADD reported is still there, and still as configured. Attachments that the reference made pass too.
 
-use cni_interface::{Container, Reported, check_mac, check_mtu, expect_kind, near_end};
+use cni_interface::{Container, Reported, check_mac, check_mtu, expect_kind, expect_near_end};
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Check, Context as _, Error, Result};
 use cni_types::{CniResult, Interface};
@@ -25,7 +25,7 @@ pub(crate) fn check(req: &Check<Config>) -> Result<()> {
     expect_kind(&container, "veth")?;
     check_mac(&container, reported.inside(ifname, path)?)?;
 
-    let port = near_end(&mut host, &container)?;
+    let port = expect_near_end(&mut host, &inside.netns, &container)?;
     check_port(&port, reported.on_host(&port.name)?, &bridge, config)?;
     if let Some(vlans) = &config.vlans {
         vlans.check(&mut host, &port)?;

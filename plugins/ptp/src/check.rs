@@ -1,7 +1,7 @@
 //! CHECK: what ADD reported is still there, and still as configured. Attachments that the reference made pass too.
 
 use cni_interface::{
-    Container, Reported, check_mac, check_mtu, check_up, expect_kind, near_end, reported_config,
+    Container, Reported, check_mac, check_mtu, check_up, expect_kind, expect_near_end, reported_config,
 };
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Check, Error, Result};
@@ -29,7 +29,7 @@ pub(crate) fn check(req: &Check<Config>) -> Result<()> {
     check_mtu(&container, of_container, None)?;
 
     let mut host = Socket::open()?;
-    let near = near_end(&mut host, &container)?;
+    let near = expect_near_end(&mut host, &inside.netns, &container)?;
     let on_host = reported.on_host(&near.name)?;
     check_up(&near)?;
     check_mac(&near, on_host)?;
