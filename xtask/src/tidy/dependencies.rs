@@ -6,6 +6,7 @@ use crate::cargo::{Dependency, Package};
 type Rule = fn(&Package, &[&str]) -> Vec<String>;
 
 pub(super) const RULES: &[Rule] = &[
+    layers_are_kept,
     types_do_no_io,
     plugins_stand_alone,
     netlink_has_one_home,
@@ -14,6 +15,68 @@ pub(super) const RULES: &[Rule] = &[
     what_is_opened_for_fuzzing_is_for_it_alone,
     command_lines_are_not_for_plugins,
 ];
+
+/// Which of the project's own crates each may use, from the ground up: the table "Who may use whom" of docs/architecture.md. Tests may
+/// use more.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("cni-types", &[]),
+    ("cni-exec", &["cni-types"]),
+    ("cni-netlink", &[]),
+    ("cni-nftables", &["cni-netlink"]),
+    ("cni-iptables", &["cni-nftables"]),
+    ("cni-host", &["cni-netlink", "cni-nftables", "cni-iptables"]),
+    ("cni-plugin", &["cni-types", "cni-exec"]),
+    ("cni-interface", &["cni-types", "cni-netlink", "cni-host", "cni-plugin"]),
+    ("libcni", &["cni-types", "cni-exec"]),
+    ("cnitool", &["cni-types", "cni-host", "libcni"]),
+    ("cni-testing", &["cni-netlink", "cni-host"]),
+    ("cni-plugins", &["cni-plugin", PLUGINS]),
+    (
+        PLUGINS,
+        &[
+            "cni-types",
+            "cni-exec",
+            "cni-netlink",
+            "cni-nftables",
+            "cni-iptables",
+            "cni-host",
+            "cni-plugin",
+            "cni-interface",
+        ],
+    ),
+];
+
+/// What stands for every plugin in [`LAYERS`].
+const PLUGINS: &str = "plugins/*, ipam/*";
+
+/// What is not in the table is not shipped, and may use what it likes.
+fn layers_are_kept(package: &Package, plugins: &[&str]) -> Vec<String> {
+    let row = |name: &str| if plugins.contains(&name) { PLUGINS } else { name }.to_owned();
+    let allowed = LAYERS.iter().find(|(name, _)| *name == row(&package.name));
+    let Some((_, allowed)) = allowed else { return Vec::new() };
+    let is_own = |name: &str| LAYERS.iter().any(|(own, _)| *own == name);
+    let broken = |dep: &Dependency| {
+        let used = row(&dep.name);
+        !is_dev(dep) && is_own(&used) && !allowed.contains(&&*used)
+    };
+    complain(package, broken, "it may not, by the table \"Who may use whom\"")
+}
+
+/// The page shows the table as it is checked.
+pub(super) fn layers_are_shown(page: &str) -> Vec<String> {
+    let row = |(name, uses): &(&str, &[&str])| {
+        let quoted =
+            |name: &&str| name.split(", ").map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let uses: Vec<String> = uses.iter().map(quoted).collect();
+        format!(
+            "| {} | {} |",
+            quoted(name),
+            if uses.is_empty() { "nothing".to_owned() } else { uses.join(", ") }
+        )
+    };
+    let missing = LAYERS.iter().map(row).filter(|row| !page.lines().any(|line| line == row));
+    missing.map(|row| format!("docs/architecture.md has no row `{row}`")).collect()
+}
 
 /// `cni-types` is data: everything it builds on is data too.
 fn types_do_no_io(package: &Package, _: &[&str]) -> Vec<String> {
@@ -29,12 +92,11 @@ fn plugins_stand_alone(package: &Package, plugins: &[&str]) -> Vec<String> {
     complain(package, broken, "a plugin never depends on another plugin")
 }
 
-/// The message crates break their interface often, so one crate each hides them.
+/// The message crates break their interface often, so one crate hides them.
 fn netlink_has_one_home(package: &Package, _: &[&str]) -> Vec<String> {
-    let homes = ["cni-netlink", "cni-nftables"];
     let names = |dep: &Dependency| dep.name.starts_with("netlink-") || dep.name == "rtnetlink";
-    let broken = |dep: &Dependency| names(dep) && !homes.contains(&&*package.name);
-    complain(package, broken, "only cni-netlink and cni-nftables know netlink messages")
+    let broken = |dep: &Dependency| names(dep) && package.name != "cni-netlink";
+    complain(package, broken, "only cni-netlink knows the crates of netlink messages")
 }
 
 /// A step into another namespace that is not undone ruins whatever the thread does next. Tests may: their threads end.
@@ -138,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_against_the_layers_is_found() {
+        assert_eq!(broken("cni-host", "cni-types", None, &[]).len(), 1);
+        assert_eq!(broken("cni-plugin", "cni-netlink", None, &[]).len(), 1);
+        assert_eq!(broken("cni-interface", "cni-bridge", None, &[]).len(), 1);
+        assert!(broken("cni-bridge", "cni-interface", None, &[]).is_empty());
+        assert!(broken("cni-plugins", "cni-bridge", None, &[]).is_empty());
+        assert!(broken("cni-host", "cni-types", Some("dev"), &[]).is_empty());
+        assert!(broken("cni-host", "nix", None, &[]).is_empty());
+        assert_eq!(layers_are_shown("").len(), LAYERS.len());
+    }
+
+    #[test]
     fn types_with_io_are_found() {
         assert_eq!(broken("cni-types", "fs2", None, &[]).len(), 1);
         assert!(broken("cni-types", "serde", None, &[]).is_empty());
@@ -146,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_plugin_in_a_plugin_is_found() {
-        assert_eq!(broken("cni-bridge", "cni-host-local", None, &[]).len(), 1);
+        assert!(!broken("cni-bridge", "cni-host-local", None, &[]).is_empty());
         assert_eq!(broken("cni-bridge", "cni-host-local", Some("dev"), &[]).len(), 1);
         assert!(broken("cni-plugins", "cni-host-local", None, &[]).is_empty());
     }
@@ -168,7 +242,7 @@ mod tests {
 
     #[test]
     fn fixtures_that_would_be_shipped_are_found() {
-        assert_eq!(broken("cni-host", "cni-testing", None, &[]).len(), 1);
+        assert!(!broken("cni-host", "cni-testing", None, &[]).is_empty());
         assert!(broken("cni-host", "cni-testing", Some("dev"), &[]).is_empty());
     }
 

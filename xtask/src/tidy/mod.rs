@@ -2,6 +2,7 @@
 //! test that it finds a violation.
 
 use std::fs;
+use std::path::Path;
 
 use crate::cargo::{self, Metadata, cargo};
 use crate::{Result, tools};
@@ -30,6 +31,9 @@ pub(crate) fn run() -> Result<()> {
     tree.args(["tree", "--workspace", "--edges", "no-dev", "--no-dedupe", "--prefix", "depth"]);
     let tree = String::from_utf8_lossy(&cargo::output(&mut tree)?).into_owned();
     violations.extend(dependencies::nothing_ships_an_async_runtime(&tree));
+    let page = Path::new("docs/architecture.md");
+    let page = fs::read_to_string(page).map_err(|error| tools::cannot("read", page, error))?;
+    violations.extend(dependencies::layers_are_shown(&page));
     for source in &sources {
         for rule in sources::RULES {
             violations.extend(rule(source));
