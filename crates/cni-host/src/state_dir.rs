@@ -69,7 +69,7 @@ impl StateDir {
             }
             DirBuilder::new()
                 .recursive(true)
-                .mode(0o755)
+                .mode(0o700)
                 .create(&self.folder)
                 .map_err(|source| Error::Io { op: "make", path: self.folder.clone(), source })?;
             written = write();
@@ -82,13 +82,23 @@ impl StateDir {
 
     /// What a file has; `None` when it is not there, and for what cannot be read.
     pub fn read(&self, name: &str) -> Option<String> {
-        String::from_utf8(read_regular(&self.folder.join(name), MAX_FILE).ok()?).ok()
+        String::from_utf8(self.try_read(name).ok()??).ok()
+    }
+
+    /// What a file has, for who has to tell one that is not there from one that cannot be read.
+    pub fn try_read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.folder.join(name);
+        match read_regular(&path, MAX_FILE) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::Io { op: "read", path, source }),
+        }
     }
 
     /// Removes a file, and what a process left that was killed while it wrote it.
     pub fn remove(&self, name: &str) -> Result<()> {
         let path = self.folder.join(name);
-        let _ = fs::remove_file(self.unfinished(name));
+        self.remove_unfinished(name);
         match fs::remove_file(&path) {
             // A file system that is read-only says so before it looks.
             Err(source) if source.kind() != io::ErrorKind::NotFound && path.exists() => {
@@ -96,6 +106,11 @@ impl StateDir {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Removes what a process left that was killed while it wrote a file, and not the file.
+    pub fn remove_unfinished(&self, name: &str) {
+        let _ = fs::remove_file(self.unfinished(name));
     }
 
     /// The names of all files.
@@ -121,7 +136,7 @@ impl StateDir {
     ) -> std::result::Result<T, E> {
         let path = self.folder.with_extension("lock");
         if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
-            DirBuilder::new().recursive(true).mode(0o755).create(parent).map_err(|source| Error::Io {
+            DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(|source| Error::Io {
                 op: "make",
                 path: parent.to_owned(),
                 source,

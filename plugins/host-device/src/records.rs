@@ -5,18 +5,11 @@
 //! by what it is known again when it has been renamed or has come back to the host without a DEL. The folder is gone
 //! after a reboot, as the containers are.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-
-use cni_host::{Owner, is_read_only};
+use cni_host::{Owner, StateDir};
 use cni_netlink::Link;
 use cni_plugin::{Error, Result, log};
 use cni_types::{ErrorCode, IfName};
 use serde::{Deserialize, Serialize, Serializer};
-
-const FOLDER: &str = "/run/cni-plugins-rs/host-device";
 
 /// A device that is away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,74 +102,53 @@ impl Record {
 /// The folder of records.
 #[derive(Debug)]
 pub(crate) struct Records {
-    folder: PathBuf,
+    state: StateDir,
 }
 
 impl Records {
     pub(crate) fn host() -> Self {
-        Records { folder: PathBuf::from(FOLDER) }
+        Records { state: StateDir::new("host-device") }
     }
 
     /// Writes a record, whole or not at all.
     pub(crate) fn set(&self, record: &Record) -> Result<()> {
-        if self.is_read_only() {
+        if self.state.is_read_only() {
             log::warn(format_args!(
                 "{} is read-only: {} is not recorded, and its alias is all that DEL will know it by",
-                self.folder.display(),
+                self.state.path().display(),
                 record.device
             ));
             return Ok(());
         }
-        self.write(&self.path(&record.owner()), record)
+        self.write(&name(&record.owner()), record)
     }
 
-    /// Whether nothing can be recorded.
-    pub(crate) fn is_read_only(&self) -> bool {
-        is_read_only(&self.folder)
+    /// Writes the network that goes with an attachment's device ([`crate::kept`]).
+    pub(crate) fn set_network(&self, owner: &Owner, network: &impl Serialize) -> Result<()> {
+        if self.state.is_read_only() { Ok(()) } else { self.write(&network_name(owner), network) }
     }
 
-    /// Writes a file of the folder, whole or not at all.
-    pub(crate) fn write(&self, path: &Path, content: &impl Serialize) -> Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&self.folder)
-            .map_err(|error| cannot("make", &self.folder, &error))?;
-        let temporary = unfinished(path);
-        let json = serde_json::to_vec(content)?;
-        let mut options = OpenOptions::new();
-        options.create(true).write(true).truncate(true).mode(0o600);
-        let file = cni_host::open_to_write(&mut options, &temporary);
-        file.and_then(|mut file| file.write_all(&json)).and_then(|()| fs::rename(&temporary, path)).map_err(
-            |error| {
-                let _ = fs::remove_file(&temporary);
-                cannot("write", path, &error)
-            },
-        )
-    }
-
-    /// Where the network is that went with an attachment's device ([`crate::kept`]).
-    pub(crate) fn network_of(&self, owner: &Owner) -> PathBuf {
-        self.path(owner).with_extension("network")
+    /// That network, as it was written.
+    pub(crate) fn network(&self, owner: &Owner) -> Option<String> {
+        self.state.read(&network_name(owner))
     }
 
     /// Forgets an attachment's device.
     pub(crate) fn remove(&self, owner: &Owner) -> Result<()> {
-        let network = self.network_of(owner);
-        remove(&unfinished(&network))?;
-        remove(&network)?;
-        // Last: without it nobody looks for the others.
-        remove(&self.path(owner))
+        self.delete(&network_name(owner))?;
+        // Last: without it nobody looks for the other.
+        self.delete(&name(owner))
     }
 
     /// Removes what an ADD left that was killed while it wrote the record, before it touched the device.
     pub(crate) fn remove_unfinished(&self, owner: &Owner) -> Result<()> {
-        remove(&unfinished(&self.path(owner)))
+        self.state.remove_unfinished(&name(owner));
+        Ok(())
     }
 
     /// That of an attachment.
     pub(crate) fn find(&self, owner: &Owner) -> Option<Record> {
-        read(&self.path(owner)).filter(|record| record.owner() == *owner)
+        self.read(&name(owner)).filter(|record| record.owner() == *owner)
     }
 
     /// One of the device with this name.
@@ -186,48 +158,47 @@ impl Records {
 
     /// All that there are.
     pub(crate) fn all(&self) -> Vec<Record> {
-        // No folder is no record.
-        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|file| file.path());
-        files.filter(|path| path.extension().is_none()).filter_map(|path| read(&path)).collect()
+        let names = self.state.names().into_iter().filter(|name| !name.ends_with(NETWORK));
+        names.filter_map(|name| self.read(&name)).collect()
     }
 
-    fn path(&self, owner: &Owner) -> PathBuf {
-        self.folder.join(owner.digest(32))
+    /// What cannot be read is none: a DEL then goes by the alias, as for a device that the reference moved.
+    fn read(&self, name: &str) -> Option<Record> {
+        serde_json::from_str(&self.state.read(name)?).ok()
     }
-}
 
-/// A record while it is being written.
-fn unfinished(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
-}
+    fn write(&self, name: &str, content: &impl Serialize) -> Result<()> {
+        self.state.write(name, &serde_json::to_vec(content)?).map_err(io_failure)
+    }
 
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        // A file system that is read-only says so before it looks.
-        Err(error) if error.kind() != io::ErrorKind::NotFound && path.exists() => {
-            Err(cannot("remove", path, &error))
-        }
-        _ => Ok(()),
+    fn delete(&self, name: &str) -> Result<()> {
+        self.state.remove(name).map_err(io_failure)
     }
 }
 
-/// What cannot be read is none: a DEL then goes by the alias, as for a device that the reference moved.
-fn read(path: &Path) -> Option<Record> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+/// The name of an attachment's record.
+fn name(owner: &Owner) -> String {
+    owner.digest(32)
+}
+
+/// What the name of a network's file ends in.
+const NETWORK: &str = ".network";
+
+fn network_name(owner: &Owner) -> String {
+    format!("{}{NETWORK}", name(owner))
+}
+
+fn io_failure(error: cni_host::Error) -> Error {
+    Error::new(ErrorCode::IO_FAILURE, error.to_string())
 }
 
 fn as_text<S: Serializer>(name: &IfName, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     serializer.serialize_str(name.as_str())
 }
 
-fn cannot(op: &str, path: &Path, error: &io::Error) -> Error {
-    Error::new(ErrorCode::IO_FAILURE, format!("cannot {op} {}: {error}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -249,7 +220,7 @@ mod tests {
 
     fn records() -> (tempfile::TempDir, Records) {
         let root = tempfile::tempdir().unwrap();
-        let records = Records { folder: root.path().join("run/host-device") };
+        let records = Records { state: StateDir::at(root.path().join("run/host-device")) };
         (root, records)
     }
 
@@ -274,7 +245,7 @@ mod tests {
     fn a_record_is_for_root_and_names_its_parts() {
         let (_root, records) = records();
         records.set(&record("c1")).unwrap();
-        let path = records.path(&record("c1").owner());
+        let path = records.state.path().join(name(&record("c1").owner()));
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let expected = r#"{"network":"blue","containerID":"c1","ifname":"net1","netns":"/run/netns/blue","device":"ens3","alias":"uplink","kind":"","address":"02:00:00:00:00:01"}"#;
         assert_eq!(fs::read_to_string(path).unwrap(), expected);
@@ -285,8 +256,8 @@ mod tests {
         let (_root, records) = records();
         let one = record("c1");
         records.set(&one).unwrap();
-        let path = records.path(&one.owner());
-        fs::write(records.path(&record("c3").owner()).with_extension("new"), "{").unwrap();
+        let path = records.state.path().join(name(&one.owner()));
+        fs::write(records.state.path().join(format!("{}.new", name(&record("c3").owner()))), "{").unwrap();
         for content in [
             String::new(),
             "{".to_owned(),

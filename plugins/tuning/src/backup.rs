@@ -3,21 +3,15 @@
 //! Name and keys are the reference's, so that either plugin restores what the other changed. `owner` is ours, and the
 //! reference passes it over: the name does not tell the network, and GC has to know.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use cni_host::Owner;
+use cni_host::{Owner, StateDir};
 use cni_plugin::{Error, Result};
 use cni_types::{ErrorCode, json};
 use serde::{Deserialize, Serialize};
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 use crate::attributes::Attributes;
-
-/// A backup has some hundred bytes; what is longer is none.
-const MAX_LEN: u64 = 64 << 10;
 
 /// The file's keys, in the order in which the reference writes them.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -89,57 +83,35 @@ impl Backup {
 /// The file of one attachment.
 #[derive(Debug)]
 pub(crate) struct BackupFile {
-    path: PathBuf,
+    folder: StateDir,
+    name: String,
 }
 
 impl BackupFile {
     pub(crate) fn of(data_dir: &Path, owner: &Owner) -> Self {
-        BackupFile { path: data_dir.join(format!("{}_{}.json", owner.container_id, owner.ifname)) }
+        let name = format!("{}_{}.json", owner.container_id, owner.ifname);
+        BackupFile { folder: StateDir::at(data_dir.to_owned()), name }
     }
 
     /// `None` when there is no file. What cannot be understood is a backup of nothing.
     pub(crate) fn read(&self) -> Result<Option<Backup>> {
-        match cni_host::read_regular(&self.path, MAX_LEN) {
-            Ok(text) => Ok(Some(Backup::from_json(&text).unwrap_or_default())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(cannot("read", &self.path, &error)),
-        }
+        let content = self.folder.try_read(&self.name).map_err(io_failure)?;
+        Ok(content.map(|text| Backup::from_json(&text).unwrap_or_default()))
     }
 
     /// Writes it, whole or not at all, for root only; makes the folder when it is missing.
     pub(crate) fn write(&self, backup: &Backup) -> Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("/"));
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|error| cannot("make", folder, &error))?;
-        let temporary = self.unfinished();
-        let text = backup.to_json()?;
-        let mut options = OpenOptions::new();
-        options.create(true).write(true).truncate(true).mode(0o600);
-        let written = cni_host::open_to_write(&mut options, &temporary)
-            .and_then(|mut file: File| file.write_all(&text))
-            .and_then(|()| fs::rename(&temporary, &self.path));
-        written.map_err(|error| {
-            let _ = fs::remove_file(&temporary);
-            cannot("write", &self.path, &error)
-        })
+        self.folder.write(&self.name, &backup.to_json()?).map_err(io_failure)
     }
 
     /// Removes it, if it is there.
     pub(crate) fn remove(&self) -> Result<()> {
-        remove(&self.path)
+        self.folder.remove(&self.name).map_err(io_failure)
     }
 
     /// Removes what an ADD left that was killed while it wrote the file, before it touched the interface.
-    pub(crate) fn remove_unfinished(&self) -> Result<()> {
-        remove(&self.unfinished())
-    }
-
-    /// The file while it is being written.
-    fn unfinished(&self) -> PathBuf {
-        self.path.with_extension("new")
+    pub(crate) fn remove_unfinished(&self) {
+        self.folder.remove_unfinished(&self.name);
     }
 
     /// As it was before: with this content, or not there.
@@ -150,20 +122,14 @@ impl BackupFile {
 
 /// Removes the files that say they are of this network, and of none of these attachments.
 pub(crate) fn collect(data_dir: &Path, network: &str, valid: &[Owner]) -> Result<()> {
-    let files = match fs::read_dir(data_dir) {
-        Ok(files) => files,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(cannot("read", data_dir, &error)),
-    };
+    let folder = StateDir::at(data_dir.to_owned());
     let (valid, mut outcomes) = (Owner::tags(valid), Vec::new());
-    for path in files.flatten().map(|file| file.path()).filter(|path| path.is_file()) {
-        let Some(backup) =
-            cni_host::read_regular(&path, MAX_LEN).ok().and_then(|text| Backup::from_json(&text))
-        else {
+    for name in folder.names() {
+        let Some(backup) = folder.read(&name).and_then(|text| Backup::from_json(text.as_bytes())) else {
             continue;
         };
         if Owner::is_of_network(&backup.owner, network) && !valid.contains(&backup.owner) {
-            outcomes.push(remove(&path));
+            outcomes.push(folder.remove(&name).map_err(io_failure));
         }
     }
     cni_interface::all(outcomes)
@@ -175,22 +141,16 @@ pub(crate) fn is_usable(data_dir: &Path) -> Result<()> {
     match nearest {
         Some((_, metadata)) if metadata.is_dir() => Ok(()),
         Some((path, _)) => {
-            Err(cannot("make", data_dir, &io::Error::other(format!("{} is no folder", path.display()))))
+            let (folder, path) = (data_dir.display(), path.display());
+            Err(Error::new(ErrorCode::IO_FAILURE, format!("cannot make {folder}: {path} is not a folder")))
         }
         // A path that is relative to wherever the runtime is.
         None => Ok(()),
     }
 }
 
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(cannot("remove", path, &error)),
-        _ => Ok(()),
-    }
-}
-
-fn cannot(op: &str, path: &Path, error: &io::Error) -> Error {
-    Error::new(ErrorCode::IO_FAILURE, format!("cannot {op} {}: {error}", path.display()))
+fn io_failure(error: cni_host::Error) -> Error {
+    Error::new(ErrorCode::IO_FAILURE, error.to_string())
 }
 
 #[cfg(test)]

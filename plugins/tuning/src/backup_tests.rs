@@ -1,3 +1,4 @@
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
@@ -82,7 +83,7 @@ fn gc_takes_only_what_is_known_to_be_of_nobody() {
     fs::write(root.path().join("go_eth0.json"), r#"{"mtu": 1500}"#).unwrap();
     fs::write(root.path().join("damaged_eth0.json"), "{").unwrap();
     // A write that was cut short after the text and before the name.
-    fs::copy(root.path().join("gone_eth0.json"), root.path().join("gone_eth0.new")).unwrap();
+    fs::copy(root.path().join("gone_eth0.json"), root.path().join("gone_eth0.json.new")).unwrap();
     collect(root.path(), "blue", &all[..1]).unwrap();
     assert_eq!(
         files(root.path()),
@@ -96,7 +97,7 @@ fn a_folder_that_cannot_be_is_found_out_beforehand() {
     is_usable(&root.path().join("not/yet/there")).unwrap();
     fs::write(root.path().join("file"), "").unwrap();
     let error = is_usable(&root.path().join("file/below")).unwrap_err().to_string();
-    assert!(error.starts_with("cannot make ") && error.ends_with("/file is no folder"), "{error}");
+    assert!(error.starts_with("cannot make ") && error.ends_with("/file is not a folder"), "{error}");
     let file = BackupFile::of(&root.path().join("file"), &owner("blue", "c1"));
     let error = file.write(&Backup::default()).unwrap_err();
     assert_eq!(error.code().0, 5, "{error}");

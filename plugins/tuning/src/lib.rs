@@ -85,7 +85,8 @@ fn del(req: &Del<Wire>) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => Err(error),
     };
-    if let Err(error) = cni_interface::all([restored, file.remove_unfinished()]) {
+    file.remove_unfinished();
+    if let Err(error) = restored {
         log::warn(format_args!("cannot restore {}: {error}", owner.ifname));
     }
     Ok(())
