@@ -42,7 +42,7 @@ pub struct Plan {
 /// The parts of standard input that are read here.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Wire {
+pub struct Wire {
     ipam: IpamConf,
     runtime_config: RuntimeConf,
     args: ArgsConf,
@@ -115,7 +115,7 @@ struct CniArgsConf {
 /// The only key that every command needs.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct FolderWire {
+pub struct FolderWire {
     ipam: Option<FolderConf>,
 }
 

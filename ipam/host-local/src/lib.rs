@@ -25,7 +25,7 @@ mod status;
 mod store;
 mod taken;
 
-pub use config::{DataDir, Plan};
+pub use config::{DataDir, FolderWire, Plan, Wire};
 
 use boot::Boot;
 use error::Error;

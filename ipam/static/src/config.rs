@@ -21,7 +21,7 @@ pub struct Settings {
 /// The parts of standard input that are read here.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Wire {
+pub struct Wire {
     ipam: Option<IpamConf>,
     runtime_config: RuntimeConf,
     args: ArgsConf,

@@ -8,7 +8,7 @@ use cni_types::{CniResult, IpConfig, SpecVersion};
 
 mod config;
 
-pub use config::Settings;
+pub use config::{Settings, Wire};
 
 /// The plugin's table of functions.
 pub const PLUGIN: Plugin<(), Settings> = Plugin {

@@ -262,3 +262,7 @@ const DHCP: &[Key] = &[
 const DHCP_PROVIDE: &[Key] =
     &[key("option", Kind::Text), key("value", Kind::Text), key("fromArg", Kind::Text)];
 const DHCP_REQUEST: &[Key] = &[key("skipDefault", Kind::Bool), key("option", Kind::Text)];
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;
