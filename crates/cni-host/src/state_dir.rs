@@ -67,9 +67,11 @@ impl StateDir {
             if written.is_ok() || self.folder.exists() {
                 break;
             }
-            DirBuilder::new().recursive(true).mode(0o755).create(&self.folder).map_err(|source| {
-                Error::Io { op: "make", path: self.folder.clone(), source }
-            })?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(&self.folder)
+                .map_err(|source| Error::Io { op: "make", path: self.folder.clone(), source })?;
             written = write();
         }
         written.map_err(|source| {
