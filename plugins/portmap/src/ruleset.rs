@@ -26,6 +26,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use cni_host::Owner;
 use cni_nftables::{
     Batch, Chain, DataType, Family, Hook, NatFamily, Nft, Op, Policy, Selector, Set, Statement, Table, Value,
     Verdict,
@@ -209,9 +210,9 @@ pub(crate) fn owners() -> Set {
     Set { table: TABLE, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] }
 }
 
-/// The key of a container in [`owners`]: 15 hex digits, which is what fits, of the SHA-256 of its elements' comment.
-pub(crate) fn owner_key(comment: &str) -> Vec<Value> {
-    vec![Value::IfName(digits(comment, 15))]
+/// The key of a container in [`owners`].
+pub(crate) fn owner_key(owner: &Owner) -> Vec<Value> {
+    vec![Value::IfName(owner.short_key())]
 }
 
 fn digits(text: &str, digits: usize) -> String {

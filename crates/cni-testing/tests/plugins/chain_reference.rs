@@ -200,9 +200,10 @@ fn every_plugin_is_exchanged_alone_with_iptables() {
     every_swap("iptables");
 }
 
-/// What is known of a container by ours alone, which the reference leaves: the firewall's record, and the index of leases,
-/// whose entry names none any more.
-const RECORDS: [&str; 2] = ["/run/cni-plugins-rs/firewall/iptables/", ".index/"];
+/// What is known of a container by ours alone, which the reference leaves: the records of the firewall and of masquerading, and
+/// the index of leases, whose entry names none any more.
+const RECORDS: [&str; 3] =
+    ["/run/cni-plugins-rs/firewall/iptables/", "/run/cni-plugins-rs/masquerade/", ".index/"];
 
 #[test]
 #[ignore = "needs the reference's plugins, nft and iptables: add -- --ignored chain_reference"]
@@ -267,8 +268,8 @@ fn with_nftables_the_reference_leaves_our_elements_and_ours_removes_them() {
 fn assert_elements_alone(left: &Snapshot, before: &Snapshot) {
     let new = left.0.iter().filter(|line| !before.0.contains(line));
     let (elements, others): (Vec<_>, Vec<_>) = new.partition(|line| line.starts_with("nft \t\telements = "));
-    // Of each family masquerading, the mapping and its masquerading; and the port.
-    assert_eq!(elements.len(), 7, "{elements:#?}");
+    // Of each family masquerading with its count, the mapping and its masquerading; and the count of these.
+    assert_eq!(elements.len(), 9, "{elements:#?}");
     assert!(elements.iter().all(|line| line.contains("\"cni:net:one:eth0\"")), "{elements:#?}");
     let known =
         |line: &str| line.contains("cache/results/") || RECORDS.iter().any(|part| line.contains(part));

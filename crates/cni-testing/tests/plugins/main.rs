@@ -66,6 +66,7 @@ mod macvlan;
 mod macvlan_life;
 mod macvlan_reference;
 mod masquerade;
+mod masquerade_owner;
 #[cfg(target_arch = "x86_64")]
 mod odd_files;
 #[cfg(target_arch = "x86_64")]
