@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sha2::{Digest, Sha512};
+use sha2::{Digest, Sha256, Sha512};
 
 /// The kernel's limit (IFALIASZ in include/uapi/linux/if.h, less the NUL that old kernels store).
 const MAX_ALIAS: usize = 255;
@@ -55,6 +55,12 @@ impl Owner {
         self.tag(MAX_COMMENT)
     }
 
+    /// The key of this owner in a map of nf_tables whose keys are of type ifname: 15 hex digits, which is what fits, of the SHA-256
+    /// of the comment.
+    pub fn short_key(&self) -> String {
+        hex::<Sha256>(&self.comment(), 15)
+    }
+
     fn tag(&self, max: usize) -> String {
         let Owner { network, container_id, ifname } = self;
         let plain = format!("{PLAIN}{network}:{container_id}:{ifname}");
@@ -100,7 +106,11 @@ impl Owner {
 
 /// The first `digits` hex digits of the text's SHA-512.
 pub(crate) fn hex_digest(text: &str, digits: usize) -> String {
-    let mut hex: String = Sha512::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex::<Sha512>(text, digits)
+}
+
+fn hex<D: Digest>(text: &str, digits: usize) -> String {
+    let mut hex: String = D::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(digits);
     hex
 }
@@ -120,6 +130,12 @@ mod tests {
     #[test]
     fn the_veth_name_of_a_key_never_changes() {
         assert_eq!(owner("blue", "c1", "eth0").veth_name(), "vethd3c1b05f553");
+    }
+
+    /// Counts that are in the kernel are found by it. The digits are those of `printf cni:blue:c1:eth0 | sha256sum`.
+    #[test]
+    fn the_short_key_of_an_owner_never_changes() {
+        assert_eq!(owner("blue", "c1", "eth0").short_key(), "23b4b120bad08f0");
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Wanted {
             groups.push(group);
         }
         let count = u32::try_from(mappings.len() + masquerade.len()).unwrap_or(u32::MAX);
-        let entry = element(owner_key(&comment), vec![Value::Mark(count)]);
+        let entry = element(owner_key(&pod.owner), vec![Value::Mark(count)]);
         Ok(Wanted { mappings, masquerade, entry, scopes, groups })
     }
 
@@ -255,7 +255,7 @@ pub(crate) fn del(
             found.extend(there.filter(|there| is_meant(there, &owned)).map(|there| (*set, there)));
         }
         let count = Value::Mark(u32::try_from(found.len()).unwrap_or(u32::MAX));
-        match nft.element(&owners(), &owner_key(&owner.comment()))? {
+        match nft.element(&owners(), &owner_key(owner))? {
             Some(entry) if is_meant(&entry, &owned) && entry.data == [count] => {
                 found.push((owners(), entry));
                 Ok(found)

@@ -26,6 +26,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use cni_host::Owner;
 use cni_nftables::{
     Batch, Chain, DataType, Family, Hook, NatFamily, Nft, Op, Policy, Selector, Set, Statement, Table, Value,
     Verdict,
@@ -97,8 +98,10 @@ impl Scope {
         let mut suffix = if v6 { "6" } else { "4" }.to_owned();
         if !conditions.is_empty() {
             let text: Vec<String> = conditions.iter().map(ToString::to_string).collect();
+            // Twelve hex digits.
+            let digest = Sha256::digest(text.join(" "));
             suffix.push('_');
-            suffix.push_str(&digits(&text.join(" "), 12));
+            suffix.extend(digest.iter().take(6).map(|byte| format!("{byte:02x}")));
         }
         Self { v6, conditions, suffix }
     }
@@ -209,15 +212,9 @@ pub(crate) fn owners() -> Set {
     Set { table: TABLE, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] }
 }
 
-/// The key of a container in [`owners`]: 15 hex digits, which is what fits, of the SHA-256 of its elements' comment.
-pub(crate) fn owner_key(comment: &str) -> Vec<Value> {
-    vec![Value::IfName(digits(comment, 15))]
-}
-
-fn digits(text: &str, digits: usize) -> String {
-    let mut hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.truncate(digits);
-    hex
+/// The key of a container in [`owners`].
+pub(crate) fn owner_key(owner: &Owner) -> Vec<Value> {
+    vec![Value::IfName(owner.short_key())]
 }
 
 /// Containers to which the same sources are masqueraded: those of a subnet, of a family with `masqAll`, or those that are
