@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use cni_testing::{Container, Snapshot};
 use serde_json::{Value, json};
 
+use crate::bridge_net::make_bridge;
 use crate::firewall_iptables::{PROGRAMS, filter, lines_with, site};
 use crate::firewall_net::Site;
 
@@ -94,6 +95,10 @@ impl Plugin {
 
     /// Adds all scenes.
     pub(crate) fn play(&self, site: &Site) -> Vec<(Container, Value)> {
+        // Those with a policy need one.
+        for bridge in ["br-blue", "br-green"] {
+            make_bridge(bridge);
+        }
         let played = scenes().into_iter().map(|(id, conf)| (site.host.container(id), conf));
         let played: Vec<_> = played.collect();
         for (container, conf) in &played {

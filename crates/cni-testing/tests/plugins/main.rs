@@ -31,6 +31,7 @@ mod firewall_firewalld;
 mod firewall_iptables;
 mod firewall_net;
 mod firewall_nftables;
+mod firewall_no_bridge;
 mod firewall_policy;
 mod firewall_reapply;
 mod firewall_reference;
