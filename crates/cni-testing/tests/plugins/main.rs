@@ -33,6 +33,7 @@ mod firewall_net;
 mod firewall_nftables;
 mod firewall_no_bridge;
 mod firewall_policy;
+mod firewall_published;
 mod firewall_reapply;
 mod firewall_reference;
 mod firewall_trouble;
