@@ -66,6 +66,11 @@ fn published(backend: &'static str) {
 }
 
 #[test]
+fn f8_a_published_port_works_where_the_chain_drops_with_nftables() {
+    published("nftables");
+}
+
+#[test]
 #[ignore = "needs iptables: add -- --ignored firewall_published"]
 fn f8_a_published_port_works_where_forward_drops_with_iptables_nft() {
     published("iptables");

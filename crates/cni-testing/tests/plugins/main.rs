@@ -32,6 +32,7 @@ mod firewall_iptables;
 mod firewall_net;
 mod firewall_nftables;
 mod firewall_no_bridge;
+mod firewall_owners;
 mod firewall_policy;
 mod firewall_published;
 mod firewall_reapply;
