@@ -55,12 +55,10 @@ impl Owner {
         self.tag(MAX_COMMENT)
     }
 
-    /// The key by which an attachment is found in a map of nf_tables whose keys are interfaces' names: 15 hex digits, which is what
-    /// fits, of the SHA-256 of its elements' comment.
+    /// The key of this owner in a map of nf_tables whose keys are of type ifname: 15 hex digits, which is what fits, of the SHA-256
+    /// of the comment.
     pub fn short_key(&self) -> String {
-        let mut hex = hex(&Sha256::digest(self.comment()));
-        hex.truncate(15);
-        hex
+        hex::<Sha256>(&self.comment(), 15)
     }
 
     fn tag(&self, max: usize) -> String {
@@ -108,13 +106,13 @@ impl Owner {
 
 /// The first `digits` hex digits of the text's SHA-512.
 pub(crate) fn hex_digest(text: &str, digits: usize) -> String {
-    let mut hex = hex(&Sha512::digest(text));
-    hex.truncate(digits);
-    hex
+    hex::<Sha512>(text, digits)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn hex<D: Digest>(text: &str, digits: usize) -> String {
+    let mut hex: String = D::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.truncate(digits);
+    hex
 }
 
 #[cfg(test)]
@@ -134,9 +132,9 @@ mod tests {
         assert_eq!(owner("blue", "c1", "eth0").veth_name(), "vethd3c1b05f553");
     }
 
-    /// The entries of running containers are found by it. The digits are those of `printf 'cni:blue:c1:eth0' | sha256sum`.
+    /// Counts that are in the kernel are found by it. The digits are those of `printf cni:blue:c1:eth0 | sha256sum`.
     #[test]
-    fn the_short_key_never_changes() {
+    fn the_short_key_of_an_owner_never_changes() {
         assert_eq!(owner("blue", "c1", "eth0").short_key(), "23b4b120bad08f0");
     }
 

@@ -98,8 +98,10 @@ impl Scope {
         let mut suffix = if v6 { "6" } else { "4" }.to_owned();
         if !conditions.is_empty() {
             let text: Vec<String> = conditions.iter().map(ToString::to_string).collect();
+            // Twelve hex digits.
+            let digest = Sha256::digest(text.join(" "));
             suffix.push('_');
-            suffix.push_str(&digits(&text.join(" "), 12));
+            suffix.extend(digest.iter().take(6).map(|byte| format!("{byte:02x}")));
         }
         Self { v6, conditions, suffix }
     }
@@ -213,12 +215,6 @@ pub(crate) fn owners() -> Set {
 /// The key of a container in [`owners`].
 pub(crate) fn owner_key(owner: &Owner) -> Vec<Value> {
     vec![Value::IfName(owner.short_key())]
-}
-
-fn digits(text: &str, digits: usize) -> String {
-    let mut hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.truncate(digits);
-    hex
 }
 
 /// Containers to which the same sources are masqueraded: those of a subnet, of a family with `masqAll`, or those that are
