@@ -104,7 +104,8 @@ fn read(text: &str) -> Option<AddressRecord> {
     let owner = Owner { network: lines.next()?, container_id: lines.next()?, ifname: lines.next()? };
     let netns = lines.next()?;
     let addresses = lines.next()?;
-    let addresses = addresses.split_whitespace().map(|address| address.parse().ok()).collect::<Option<_>>()?;
+    let addresses =
+        addresses.split_whitespace().map(|address| address.parse().ok()).collect::<Option<_>>()?;
     Some(AddressRecord { owner, netns, addresses })
 }
 
@@ -173,7 +174,8 @@ mod tests {
         records.set(&one).unwrap();
         let path = records.state.path().join(name(&one.owner.comment()));
         let whole = fs::read_to_string(&path).unwrap();
-        for content in ["", "blue\nc1\neth0\n", &whole.replace("/16", "/99"), &whole.replace("c1\n", "c2\n")] {
+        for content in ["", "blue\nc1\neth0\n", &whole.replace("/16", "/99"), &whole.replace("c1\n", "c2\n")]
+        {
             fs::write(&path, content).unwrap();
             assert_eq!(records.find(&one.owner), None, "{content}");
         }
