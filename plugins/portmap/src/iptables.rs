@@ -12,8 +12,10 @@ use crate::Pod;
 use crate::config::{Config, Forward};
 use crate::nftables::tell_displaced;
 
+mod holders;
 mod rules;
 
+pub(crate) use holders::{Chained, holders};
 use rules::{
     DNAT, OLD_PREFIX, OLD_SNAT, PREFIX, PodChain, chain_name, entries, forward, jump_to_masquerading,
 };

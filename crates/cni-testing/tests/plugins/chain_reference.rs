@@ -200,9 +200,10 @@ fn every_plugin_is_exchanged_alone_with_iptables() {
     every_swap("iptables");
 }
 
-/// What is known of a container by ours alone, which the reference leaves: the firewall's record, and the index of leases,
-/// whose entry names none any more.
-const RECORDS: [&str; 2] = ["/run/cni-plugins-rs/firewall/iptables/", ".index/"];
+/// What is known of a container by ours alone, which the reference leaves: records of firewall and portmap, and the index of
+/// leases, whose entry names none any more.
+const RECORDS: [&str; 3] =
+    ["/run/cni-plugins-rs/firewall/iptables/", "/run/cni-plugins-rs/portmap/", ".index/"];
 
 #[test]
 #[ignore = "needs the reference's plugins, nft and iptables: add -- --ignored chain_reference"]

@@ -78,6 +78,7 @@ mod podman_networks;
 mod podman_reference;
 mod portmap;
 mod portmap_flows;
+mod portmap_holders;
 mod portmap_hostile;
 mod portmap_life;
 mod portmap_net;
