@@ -15,7 +15,7 @@ use crate::nftables::tell_displaced;
 mod holders;
 mod rules;
 
-pub(crate) use holders::{Chained, holders};
+pub(crate) use holders::{Chained, holders, mappings};
 use rules::{
     DNAT, OLD_PREFIX, OLD_SNAT, PREFIX, PodChain, chain_name, entries, forward, jump_to_masquerading,
 };

@@ -50,6 +50,7 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let config = Config::new(&req.config)?;
     let result = req.prev_result()?;
     let nft = &mut Nft::new();
+    log::step("see that 127.0.0.0/8 is guarded", || localnet::guard(nft, result))?;
     if !req.config.has_mappings() {
         return Ok(result.clone());
     }
@@ -72,7 +73,9 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let mut undo = Undo::default();
     remember(&pod, req.netns()?, &mut undo)?;
     if config.masquerade != Masquerade::Nobody {
-        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(nft, &forwards, backend))?;
+        log::step("let 127.0.0.0/8 reach the container", || {
+            localnet::enable(nft, &forwards, backend, &pod.owner, &path, &mut undo)
+        })?;
     }
     match &wanted {
         // One transaction, and nothing after it fails the ADD: what another container loses to this one need not be given back.
@@ -168,7 +171,10 @@ fn del(req: &Request<Wire>) -> Result<()> {
     flows::forget(&gone);
     all(outcomes)?;
     // The last, since by it whoever comes next tells whose the rules were.
-    kept(AddressRecords::new(NAME).remove(&owner))
+    all([
+        log::step("turn route_localnet off", || localnet::release(nft, &owner, &path)),
+        kept(AddressRecords::new(NAME).remove(&owner)),
+    ])
 }
 
 /// What the request says that its ADD made; it may say anything.
@@ -199,6 +205,7 @@ fn is_unmapped(nft: &mut Nft, told: &Forward, path: &str) -> bool {
 fn gc(call: &Call, _: &Wire) -> Result<()> {
     let Some(valid) = valid_owners(call) else { return Ok(()) };
     let nft = &mut Nft::new();
+    let guarded = log::step("see that 127.0.0.0/8 is guarded", || localnet::guard_all(nft));
     let (network, path) = (call.conf.name.as_str(), environment("PATH"));
     let mut gone: Vec<Forward> = Vec::new();
     let owners: HashSet<String> = valid.iter().map(Owner::comment).collect();
@@ -210,7 +217,13 @@ fn gc(call: &Call, _: &Wire) -> Result<()> {
     ]);
     flows::forget(&gone);
     // As with DEL.
-    collected.and_then(|()| kept(AddressRecords::new(NAME).retain(network, &valid)))
+    let forgotten = collected.and_then(|()| {
+        all([
+            log::step("turn route_localnet off", || localnet::collect(nft, network, &owners, &path)),
+            kept(AddressRecords::new(NAME).retain(network, &valid)),
+        ])
+    });
+    all([guarded, forgotten])
 }
 
 /// Cheap, since it is asked every few seconds: no program is run.

@@ -248,6 +248,19 @@ pub(crate) fn maps(nft: &mut Nft, wanted: &Forward) -> Result<bool> {
     Ok(false)
 }
 
+/// All mappings to addresses of IPv4.
+pub(crate) fn mappings(nft: &mut Nft) -> Result<Vec<Forward>> {
+    let mut found = Vec::new();
+    for scope in Scope::found(nft)?.iter().filter(|scope| !scope.is_v6()) {
+        for map in [scope.host_ip(), scope.host_port()] {
+            // What is about to expire has no comment any more.
+            let there = nft.elements(&map)?.into_iter().filter(|element| element.comment.is_some());
+            found.extend(there.filter_map(|element| forward(&element)));
+        }
+    }
+    Ok(found)
+}
+
 /// Removes what carries this owner and nothing else, and adds the mappings among it to `gone`. When what the request tells
 /// of the ADD is all that there is, nothing else is looked at, so that it costs the same however many containers there are.
 pub(crate) fn del(

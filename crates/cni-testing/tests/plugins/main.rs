@@ -81,6 +81,7 @@ mod portmap_flows;
 mod portmap_holders;
 mod portmap_hostile;
 mod portmap_life;
+mod portmap_localnet;
 mod portmap_net;
 mod portmap_reference;
 mod portmap_rules;

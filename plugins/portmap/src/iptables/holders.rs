@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use cni_host::Owner;
 use cni_iptables::{Found, Iptables};
 use cni_nftables::Nft;
+use cni_plugin::Result;
 
 use super::rules::{DNAT, PREFIX, forward, read_comment};
 use super::{FAMILIES, Family, TABLE};
@@ -53,4 +54,17 @@ pub(crate) fn holders(
         })?;
     }
     Ok(held)
+}
+
+/// All mappings to addresses of IPv4.
+pub(crate) fn mappings(nft: &mut Nft, path: &str) -> Result<Vec<Forward>> {
+    let mut found = Vec::new();
+    Iptables::wherever(&[Family::Ipv4], path).look(nft, Family::Ipv4, TABLE, |table| {
+        for chain in table.chains()?.iter().filter(|chain| chain.starts_with(PREFIX)) {
+            let rules = table.rules(chain)?;
+            found.extend(rules.iter().filter_map(|found| forward(found.rule()?, Family::Ipv4)));
+        }
+        Ok(None::<()>)
+    })?;
+    Ok(found)
 }
