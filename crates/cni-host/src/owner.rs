@@ -95,6 +95,14 @@ impl Owner {
         alias.starts_with(HASHED) || Owner::from_alias(alias).is_some()
     }
 
+    /// Whether an alias or comment, in either form, is of an attachment of this container, to whatever network.
+    pub fn is_of_container(alias: &str, container_id: &str) -> bool {
+        match alias.strip_prefix(HASHED) {
+            Some(rest) => rest.split(':').nth(1) == Some(&hex_digest(container_id, 32)),
+            None => Owner::from_alias(alias).is_some_and(|owner| owner.container_id == container_id),
+        }
+    }
+
     /// Whether an alias or comment, in either form, is of an attachment to this network. What cannot be told is not: GC keeps it.
     pub fn is_of_network(alias: &str, network: &str) -> bool {
         match alias.strip_prefix(HASHED) {
@@ -167,6 +175,8 @@ mod tests {
         assert!(Owner::is_of_network(&alias, "blue"));
         assert!(!Owner::is_of_network(&alias, "blu"));
         assert!(!Owner::is_of_network(&alias, "c1"));
+        assert!(Owner::is_of_container(&alias, "c1"));
+        assert!(!Owner::is_of_container(&alias, "blue"));
     }
 
     #[test]
@@ -178,6 +188,8 @@ mod tests {
         assert!(!other.owns(&long.alias()));
         assert!(Owner::is_of_network(&long.alias(), "blue"));
         assert!(!Owner::is_of_network(&long.alias(), "green"));
+        assert!(Owner::is_of_container(&long.alias(), &long.container_id));
+        assert!(!Owner::is_of_container(&long.alias(), &other.container_id));
     }
 
     #[test]
@@ -207,6 +219,8 @@ mod tests {
                 prop_assert!(Owner::is_of_network(&alias, &owner.network));
                 prop_assert_eq!(other.owns(&alias), other == owner);
                 prop_assert_eq!(Owner::is_of_network(&alias, &other.network), other.network == owner.network);
+                let is_others = Owner::is_of_container(&alias, &other.container_id);
+                prop_assert_eq!(is_others, other.container_id == owner.container_id);
                 if let Some(read) = Owner::from_alias(&alias) {
                     prop_assert_eq!(&read, &owner);
                 }

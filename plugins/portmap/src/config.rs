@@ -161,6 +161,18 @@ impl Forward {
             && (host.is_ipv4(), host.port()) == (self.host.is_ipv4(), self.host.port());
         self.protocol == protocol && (self.host == host || of_all)
     }
+
+    /// Whether a packet can be for both: the port is the same, and so is the address, or one of the two has all of the host's.
+    pub(crate) fn overlaps(&self, other: &Forward) -> bool {
+        self.displaces(other.protocol, other.host) || other.displaces(self.protocol, self.host)
+    }
+
+    /// The same port of all the host's addresses.
+    pub(crate) fn of_all_addresses(mut self) -> Self {
+        let any = if self.host.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        self.host.set_ip(any);
+        self
+    }
 }
 
 /// `tcp port 8080`, `udp port 53 of 10.0.0.1`

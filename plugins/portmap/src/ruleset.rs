@@ -28,8 +28,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_host::Owner;
 use cni_nftables::{
-    Batch, Chain, DataType, Family, Hook, NatFamily, Nft, Op, Policy, Selector, Set, Statement, Table, Value,
-    Verdict,
+    Batch, Chain, DataType, Family, FoundRule, Hook, NatFamily, Nft, Op, Policy, Selector, Set, Statement,
+    Table, Value, Verdict,
 };
 use ipnet::{IpNet, Ipv4Net};
 use sha2::{Digest, Sha256};
@@ -115,6 +115,14 @@ impl Scope {
         sets.iter().filter_map(of_map).collect()
     }
 
+    /// The same, as they are in the kernel; none where it has no nf_tables.
+    pub(crate) fn found(nft: &mut Nft) -> cni_nftables::Result<Vec<Self>> {
+        match nft.sets(TABLE) {
+            Err(error) if error.is_unsupported() => Ok(Vec::new()),
+            names => Ok(Self::all(&names?)),
+        }
+    }
+
     pub(crate) fn is_v6(&self) -> bool {
         self.v6
     }
@@ -190,6 +198,18 @@ impl Scope {
     /// Whether it is the same, as far as the names of its objects tell.
     pub(crate) fn is_named_like(&self, other: &Scope) -> bool {
         self.suffix == other.suffix
+    }
+
+    /// Whether a packet can be for both, unless conditions plainly exclude each other. Those of one that was found are in its chain.
+    pub(crate) fn meets(&self, found: &Scope, nft: &mut Nft) -> cni_nftables::Result<bool> {
+        let is_conditioned = !self.conditions.is_empty() && found.suffix.contains('_');
+        if !is_conditioned || self.v6 != found.v6 || self.is_named_like(found) {
+            return Ok(self.v6 == found.v6);
+        }
+        let [_, own, _] = self.chains();
+        let rules = nft.rules(TABLE, &format!("prerouting{}", found.suffix))?;
+        let excludes = |rule: &FoundRule| own.rules.iter().all(|own| rule.excludes(TABLE.family, own));
+        Ok(rules.is_empty() || !rules.iter().all(excludes))
     }
 }
 

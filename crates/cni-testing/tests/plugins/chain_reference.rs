@@ -200,11 +200,12 @@ fn every_plugin_is_exchanged_alone_with_iptables() {
     every_swap("iptables");
 }
 
-/// What ours alone has of a container, which the reference leaves: the records of the firewall and of masquerading, the firewall's
-/// rule for published ports, which nft prints too, and the index of leases, whose entry names none any more.
-const OURS: [&str; 5] = [
+/// What ours alone has of a container, which the reference leaves: the records of the firewall, of masquerading and of portmap, the
+/// firewall's rule for published ports, which nft prints too, and the index of leases, whose entry names none any more.
+const OURS: [&str; 6] = [
     "/run/cni-plugins-rs/firewall/iptables/",
     "/run/cni-plugins-rs/masquerade/",
+    "/run/cni-plugins-rs/portmap/",
     "-m conntrack --ctstate DNAT -j ACCEPT",
     "ct status dnat counter accept",
     ".index/",
