@@ -358,6 +358,22 @@ fn f5_what_an_earlier_release_made_is_deleted_and_added_to() {
     }
 }
 
+/// Whoever has taken `ipam` out of the configuration since.
+#[test]
+fn f5_del_goes_by_the_result_where_the_configuration_has_no_ipam_any_more() {
+    for backend in BACKENDS {
+        let net = net(backend, "bridge");
+        once(&net);
+        let before = net.site.rules();
+        let one = net.container("one");
+        let mut conf = add(&net, &one, "eth0", FIRST);
+        set(&mut conf, &json!({"ipam": null, "ipMasq": null}));
+        del(&net, &one, "eth0", &conf);
+        net.site.rules().assert_same(&before);
+        assert_eq!(records(), 0);
+    }
+}
+
 #[test]
 fn f5_what_cannot_be_recorded_is_not_added() {
     let net = net("iptables", "bridge");
