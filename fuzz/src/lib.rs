@@ -5,7 +5,7 @@
 //! Nothing here touches the host: plugins are given a namespace that does not exist, which they find out once all of their
 //! configuration has been validated, and before anything else.
 
-use cni_plugin::{Attachment, Plugin, Request};
+use cni_plugin::{Add, Attachment, Plugin, Request};
 use cni_types::{CniArgs, CniResult, ContainerId, IfName, NetworkConfigList, PluginConf, SpecVersion};
 use serde_json::Value;
 
@@ -98,7 +98,7 @@ pub fn plugin_config(data: &[u8]) {
     match kind.as_str() {
         "bandwidth" => add(&cni_bandwidth::PLUGIN, args, stdin),
         "dummy" => add(&cni_dummy::PLUGIN, args, stdin),
-        "firewall" => run(&cni_firewall::PLUGIN, args, stdin, cni_firewall::fuzzing::plan),
+        "firewall" => run(&cni_firewall::PLUGIN, args, stdin, |req| cni_firewall::fuzzing::plan(req)),
         "host-device" => add(&cni_host_device::PLUGIN, args, stdin),
         // The round robin stands wherever the arguments say.
         "host-local" => run(&cni_host_local::PLUGIN, args, stdin, |req| {
@@ -107,7 +107,7 @@ pub fn plugin_config(data: &[u8]) {
         "ipvlan" => add(&cni_ipvlan::PLUGIN, args, stdin),
         "loopback" => add(&cni_loopback::PLUGIN, args, stdin),
         "macvlan" => add(&cni_macvlan::PLUGIN, args, stdin),
-        "portmap" => run(&cni_portmap::PLUGIN, args, stdin, cni_portmap::fuzzing::plan),
+        "portmap" => run(&cni_portmap::PLUGIN, args, stdin, |req| cni_portmap::fuzzing::plan(req)),
         "ptp" => add(&cni_ptp::PLUGIN, args, stdin),
         "sbr" => add(&cni_sbr::PLUGIN, args, stdin),
         "static" => add(&cni_static::PLUGIN, args, stdin),
@@ -133,19 +133,21 @@ pub fn prev_result(data: &[u8]) {
 }
 
 /// Runs a plugin's ADD up to where it would begin.
-fn add<C>(plugin: &Plugin<C>, args: &str, stdin: &[u8]) {
+fn add<W, C>(plugin: &Plugin<W, C>, args: &str, stdin: &[u8]) {
     run(plugin, args, stdin, |req| (plugin.add)(req).map(drop));
 }
 
-fn run<C>(
-    plugin: &Plugin<C>,
+fn run<W, C>(
+    plugin: &Plugin<W, C>,
     args: &str,
     stdin: &[u8],
-    plan: impl FnOnce(&Request<C>) -> cni_plugin::Result<()>,
+    plan: impl FnOnce(&Add<C>) -> cni_plugin::Result<()>,
 ) {
     let (Ok(container_id), Ok(ifname)) = (ContainerId::new("fuzz"), IfName::new("eth0")) else { return };
-    let attachment = Attachment { container_id, ifname, netns: Some("/nonexistent/netns".to_owned()) };
+    let attachment = Attachment { container_id, ifname };
     let Ok(call) = cni_plugin::fuzzing::call(args, stdin) else { return };
-    let Ok(config) = (plugin.config)(&call) else { return };
-    let _ = plan(&Request { call, attachment, config });
+    let Ok(config) = (plugin.read)(&call).and_then(|wire| (plugin.validate)(&wire, &call)) else { return };
+    let netns = Some("/nonexistent/netns".to_owned());
+    let Ok(add) = cni_plugin::fuzzing::add(Request { call, attachment, netns, config }) else { return };
+    let _ = plan(&add);
 }

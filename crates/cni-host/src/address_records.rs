@@ -11,6 +11,7 @@
 //! 10.88.0.5/16 fd00:88::5/64    the addresses
 //! ```
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -87,6 +88,7 @@ impl AddressRecords {
 
     /// Forgets the network's attachments that are not among the valid ones.
     pub fn retain(&self, network: &str, valid: &[Owner]) -> Result<()> {
+        let valid: HashSet<&Owner> = valid.iter().collect();
         let mut stale = self.all();
         stale.retain(|record| record.owner.network == network && !valid.contains(&record.owner));
         stale.iter().try_for_each(|record| self.remove(&record.owner))

@@ -64,7 +64,7 @@ impl StateDir {
         let mut written = write();
         // Somebody may remove the folder as soon as it is empty.
         for _ in 0..10 {
-            if written.is_ok() || self.folder.exists() {
+            if written.as_ref().err().is_none_or(|error| error.kind() != io::ErrorKind::NotFound) {
                 break;
             }
             DirBuilder::new()
@@ -111,6 +111,15 @@ impl StateDir {
     /// Removes what a process left that was killed while it wrote a file, and not the file.
     pub fn remove_unfinished(&self, name: &str) {
         let _ = fs::remove_file(self.unfinished(name));
+    }
+
+    /// Removes what processes left that were killed while they wrote: for whoever has the lock, when all who write take it.
+    pub fn remove_all_unfinished(&self) {
+        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if file.file_name().to_str().is_some_and(|name| name.ends_with(UNFINISHED)) {
+                let _ = fs::remove_file(file.path());
+            }
+        }
     }
 
     /// The names of all files.
@@ -190,6 +199,9 @@ mod tests {
         assert_eq!((state.names(), state.read("b")), (vec!["a".to_owned()], None));
         state.remove("b").unwrap();
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
+        fs::write(state.path().join("c.new"), "half").unwrap();
+        state.remove_all_unfinished();
+        assert_eq!((state.names(), fs::read_dir(state.path()).unwrap().count()), (vec!["a".to_owned()], 1));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use cni_types::SpecVersion;
 
 use crate::incoming::{self, Command};
 use crate::vars::Vars;
-use crate::{Call, Result};
+use crate::{Add, Call, InNetns, Request, Result};
 
 /// Reads `CNI_ARGS` and standard input.
 pub fn call(args: &str, mut stdin: &[u8]) -> Result<Call> {
@@ -13,4 +13,9 @@ pub fn call(args: &str, mut stdin: &[u8]) -> Result<Call> {
     let conf = incoming::configuration(Command::Add, &input, SpecVersion::ALL)?;
     incoming::negotiate(Command::Add, conf.cni_version, SpecVersion::ALL)?;
     Ok(incoming::call(Command::Add, &vars, "fuzzed", conf, input))
+}
+
+/// An ADD, as the plugin's function gets it.
+pub fn add<C>(request: Request<C>) -> Result<Add<C>> {
+    InNetns::new(request)
 }

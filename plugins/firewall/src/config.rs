@@ -12,7 +12,7 @@ const DEFAULT_ZONE: &str = "trusted";
 /// The longest name of a chain in bytes (XT_EXTENSION_MAXNAMELEN in include/uapi/linux/netfilter/x_tables.h, less the NUL).
 const MAX_CHAIN_NAME: usize = 28;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -42,7 +42,7 @@ pub(crate) enum Policy {
 
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// `None` when the host is to decide.
     pub(crate) backend: Option<Backend>,
     pub(crate) admin_chain: String,

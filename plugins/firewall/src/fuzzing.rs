@@ -2,12 +2,12 @@
 
 use cni_plugin::{Request, Result};
 
-use crate::config::{Config, Wire};
+use crate::config::Config;
 use crate::{bridge, pod};
 
 /// Validates the configuration and finds the container's part in prevResult.
-pub fn plan(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config)?;
+pub fn plan(req: &Request<Config>) -> Result<()> {
+    let config = &req.config;
     let result = req.prev_result()?;
     let _ = pod(req, Some(result));
     bridge(result, config.policy).map(drop)

@@ -10,8 +10,9 @@ use std::net::IpAddr;
 
 use cni_host::Owner;
 use cni_interface::{all, owner, valid_owners};
+use cni_netlink::Socket;
 use cni_nftables::Nft;
-use cni_plugin::{Call, Error, Plugin, Request, Result, Undo, environment, log};
+use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Request, Result, Status, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode, IfName, SpecVersion};
 
 mod config;
@@ -25,13 +26,22 @@ mod nftables;
 mod records;
 mod ruleset;
 
-pub use config::Wire;
-use config::{Backend, Config, Policy};
+use config::{Backend, Policy};
+pub use config::{Config, Wire};
 use records::Records;
 
 /// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> =
-    Plugin { name: "firewall", versions: VERSIONS, config: Call::read, add, check, del, gc, status };
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
+    name: "firewall",
+    versions: VERSIONS,
+    read: Call::read,
+    validate: |wire, _| Config::new(wire),
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
 
 /// The reference's plugin begins here too.
 const VERSIONS: &[SpecVersion] = &[SpecVersion::V0_4_0, SpecVersion::V1_0_0, SpecVersion::V1_1_0];
@@ -51,27 +61,18 @@ pub(crate) struct Pod {
 pub(crate) struct Bridge<'a> {
     pub(crate) name: &'a str,
     pub(crate) policy: Policy,
-    /// It is not on the host but in the container, as what macvlan makes is.
-    is_inside: bool,
 }
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let result = req.prev_result()?;
     let pod = pod(req, Some(result));
     let bridge = bridge(result, config.policy)?;
+    bridge.as_ref().filter(has_policy).map_or(Ok(()), expect_bridge)?;
     let path = environment("PATH");
 
     let backend = config.backend.unwrap_or_else(|| of_this_host(&path));
     log::debug(format_args!("backend: {backend:?}"));
-    if let Some(bridge) = bridge.as_ref().filter(has_policy).filter(|bridge| bridge.is_inside) {
-        let error = about_no_bridge(bridge.policy, &format!("{} is inside the container", bridge.name));
-        if backend == Backend::Nftables {
-            return Err(error);
-        }
-        // The reference takes it, and containers of such networks are to start.
-        log::warn(error);
-    }
     let mut undo = Undo::default();
     match backend {
         // One transaction: nothing of a failed one is left.
@@ -93,12 +94,13 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     Ok(result.clone())
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config)?;
+fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
     let result = req.prev_result()?;
     let pod = pod(req, Some(result));
     let bridge = bridge(result, config.policy)?.filter(|bridge| has_policy(&bridge));
     let bridge = bridge.as_ref();
+    bridge.map_or(Ok(()), expect_bridge)?;
     let path = environment("PATH");
     match config.backend.unwrap_or_else(|| in_use(&pod, &path)) {
         Backend::Nftables => {
@@ -119,7 +121,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
 
 /// Looks at every backend, since the host, or the configuration, may have chosen another one at the time of the ADD. What
 /// belongs to bridges stays, as others may be on them.
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     let result = req.call.conf.prev_result().unwrap_or_else(|error| {
         log::warn(format_args!("deleting without prevResult: {error}"));
         None
@@ -137,23 +139,23 @@ fn del(req: &Request<Wire>) -> Result<()> {
     ])
 }
 
-fn gc(call: &Call, wire: &Wire) -> Result<()> {
-    let Some(valid) = valid_owners(call) else { return Ok(()) };
-    let network = call.conf.name.as_str();
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    let valid = valid_owners(req);
+    let network = req.call.conf.name.as_str();
     let valid: HashSet<String> = valid.iter().map(Owner::comment).collect();
     let nft = &mut Nft::new();
     all([
         log::step("collect nftables elements", || nftables::gc(nft, network, &valid)),
         log::step("collect iptables rules", || iptables::gc(nft, network, &valid, &environment("PATH"))),
-        log::step("collect firewalld sources", || firewalld::gc(network, &valid, wire.zone())),
+        log::step("collect firewalld sources", || firewalld::gc(network, &valid, req.config.zone())),
     ])
 }
 
 /// Cheap, since it is asked every few seconds: no program is run.
-fn status(_: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire)?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
     let path = environment("PATH");
-    let unavailable = |reason: &str| Err(Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, reason));
+    let unavailable = |reason: &str| Err(Error::unavailable(reason));
     match config.backend.unwrap_or_else(|| of_this_host(&path)) {
         Backend::Nftables => match nftables::is_whole() {
             Ok(true) => Ok(()),
@@ -204,7 +206,7 @@ fn beside_firewalld(pod: &Pod, bridge: &Bridge<'_>, path: &str) -> Result<()> {
     }
 }
 
-fn pod(req: &Request<Wire>, result: Option<&CniResult>) -> Pod {
+fn pod<C>(req: &Request<C>, result: Option<&CniResult>) -> Pod {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for ip in result.into_iter().flat_map(|result| &result.ips) {
         if !addresses.contains(&ip.address.addr()) {
@@ -220,17 +222,34 @@ fn pod(req: &Request<Wire>, result: Option<&CniResult>) -> Pod {
 /// The result's first interface, which is the bridge when the plugin of that name made it. A policy needs one; without a
 /// policy it is looked at to take back an earlier one.
 fn bridge(result: &CniResult, policy: Policy) -> Result<Option<Bridge<'_>>> {
-    let Some(first) = result.interfaces.first().filter(|interface| !interface.name.is_empty()) else {
-        return match policy {
-            Policy::Open => Ok(None),
-            _ => Err(about_no_bridge(policy, "prevResult names no interface")),
-        };
+    let first = result.interfaces.first().filter(|interface| !interface.name.is_empty());
+    let expected = match first {
+        None => Err("prevResult names no interface".to_owned()),
+        // macvlan's, say. The host may have one of that name too, which is its uplink as likely as not.
+        Some(first) if first.sandbox.is_some() => Err(format!("{} is inside the container", first.name)),
+        Some(first) => expect_one_link(&first.name).map(|()| first),
     };
-    match expect_one_link(&first.name) {
-        Ok(()) => Ok(Some(Bridge { name: &first.name, policy, is_inside: first.sandbox.is_some() })),
+    match expected {
+        Ok(first) => Ok(Some(Bridge { name: &first.name, policy })),
         Err(_) if policy == Policy::Open => Ok(None),
         Err(reason) => Err(about_no_bridge(policy, &reason)),
     }
+}
+
+/// Fails unless the host has a bridge of that name: rules for another kind of link, an uplink, say, would be about all that
+/// passes it.
+fn expect_bridge(bridge: &Bridge<'_>) -> Result<()> {
+    let Bridge { name, policy } = bridge;
+    let reason = match Socket::open()?.link_by_name(name) {
+        // Rules go by a link's name, and not by others that it has beside.
+        Ok(link) if link.name != *name => format!("{name} is an alternative name of {}", link.name),
+        Ok(link) if link.kind == "bridge" => return Ok(()),
+        Ok(link) if link.kind.is_empty() => format!("{name} is a device without a kind"),
+        Ok(link) => format!("{name} is a link of kind {}", link.kind),
+        Err(error) if error.is_not_found() => format!("the host has no interface {name}"),
+        Err(error) => return Err(error.into()),
+    };
+    Err(about_no_bridge(*policy, &reason))
 }
 
 /// A name that means one link wherever it is written: iptables takes `br+` for all that begin with br, nftables `br*`, and some

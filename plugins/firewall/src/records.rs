@@ -57,15 +57,19 @@ impl Records {
         work()
     }
 
-    /// Makes addresses this owner's, whoever had them before. Those that were not.
-    pub(crate) fn set_all(&self, addresses: &[IpAddr], owner: &Owner) -> Result<Vec<IpAddr>> {
+    /// Makes addresses this owner's, whoever had them before, with this note. Those that were not.
+    pub(crate) fn set_all(&self, addresses: &[IpAddr], owner: &Owner, note: &str) -> Result<Vec<IpAddr>> {
         if addresses.is_empty() {
             return Ok(Vec::new());
         }
         self.locked(|| {
             let new: Vec<IpAddr> =
                 addresses.iter().copied().filter(|address| !self.holds(*address, owner)).collect();
-            new.iter().try_for_each(|address| self.set(*address, owner, ""))?;
+            for address in addresses {
+                if new.contains(address) || self.note(*address).as_deref() != Some(note) {
+                    self.set(*address, owner, note)?;
+                }
+            }
             Ok(new)
         })
     }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 /// Which bit of a packet's mark tells that it is to be masqueraded. Kubernetes uses 14 and 15, Calico 20 to 31.
 const DEFAULT_MARK_BIT: i64 = 13;
 
-/// The plugin's keys of the network configuration, read but not yet judged.
+/// The plugin's keys of the network configuration, read but not yet validated.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Wire {
@@ -161,6 +161,18 @@ impl Forward {
             && (host.is_ipv4(), host.port()) == (self.host.is_ipv4(), self.host.port());
         self.protocol == protocol && (self.host == host || of_all)
     }
+
+    /// Whether a packet can be for both: the port is the same, and so is the address, or one of the two has all of the host's.
+    pub(crate) fn overlaps(&self, other: &Forward) -> bool {
+        self.displaces(other.protocol, other.host) || other.displaces(self.protocol, self.host)
+    }
+
+    /// The same port of all the host's addresses.
+    pub(crate) fn of_all_addresses(mut self) -> Self {
+        let any = if self.host.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        self.host.set_ip(any);
+        self
+    }
 }
 
 /// `tcp port 8080`, `udp port 53 of 10.0.0.1`
@@ -173,7 +185,7 @@ impl std::fmt::Display for Forward {
 
 /// A configuration that ADD can carry out.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// `None` for what the host offers.
     pub(crate) backend: Option<Backend>,
     pub(crate) masquerade: Masquerade,
@@ -183,25 +195,23 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Judges the keys.
+    /// Validates the keys.
     pub(crate) fn new(wire: &Wire) -> Result<Self> {
         let masquerade = match (wire.snat.unwrap_or(true), wire.masq_all) {
             (false, _) => Masquerade::Nobody,
             (true, false) => Masquerade::Near,
             (true, true) => Masquerade::All,
         };
-        let backend = wire.backend()?;
-        if let Some(backend) = backend {
-            wire.expect_fit(backend)?;
-        }
-        Ok(Config {
-            backend,
+        let config = Config {
+            backend: wire.backend()?,
             masquerade,
             mark: wire.mark()?,
             mappings: wire.mappings()?,
             conditions: [&wire.conditions_v4, &wire.conditions_v6]
                 .map(|conditions| if is_empty(conditions) { Vec::new() } else { conditions.clone() }),
-        })
+        };
+        config.backend.map_or(Ok(()), |backend| config.expect_fit(backend))?;
+        Ok(config)
     }
 
     /// The words of `conditionsV4` or `conditionsV6`.
@@ -213,16 +223,51 @@ impl Config {
     pub(crate) fn matches(&self, v6: bool) -> Result<Vec<Statement>> {
         parse_conditions(CONDITIONS[usize::from(v6)], self.conditions(v6))
     }
+
+    /// Refuses what the backend cannot do.
+    pub(crate) fn expect_fit(&self, backend: Backend) -> Result<()> {
+        self.expect_only_of(backend)?;
+        if backend == Backend::Nftables {
+            for (key, conditions) in CONDITIONS.into_iter().zip(&self.conditions) {
+                parse_conditions(key, conditions)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses keys that only the other backend knows. What a condition is for shows in its first character: iptables'
+    /// begin with an option or `!`, nft's never do.
+    fn expect_only_of(&self, backend: Backend) -> Result<()> {
+        let mut others: Vec<&str> = Vec::new();
+        if matches!(self.mark, Mark::Chain(_)) && backend != Backend::Iptables {
+            others.push("externalSetMarkChain");
+        }
+        for (key, conditions) in CONDITIONS.into_iter().zip(&self.conditions) {
+            let Some(first) = conditions.first() else { continue };
+            let of = if first.starts_with(['-', '!']) { Backend::Iptables } else { Backend::Nftables };
+            if of != backend {
+                others.push(key);
+            }
+        }
+        if others.is_empty() {
+            return Ok(());
+        }
+        let (other, backend) = match backend {
+            Backend::Iptables => (Backend::Nftables, backend),
+            Backend::Nftables => (Backend::Iptables, backend),
+        };
+        Err(Error::config(format!(
+            "the backend is {}, but these keys are for {}: {}",
+            backend.name(),
+            other.name(),
+            others.join(", ")
+        )))
+    }
 }
 
 const CONDITIONS: [&str; 2] = ["conditionsV4", "conditionsV6"];
 
 impl Wire {
-    /// Whether there is anything to map.
-    pub(crate) fn has_mappings(&self) -> bool {
-        !self.runtime_config.port_mappings.is_empty()
-    }
-
     fn backend(&self) -> Result<Option<Backend>> {
         match self.backend.as_deref() {
             None => Ok(None),
@@ -263,49 +308,6 @@ impl Wire {
         }
         Ok(mappings)
     }
-
-    /// Refuses what the backend cannot do.
-    pub(crate) fn expect_fit(&self, backend: Backend) -> Result<()> {
-        self.expect_only_of(backend)?;
-        if backend == Backend::Nftables {
-            for (key, conditions) in CONDITIONS.into_iter().zip([&self.conditions_v4, &self.conditions_v6]) {
-                parse_conditions(key, conditions)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses keys that only the other backend knows. What a condition is for shows in its first character: iptables'
-    /// begin with an option or `!`, nft's never do.
-    fn expect_only_of(&self, backend: Backend) -> Result<()> {
-        let mut others: Vec<&str> = Vec::new();
-        if self.external_set_mark_chain.is_some() && backend != Backend::Iptables {
-            others.push("externalSetMarkChain");
-        }
-        for (key, conditions) in CONDITIONS.into_iter().zip([&self.conditions_v4, &self.conditions_v6]) {
-            if is_empty(conditions) {
-                continue;
-            }
-            let of =
-                if conditions[0].starts_with(['-', '!']) { Backend::Iptables } else { Backend::Nftables };
-            if of != backend {
-                others.push(key);
-            }
-        }
-        if others.is_empty() {
-            return Ok(());
-        }
-        let (other, backend) = match backend {
-            Backend::Iptables => (Backend::Nftables, backend),
-            Backend::Nftables => (Backend::Iptables, backend),
-        };
-        Err(Error::config(format!(
-            "the backend is {}, but these keys are for {}: {}",
-            backend.name(),
-            other.name(),
-            others.join(", ")
-        )))
-    }
 }
 
 /// As the reference takes it, a list that begins with an empty text is none.
@@ -315,7 +317,7 @@ fn is_empty(conditions: &[String]) -> bool {
 
 /// The reference joins them by spaces, too, so that each may be a match or a word of one.
 fn parse_conditions(key: &str, conditions: &[String]) -> Result<Vec<Statement>> {
-    if is_empty(conditions) {
+    if conditions.is_empty() {
         return Ok(Vec::new());
     }
     parse_matches(&conditions.join(" ")).map_err(|error| Error::config(format!("{key}: {error}")))

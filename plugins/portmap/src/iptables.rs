@@ -13,11 +13,13 @@ use crate::config::{Config, Forward};
 use crate::nftables::tell_displaced;
 
 mod attachment;
+mod holders;
 mod order;
 mod rules;
 
 pub(crate) use attachment::Attachment;
 use attachment::delete_chain;
+pub(crate) use holders::{Chained, holders, mappings};
 use rules::{DNAT, PREFIX, PodChain, chain_name, entries, forward, jump_to_masquerading};
 use rules::{masquerading, pod_chains, port_of, read_comment};
 

@@ -1,7 +1,7 @@
 //! The `portmap` plugin: forwards ports of the host to a container. Chained after the plugin that gives the container its
 //! address, whose result it passes on; the runtime says which ports (capability `portMappings`).
 //!
-//! Two backends: nftables with elements in maps of a table of its own, in which the latest ADD of a port wins, and
+//! Two backends: nftables with elements in maps of a table of its own, in which the latest ADD of a port wins within a network, and
 //! iptables with the reference's rules. Whatever is made carries its owner, so that DEL and GC need neither the container's
 //! namespace nor the list of ports.
 
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use cni_host::{AddressRecord, AddressRecords, Owner};
 use cni_interface::{all, owner, valid_owners};
 use cni_nftables::Nft;
-use cni_plugin::{Call, Error, Plugin, Request, Result, environment, log};
+use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
 use ipnet::IpNet;
 
@@ -20,23 +20,34 @@ mod flows;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod holder;
 mod iptables;
 mod leftovers;
 mod localnet;
 mod nftables;
 mod ruleset;
 
-pub use config::Wire;
-use config::{Backend, Config, Forward, Masquerade, Protocol};
+use config::{Backend, Forward, Masquerade, Protocol};
+pub use config::{Config, Wire};
+use holder::Claim;
 use iptables::Attachment;
 use nftables::Wanted;
 
-/// The plugin's table of functions.
-pub const PLUGIN: Plugin<Wire> =
-    Plugin { name: "portmap", versions: SpecVersion::ALL, config: Call::read, add, check, del, gc, status };
+/// Its name, and that of its folder in `/run/cni-plugins-rs`.
+const NAME: &str = "portmap";
 
-/// The folder of the records of addresses.
-const RECORDS: &str = "portmap";
+/// The plugin's table of functions.
+pub const PLUGIN: Plugin<Wire, Config> = Plugin {
+    name: NAME,
+    versions: SpecVersion::ALL,
+    read: Call::read,
+    validate: |wire, _| Config::new(wire),
+    add,
+    check,
+    del,
+    gc,
+    status,
+};
 
 /// A container as seen from the host.
 #[derive(Debug)]
@@ -46,35 +57,43 @@ pub(crate) struct Pod {
     pub(crate) addresses: Vec<IpNet>,
 }
 
-fn add(req: &Request<Wire>) -> Result<CniResult> {
-    let config = Config::new(&req.config)?;
+fn add(req: &Add<Config>) -> Result<CniResult> {
+    let config = &req.config;
     let result = req.prev_result()?;
-    if !req.config.has_mappings() {
+    let nft = &mut Nft::new();
+    log::step("see that 127.0.0.0/8 is guarded", || localnet::guard(nft, result))?;
+    if config.mappings.is_empty() {
         return Ok(result.clone());
     }
     let pod = Pod { owner: owner(req), addresses: addresses(result, req.attachment.ifname.as_str()) };
-    let forwards = forwards(&config, &pod);
+    let forwards = forwards(config, &pod);
     if forwards.is_empty() {
         return Ok(result.clone());
     }
     let path = environment("PATH");
-    let backend = backend(&config, &req.config, &path)?;
-    let nft = &mut Nft::new();
-    let records = AddressRecords::new(RECORDS);
+    let backend = backend(config, &path)?;
+    let wanted = match backend {
+        Backend::Nftables => Some(Wanted::new(config, &pod, &forwards)?),
+        Backend::Iptables => None,
+    };
+    let claim = match &wanted {
+        Some(wanted) => Claim::by_nftables(&pod.owner, &forwards, wanted.scopes(), &path),
+        None => Claim::by_iptables(&pod.owner, &forwards),
+    };
+    log::step("see who has the ports", || claim.expect_free(nft))?;
+    let records = AddressRecords::new(NAME);
     let attachment = Attachment::new(&pod.owner, &records, &hosts(&pod.addresses));
-    records.set(&AddressRecord {
-        owner: pod.owner.clone(),
-        netns: req.netns()?.to_owned(),
-        addresses: pod.addresses.clone(),
-    })?;
+    let mut undo = Undo::default();
+    remember(&pod, req.netns(), &mut undo)?;
     if config.masquerade != Masquerade::Nobody {
-        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(nft, &forwards, backend))?;
+        log::step("let 127.0.0.0/8 reach the container", || {
+            localnet::enable(nft, &forwards, backend, &pod.owner, &path, &mut undo)
+        })?;
     }
-    match backend {
+    match &wanted {
         // One transaction, and nothing after it fails the ADD: what another container loses to this one need not be given back.
-        Backend::Nftables => {
-            let wanted = Wanted::new(&config, &pod, &forwards)?;
-            log::step("map the ports in nf_tables", || nftables::add(nft, &wanted, &pod.owner))?;
+        Some(wanted) => {
+            log::step("map the ports in nf_tables", || nftables::add(nft, wanted, &claim))?;
             let displaced = log::step("take the ports from iptables", || {
                 iptables::displace(nft, &forwards, &pod.owner, &path)
             });
@@ -82,45 +101,77 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
                 log::warn(format_args!("iptables may still have another container's mapping: {error}"));
             }
         }
-        Backend::Iptables => log::step("map the ports with iptables", || {
-            iptables::add(nft, &config, &pod, &attachment, &path)
-        })?,
+        None => {
+            log::step("map the ports with iptables", || {
+                iptables::add(nft, config, &pod, &attachment, &path)
+            })?;
+            undo.push("remove the container's iptables rules", || {
+                iptables::del(&mut Nft::new(), &attachment, &path, &mut Vec::new())
+            });
+            // Once more: of an ADD by nftables at the same time, one sees what the other has made.
+            log::step("take the ports from nf_tables", || claim.take(nft))?;
+        }
     }
+    undo.commit();
     flows::redirect(&forwards);
     Ok(result.clone())
 }
 
-fn check(req: &Request<Wire>) -> Result<()> {
-    let config = Config::new(&req.config)?;
+/// Records whose rules are for which addresses, and where the container is; both are told by no rule of iptables.
+fn remember<'a>(pod: &'a Pod, netns: &str, undo: &mut Undo<'a>) -> Result<()> {
+    let records = AddressRecords::new(NAME);
+    let record =
+        AddressRecord { owner: pod.owner.clone(), netns: netns.to_owned(), addresses: pod.addresses.clone() };
+    let before = records.find(&pod.owner);
+    if before.as_ref() == Some(&record) {
+        return Ok(());
+    }
+    undo.push("put the record of addresses back", move || match before {
+        Some(before) => kept(AddressRecords::new(NAME).set(&before)),
+        None => kept(AddressRecords::new(NAME).remove(&pod.owner)),
+    });
+    kept(records.set(&record))
+}
+
+/// A file of the plugin's own that could not be written has a code of its own.
+fn kept(done: cni_host::Result<()>) -> Result<()> {
+    done.map_err(|error| match error {
+        cni_host::Error::Io { .. } => Error::new(ErrorCode::IO_FAILURE, error.to_string()),
+        error => error.into(),
+    })
+}
+
+fn check(req: &Check<Config>) -> Result<()> {
+    let config = &req.config;
     let result = req.prev_result()?;
     let pod = Pod { owner: owner(req), addresses: addresses(result, req.attachment.ifname.as_str()) };
-    let forwards = forwards(&config, &pod);
+    let forwards = forwards(config, &pod);
     if forwards.is_empty() {
         return Ok(());
     }
     let path = environment("PATH");
     let nft = &mut Nft::new();
-    match backend(&config, &req.config, &path)? {
+    match backend(config, &path)? {
         // A container of the reference's plugin keeps its mappings until it goes.
         Backend::Nftables if leftovers::holds(nft, &pod.owner.container_id, &forwards)? => Ok(()),
         Backend::Nftables => {
-            nftables::check(nft, &Wanted::new(&config, &pod, &forwards)?, &pod.owner)?;
+            nftables::check(nft, &Wanted::new(config, &pod, &forwards)?, &pod.owner)?;
             if config.masquerade == Masquerade::Nobody { Ok(()) } else { localnet::check(nft, &forwards) }
         }
         Backend::Iptables => {
             nftables::expect_undisplaced(nft, &pod.owner, &forwards)?;
-            iptables::check(nft, &config, &pod, &path)
+            iptables::check(nft, config, &pod, &path)
         }
     }
 }
 
 /// Looks at every backend and at what the reference's plugin may have left, since the configuration may have chosen
 /// otherwise at the time of the ADD. Where nothing is, that takes some questions to the kernel and runs no program.
-fn del(req: &Request<Wire>) -> Result<()> {
+fn del(req: &Del<Wire>) -> Result<()> {
     let owner = owner(req);
     let path = environment("PATH");
     let ((forwards, told), nft) = (told(req), &mut Nft::new());
-    let records = AddressRecords::new(RECORDS);
+    let records = AddressRecords::new(NAME);
     let attachment = Attachment::new(&owner, &records, &told_addresses(req));
     let mut gone: Vec<Forward> = Vec::new();
     let outcomes = [
@@ -132,16 +183,19 @@ fn del(req: &Request<Wire>) -> Result<()> {
         }),
         log::step("remove the iptables rules", || iptables::del(nft, &attachment, &path, &mut gone)),
     ];
-    let record =
-        if outcomes.iter().all(Result::is_ok) { records.remove(&owner).map_err(Error::from) } else { Ok(()) };
     let unmapped = forwards.into_iter().filter(|told| !gone.contains(told) && is_unmapped(nft, told, &path));
     gone.extend(unmapped.collect::<Vec<_>>());
     flows::forget(&gone);
-    all(outcomes.into_iter().chain([record]))
+    all(outcomes)?;
+    // The last, since by it whoever comes next tells whose the rules were.
+    all([
+        log::step("turn route_localnet off", || localnet::release(nft, &owner, &path)),
+        kept(records.remove(&owner)),
+    ])
 }
 
 /// What the request says that its ADD made; it may say anything.
-fn told(req: &Request<Wire>) -> (Vec<Forward>, Option<Wanted>) {
+fn told(req: &Del<Wire>) -> (Vec<Forward>, Option<Wanted>) {
     let (Ok(config), Ok(result)) = (Config::new(&req.config), req.prev_result()) else {
         return (Vec::new(), None);
     };
@@ -152,7 +206,7 @@ fn told(req: &Request<Wire>) -> (Vec<Forward>, Option<Wanted>) {
 }
 
 /// The addresses that the request tells of, whatever else of it cannot be read.
-fn told_addresses(req: &Request<Wire>) -> Vec<IpAddr> {
+fn told_addresses(req: &Del<Wire>) -> Vec<IpAddr> {
     let result = req.call.conf.prev_result().ok().flatten();
     hosts(&result.map(|result| addresses(result, req.attachment.ifname.as_str())).unwrap_or_default())
 }
@@ -175,37 +229,43 @@ fn is_unmapped(nft: &mut Nft, told: &Forward, path: &str) -> bool {
     })
 }
 
-fn gc(call: &Call, _: &Wire) -> Result<()> {
-    let Some(valid) = valid_owners(call) else { return Ok(()) };
-    let network = call.conf.name.as_str();
+fn gc(req: &Gc<Wire>) -> Result<()> {
+    let valid = valid_owners(req);
+    let nft = &mut Nft::new();
+    let guarded = log::step("see that 127.0.0.0/8 is guarded", || localnet::guard_all(nft));
+    let (network, path) = (req.call.conf.name.as_str(), environment("PATH"));
     let mut gone: Vec<Forward> = Vec::new();
     let owners: HashSet<String> = valid.iter().map(Owner::comment).collect();
     // The reference's rules know containers, not their interfaces.
-    let nft = &mut Nft::new();
     let containers: HashSet<&str> = valid.iter().map(|valid| valid.container_id.as_str()).collect();
-    let outcomes = [
+    let collected = all([
         log::step("collect nf_tables mappings", || nftables::gc(nft, network, &owners, &mut gone)),
-        log::step("collect iptables rules", || {
-            iptables::gc(nft, network, &containers, &environment("PATH"), &mut gone)
-        }),
-    ];
+        log::step("collect iptables rules", || iptables::gc(nft, network, &containers, &path, &mut gone)),
+    ]);
     flows::forget(&gone);
-    all(outcomes)
+    // As with DEL.
+    let forgotten = collected.and_then(|()| {
+        all([
+            log::step("turn route_localnet off", || localnet::collect(nft, network, &owners, &path)),
+            kept(AddressRecords::new(NAME).retain(network, &valid)),
+        ])
+    });
+    all([guarded, forgotten])
 }
 
 /// Cheap, since it is asked every few seconds: no program is run.
-fn status(_: &Call, wire: &Wire) -> Result<()> {
-    let config = Config::new(wire)?;
+fn status(req: &Status<Config>) -> Result<()> {
+    let config = &req.config;
     let path = environment("PATH");
-    let backend = backend(&config, wire, &path)?;
+    let backend = backend(config, &path)?;
     let usable = match backend {
         Backend::Nftables => nftables::is_usable(),
         Backend::Iptables => iptables::is_usable(&path),
     };
-    usable.map_err(|error| Error::new(ErrorCode::PLUGIN_NOT_AVAILABLE, error.to_string()))?;
+    usable.map_err(Error::unavailable)?;
     match backend {
         // The next ADD puts them back; until then nobody reaches the ports of the containers that are there.
-        Backend::Nftables => nftables::emptied(&config)?.map_or(Ok(()), |chain| {
+        Backend::Nftables => nftables::emptied(config)?.map_or(Ok(()), |chain| {
             let what = format!("chain {chain} of table {} does not have its rules", ruleset::TABLE);
             Err(Error::new(ErrorCode::LIMITED_CONNECTIVITY, what))
         }),
@@ -214,13 +274,13 @@ fn status(_: &Call, wire: &Wire) -> Result<()> {
 }
 
 /// The backend that is configured, or else as the reference chooses: iptables, unless only nf_tables can be used.
-fn backend(config: &Config, wire: &Wire, path: &str) -> Result<Backend> {
+fn backend(config: &Config, path: &str) -> Result<Backend> {
     let backend = match config.backend {
         Some(backend) => return Ok(backend),
         None if iptables::is_usable(path).is_err() && nftables::is_usable().is_ok() => Backend::Nftables,
         None => Backend::Iptables,
     };
-    wire.expect_fit(backend)?;
+    config.expect_fit(backend)?;
     Ok(backend)
 }
 

@@ -51,6 +51,7 @@ fn each(test: impl Fn(Life, &Path) + Sync) {
     run(&|| of_run(life::host_device()));
     if Path::new("/usr/sbin/iptables-save").exists() {
         run(&|| of_run(life::firewall("iptables")));
+        run(&|| of_run(life::bridge("iptables", life::fixed)));
     }
 }
 

@@ -290,7 +290,8 @@ pub(crate) fn portmap(backend: &str) -> Life {
         "backend": key(backend), "capabilities": {"portMappings": true},
         "runtimeConfig": {"portMappings": [mapping("tcp"), mapping("udp")]},
     });
-    chained_once("portmap", &keys).with(backend)
+    let localnet = |_: &Life| vec![cni_host::sysctl_read("net/ipv4/conf/br0/route_localnet").unwrap()];
+    Life { more: localnet, ..chained_once("portmap", &keys).with(backend) }
 }
 
 pub(crate) fn firewall(backend: &str) -> Life {

@@ -56,6 +56,8 @@ fn lives(life: fn() -> Life) {
             std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
         }
         life.host.seal("/run");
+        // What is not recorded is not turned off again.
+        life.once();
         let before = life.seen();
         life.begin();
         let result = life.try_add().ok();
