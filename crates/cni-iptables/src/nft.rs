@@ -9,15 +9,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use cni_nftables::{Cmp, Compat, Expr, FoundRule, RawRule, Verdict};
 use cni_nftables::{NFT_META_IIFNAME, NFT_META_L4PROTO, NFT_META_MARK, NFT_META_OIFNAME, NFT_REG_1};
 use cni_nftables::{NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER};
+use nix::libc::IFNAMSIZ;
 
 use crate::entry::{Entry, Extension, Is, Masked, Target};
+use crate::uapi::XT_MAX_COMMENT_LEN;
 use crate::{Family, extension};
-
-/// The size of the comment match's structure.
-const COMMENT: usize = 256;
-
-/// The bytes of an interface's name.
-const INTERFACE: usize = 16;
 
 /// Where a header has its addresses, and how long they are.
 struct Addresses {
@@ -215,7 +211,7 @@ pub(crate) fn write(entry: &Entry, family: Family, text: String) -> RawRule {
     }
     if let Some(comment) = &entry.comment {
         let mut info = comment.clone().into_bytes();
-        info.resize(COMMENT, 0);
+        info.resize(XT_MAX_COMMENT_LEN, 0);
         exprs.push(Expr::Match(Compat { name: "comment".into(), revision: 0, info }));
     }
     exprs.extend(entry.matches.iter().map(|of| Expr::Match(compat(of))));
@@ -247,7 +243,7 @@ fn interface_bytes(name: &str) -> Vec<u8> {
         None => {
             let mut bytes = name.as_bytes().to_vec();
             bytes.resize(name.len() + 1, 0);
-            bytes.truncate(INTERFACE);
+            bytes.truncate(IFNAMSIZ);
             bytes
         }
     }
