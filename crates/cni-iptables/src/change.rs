@@ -1,6 +1,7 @@
 //! What is to be done to one table, as nf_tables' commands and as the input of `iptables-restore`.
 
 use cni_nftables::{Batch, Chain, Hook, Nft, Place, Policy};
+use nix::libc::{NF_IP_PRI_FILTER, NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC};
 
 use crate::entry::Entry;
 use crate::{Error, Family, Found, Result, Rule, nft, words};
@@ -19,12 +20,12 @@ pub(crate) enum Command {
 
 /// The chains that a table begins with, as iptables-nft makes them (iptables, iptables/nft.c, xtables_ipv4).
 const BASE_CHAINS: [(&str, &str, Hook, i32); 6] = [
-    ("filter", "INPUT", Hook::FilterInput, 0),
-    ("filter", "FORWARD", Hook::FilterForward, 0),
-    ("filter", "OUTPUT", Hook::FilterOutput, 0),
-    ("nat", "PREROUTING", Hook::NatPrerouting, -100),
-    ("nat", "OUTPUT", Hook::NatOutput, -100),
-    ("nat", "POSTROUTING", Hook::NatPostrouting, 100),
+    ("filter", "INPUT", Hook::FilterInput, NF_IP_PRI_FILTER),
+    ("filter", "FORWARD", Hook::FilterForward, NF_IP_PRI_FILTER),
+    ("filter", "OUTPUT", Hook::FilterOutput, NF_IP_PRI_FILTER),
+    ("nat", "PREROUTING", Hook::NatPrerouting, NF_IP_PRI_NAT_DST),
+    ("nat", "OUTPUT", Hook::NatOutput, NF_IP_PRI_NAT_DST),
+    ("nat", "POSTROUTING", Hook::NatPostrouting, NF_IP_PRI_NAT_SRC),
 ];
 
 /// The commands as one batch, and those that only iptables itself can carry out, after it.
@@ -90,7 +91,7 @@ pub(crate) fn batch(
 
 /// The commands as the input of `iptables-restore --noflush`.
 ///
-/// Chains are made by `-N`, which fails for one that somebody else made since the table was read; the declaration
+/// Chains are made by `-N`, which fails for one that another program made since the table was read; the declaration
 /// `:CHAIN -` would empty it. They are deleted last: iptables-nft leaves a `-D` out when a `-F` of the same chain comes
 /// later, and the kernel then refuses to delete the chain that the rule leads to.
 pub(crate) fn script(table: &str, commands: &[Command]) -> Result<String> {

@@ -5,14 +5,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use nix::libc::IFNAMSIZ;
 
+use crate::uapi::XT_MAX_COMMENT_LEN;
 use crate::{Family, Rule, extension, meaning, protocol, words};
-
-/// IFNAMSIZ, with the NUL.
-const INTERFACE: usize = 16;
-
-/// XT_MAX_COMMENT_LEN, less the NUL.
-const MAX_COMMENT: usize = 255;
 
 /// One rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,7 +105,10 @@ impl Entry {
             _ => {}
         }
         match name {
-            "--comment" if value.len() <= MAX_COMMENT => return once(&mut self.comment, value.to_owned()),
+            // A NUL belongs to it.
+            "--comment" if value.len() < XT_MAX_COMMENT_LEN => {
+                return once(&mut self.comment, value.to_owned());
+            }
             "--ctstate" => self.matches.push(extension::conntrack(value)?),
             "--dst-type" => self.matches.push(extension::addrtype(value)?),
             "--dports" if protocol.is_some() => self.matches.push(extension::multiport(value)?),
@@ -194,9 +193,10 @@ fn target(option: &str, name: &str, family: Family) -> Option<Target> {
     })
 }
 
-/// A name that fits, with its `+`. An empty one and `+` alone are any interface to iptables, which says so by no match.
+/// A name that fits with a NUL, and with its `+`. An empty one and `+` alone are any interface to iptables, which says so by no
+/// match.
 fn interface(name: &str) -> Option<String> {
-    (!matches!(name, "" | "+") && name.len() < INTERFACE).then(|| name.to_owned())
+    (!matches!(name, "" | "+") && name.len() < IFNAMSIZ).then(|| name.to_owned())
 }
 
 impl Masked {

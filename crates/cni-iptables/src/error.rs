@@ -7,6 +7,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A failed iptables operation.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum Error {
     /// The program is not installed; `path` are the folders looked in.
@@ -26,7 +27,7 @@ pub enum Error {
     /// A text that would be read as something else: a newline, a NUL.
     #[error("cannot use {text:?} in an iptables rule: {reason}")]
     Text { text: String, reason: &'static str },
-    /// The lock that keeps plugins from changing rules at one time.
+    /// The lock that keeps plugins from changing rules at the same time.
     #[error("cannot {op} {path}: {source}")]
     Lock { op: &'static str, path: String, source: io::Error },
     /// nf_tables, in which iptables-nft keeps its rules, could not be looked at.

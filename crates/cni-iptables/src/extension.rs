@@ -3,38 +3,40 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use nix::libc::{RTN_BROADCAST, RTN_LOCAL, RTN_UNICAST};
+
 use crate::entry::Extension;
+use crate::uapi::*;
 use crate::{Family, protocol};
 
 /// nf_inet_addr, which holds either family.
 const ADDRESS: usize = 16;
 
-/// NF_NAT_RANGE_MAP_IPS and NF_NAT_RANGE_PROTO_SPECIFIED
-const MAP_IPS: u32 = 1;
-const MAP_PORTS: u32 = 2;
+/// One address, and one port.
+const TO_ONE: u32 = NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED;
 
-/// XT_CONNTRACK_STATE, of `match_flags`.
-const MATCH_STATE: u16 = 1;
-/// Bits of `state_mask`: XT_CONNTRACK_STATE_INVALID, XT_CONNTRACK_STATE_BIT(IP_CT_*), XT_CONNTRACK_STATE_SNAT and _DNAT.
-const STATES: [(&str, u16); 6] =
-    [("INVALID", 1), ("ESTABLISHED", 2), ("RELATED", 4), ("NEW", 8), ("SNAT", 1 << 6), ("DNAT", 1 << 7)];
+/// Bits of `state_mask`.
+const STATES: [(&str, u16); 6] = [
+    ("INVALID", XT_CONNTRACK_STATE_INVALID),
+    ("ESTABLISHED", XT_CONNTRACK_STATE_BIT(IP_CT_ESTABLISHED)),
+    ("RELATED", XT_CONNTRACK_STATE_BIT(IP_CT_RELATED)),
+    ("NEW", XT_CONNTRACK_STATE_BIT(IP_CT_NEW)),
+    ("SNAT", XT_CONNTRACK_STATE_SNAT),
+    ("DNAT", XT_CONNTRACK_STATE_DNAT),
+];
 /// Where struct xt_conntrack_mtinfo3 has `match_flags`, behind eight addresses and masks, two times and five numbers; two more sets
 /// of bits follow it, and four ports.
 const CONNTRACK_FLAGS: usize = 8 * ADDRESS + 2 * 4 + 5 * 2;
 const CONNTRACK_SIZE: usize = 164;
 
-/// The bits of an address's type: 1 << RTN_*.
-const TYPES: [(&str, u16); 3] = [("UNICAST", 1 << 1), ("LOCAL", 1 << 2), ("BROADCAST", 1 << 3)];
+/// The bits of an address's type.
+const TYPES: [(&str, u16); 3] =
+    [("UNICAST", 1 << RTN_UNICAST), ("LOCAL", 1 << RTN_LOCAL), ("BROADCAST", 1 << RTN_BROADCAST)];
 
-/// XT_MULTIPORT_DESTINATION, and the most ports.
-const MULTIPORT_DESTINATION: u8 = 1;
-const MULTIPORT_MOST: usize = 15;
-
-/// struct xt_sctp_info, where it has the types of chunks, none as iptables writes it, and its flags; XT_SCTP_DEST_PORTS.
+/// struct xt_sctp_info, where it has the types of chunks, none as iptables writes it, and its flags.
 const SCTP_SIZE: usize = 292;
 const SCTP_CHUNKS: [usize; 4] = [268, 271, 274, 277];
 const SCTP_FLAGS: usize = 284;
-const SCTP_DESTINATION: u32 = 2;
 
 /// A structure as the kernel takes it: filled up to XT_ALIGN.
 fn extension(name: &str, revision: u8, mut info: Vec<u8>) -> Extension {
@@ -46,7 +48,7 @@ fn extension(name: &str, revision: u8, mut info: Vec<u8>) -> Extension {
 pub(crate) fn conntrack(states: &str) -> Option<Extension> {
     let bits = bits(states, &STATES)?;
     let mut info = vec![0; CONNTRACK_SIZE];
-    put(&mut info, CONNTRACK_FLAGS, &MATCH_STATE.to_ne_bytes());
+    put(&mut info, CONNTRACK_FLAGS, &XT_CONNTRACK_STATE.to_ne_bytes());
     put(&mut info, CONNTRACK_FLAGS + 4, &bits.to_ne_bytes());
     Some(extension("conntrack", 3, info))
 }
@@ -61,12 +63,12 @@ pub(crate) fn addrtype(types: &str) -> Option<Extension> {
 /// `-m multiport --dports ...`, single ports.
 pub(crate) fn multiport(ports: &str) -> Option<Extension> {
     let ports: Vec<u16> = ports.split(',').map(|port| port.parse().ok()).collect::<Option<_>>()?;
-    if ports.len() > MULTIPORT_MOST {
+    if ports.len() > XT_MULTI_PORTS {
         return None;
     }
     let mut info = vec![0; 48];
-    info[0] = MULTIPORT_DESTINATION;
-    // No more than 15.
+    info[0] = XT_MULTIPORT_DESTINATION;
+    // No more than XT_MULTI_PORTS.
     info[1] = ports.len() as u8;
     for (at, port) in ports.iter().enumerate() {
         put(&mut info, 2 + 2 * at, &port.to_ne_bytes());
@@ -80,16 +82,16 @@ pub(crate) fn dport(number: u8, port: &str) -> Option<Extension> {
     let [any, one] = [[0, u16::MAX], [port, port]]
         .map(|range: [u16; 2]| range.iter().flat_map(|port| port.to_ne_bytes()).collect::<Vec<u8>>());
     match number {
-        protocol::TCP => Some(extension("tcp", 0, [any, one, vec![0; 4]].concat())),
-        protocol::UDP => Some(extension("udp", 0, [any, one, vec![0; 2]].concat())),
-        protocol::SCTP => {
+        IPPROTO_TCP => Some(extension("tcp", 0, [any, one, vec![0; 4]].concat())),
+        IPPROTO_UDP => Some(extension("udp", 0, [any, one, vec![0; 2]].concat())),
+        IPPROTO_SCTP => {
             // Ports that are not compared are left empty here.
             let mut info = one;
             info.resize(SCTP_SIZE, 0);
             for at in SCTP_CHUNKS {
                 info[at] = u8::MAX;
             }
-            put(&mut info, SCTP_FLAGS, &SCTP_DESTINATION.to_ne_bytes());
+            put(&mut info, SCTP_FLAGS, &XT_SCTP_DEST_PORTS.to_ne_bytes());
             Some(extension("sctp", 0, info))
         }
         _ => None,
@@ -132,7 +134,7 @@ pub(crate) fn dnat(to: &str, family: Family) -> Option<Extension> {
     };
     address.resize(ADDRESS, 0);
     let port = to.port().to_be_bytes();
-    let mut info = (MAP_IPS | MAP_PORTS).to_ne_bytes().to_vec();
+    let mut info = TO_ONE.to_ne_bytes().to_vec();
     info.extend([&address[..], &address, &port, &port].concat());
     // The base of a range of ports, unused, and what fills the structure.
     info.extend([0; 4]);
@@ -179,7 +181,7 @@ impl Extension {
 fn conntrack_words(info: &[u8]) -> Option<Vec<String>> {
     let [flags, inverted, states] = [0, 2, 4].map(|at| u16_at(info, CONNTRACK_FLAGS + at));
     // The states alone: nothing else may be compared.
-    let only_states = flags? == MATCH_STATE && inverted? == 0;
+    let only_states = flags? == XT_CONNTRACK_STATE && inverted? == 0;
     let states = only_states.then(|| names(states?, &STATES))??;
     Some(["-m", "conntrack", "--ctstate", &states].map(str::to_owned).to_vec())
 }
@@ -193,8 +195,9 @@ fn addrtype_words(info: &[u8]) -> Option<Vec<String>> {
 fn multiport_words(info: &[u8]) -> Option<Vec<String>> {
     let count = usize::from(*info.get(1)?);
     // Ranges are marked behind the ports, the inversion behind that.
-    let plain = info[0] == MULTIPORT_DESTINATION && count <= MULTIPORT_MOST;
-    if !plain || info.get(2 + 2 * MULTIPORT_MOST..)?.iter().take(MULTIPORT_MOST + 1).any(|byte| *byte != 0) {
+    let plain = info[0] == XT_MULTIPORT_DESTINATION && count <= XT_MULTI_PORTS;
+    let behind = info.get(2 + 2 * XT_MULTI_PORTS..)?.iter().take(XT_MULTI_PORTS + 1);
+    if !plain || behind.copied().any(|byte| byte != 0) {
         return None;
     }
     let ports: Option<Vec<String>> =
@@ -223,7 +226,7 @@ fn dnat_to(info: &[u8], revision: u8, family: Family) -> Option<String> {
     let at = |at: usize, len: usize| info.get(at..at + len);
     let (address, last) = (at(first, size)?, at(first + size, size)?);
     let (port, last_port) = (at(first + 2 * size, 2)?, at(first + 2 * size + 2, 2)?);
-    if u32_at(info, flags)? != MAP_IPS | MAP_PORTS || address != last || port != last_port {
+    if u32_at(info, flags)? != TO_ONE || address != last || port != last_port {
         return None;
     }
     let ip: IpAddr = match family {

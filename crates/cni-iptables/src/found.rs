@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use crate::entry::{Entry, Is, Masked, Target};
 use crate::{Family, Rule};
 
-/// One rule of a chain as it is. Its words are made when they are asked for: most rules of a long chain are somebody else's, which is
-/// told without.
+/// One rule of a chain as it is. Its words are made when they are asked for: most rules of a long chain belong to other
+/// programs, which can be told without.
 #[derive(Clone, Debug)]
 pub struct Found {
     family: Family,

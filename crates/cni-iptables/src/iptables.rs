@@ -12,7 +12,7 @@ use crate::{Error, Family, Result, Rule, Variant, legacy, lock};
 /// How long a change by a program waits for other programs' changes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a change is made anew because somebody else changed the same in between.
+/// How often a change is made again because another program changed the same in between.
 const TRIES: usize = 5;
 
 /// The iptables of this host, for some families.
@@ -39,11 +39,11 @@ impl Iptables {
         Iptables { places: families.iter().flat_map(both).collect(), is_found: false }
     }
 
-    /// Lets `plan` look at a table and say what is to be done to it, for each family, and does it. When somebody else has changed
-    /// the same meanwhile, it is planned anew, a bounded number of times.
+    /// Lets `plan` look at a table and say what is to be done to it, for each family, and does it. When another program has changed
+    /// the same meanwhile, it is planned again, a bounded number of times.
     ///
     /// By `nft`, with iptables-nft, that is one transaction for both families, and no program is run but for rules that only iptables itself
-    /// understands. With iptables-legacy it is one `iptables-restore` a family, while other plugins that do so wait.
+    /// understands. With iptables-legacy it is one `iptables-restore` per family, while other plugins that do so wait.
     pub fn update(
         &self,
         nft: &mut Nft,
@@ -166,13 +166,13 @@ impl Iptables {
         let deadline = Instant::now() + PATIENCE;
         let mut tried: Vec<String> = Vec::new();
         loop {
-            // Looked at without a turn first: mostly there is nothing to be done, and nobody to be waited for.
+            // Looked at without a turn first: mostly there is nothing to be done, and no other to be waited for.
             if !self.is_found && self.planned_legacy(programs, table, plan)?.is_empty() {
                 return Ok(());
             }
             let turn = lock::take()?;
             if lock::is_held_by_others() {
-                // Nobody is to wait for this plugin while it waits for another program.
+                // No other plugin is to wait for this one while it waits for another program.
                 drop(turn);
                 lock::wait_for_others(deadline)?;
                 continue;
@@ -189,7 +189,7 @@ impl Iptables {
                     drop(turn);
                     lock::wait_for_others(deadline)?;
                 }
-                // Somebody else was faster, unless the same fails again.
+                // Another program was faster, unless the same fails again.
                 Err(Error::Failed { .. }) if tried.len() < TRIES && !tried.contains(&script) => {
                     tried.push(script);
                 }

@@ -31,7 +31,7 @@ use crate::{Error, Family, Result};
 /// What the names of all chains begin with that CNI plugins make.
 const PLUGINS: &str = "CNI-";
 
-/// How often a table is read anew because somebody changed it between the calls that reading takes.
+/// How often a table is read again because another program changed it between the calls that reading takes.
 const TRIES: u32 = 10;
 
 /// One table as it was when it was read.
@@ -61,8 +61,8 @@ impl Table {
         Err(Error::Read { table: table.to_owned(), call: GET_ENTRIES, source: Errno::EAGAIN.into() })
     }
 
-    /// The same for who only looks for chains of plugins. `None` also when there are none, which is remembered until the table
-    /// changes: the kernel takes milliseconds to hand out one that other programs have filled.
+    /// The same for a caller that only looks for chains of plugins. `None` also when there are none, which is remembered until the
+    /// table changes: the kernel takes milliseconds to hand out one that other programs have filled.
     pub(crate) fn read_of_plugins(family: Family, table: &str) -> Result<Option<Table>> {
         if !is_in_use(family, table)? {
             return Ok(None);

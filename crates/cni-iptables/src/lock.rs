@@ -18,7 +18,7 @@ use crate::{Error, Result};
 const FOLDER: &str = "/run/cni-plugins-rs";
 const FILE: &str = "/run/cni-plugins-rs/iptables.lock";
 
-/// How long is waited for all who came before. A turn takes milliseconds, unless others hold up `iptables-restore`, which
+/// How long is waited for all that came before. A turn takes milliseconds, unless others hold up `iptables-restore`, which
 /// waits for some seconds itself.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -39,7 +39,7 @@ pub(crate) fn take() -> Result<File> {
     if GAVE_UP.load(Ordering::Relaxed) {
         return Err(timeout());
     }
-    // flock(2) serves who waits in it first come first served, but cannot be given a time. So a thread waits in it, on the
+    // flock(2) serves first come first served, but cannot be given a time. So a thread waits in it, on the
     // same open file.
     let waiter = file.try_clone().map_err(failed("lock"))?;
     let (done, outcome) = mpsc::channel();

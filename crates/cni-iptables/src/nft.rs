@@ -6,17 +6,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use cni_nftables::{Cmp, Compat, Expr, META_IIFNAME, META_L4PROTO, META_MARK, META_OIFNAME, NETWORK_HEADER};
-use cni_nftables::{FoundRule, REG_1, RawRule, TRANSPORT_HEADER, Verdict};
+use cni_nftables::{Cmp, Compat, Expr, FoundRule, RawRule, Verdict};
+use cni_nftables::{NFT_META_IIFNAME, NFT_META_L4PROTO, NFT_META_MARK, NFT_META_OIFNAME, NFT_REG_1};
+use cni_nftables::{NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER};
+use nix::libc::IFNAMSIZ;
 
 use crate::entry::{Entry, Extension, Is, Masked, Target};
+use crate::uapi::XT_MAX_COMMENT_LEN;
 use crate::{Family, extension};
-
-/// The size of the comment match's structure.
-const COMMENT: usize = 256;
-
-/// The bytes of an interface's name.
-const INTERFACE: usize = 16;
 
 /// Where a header has its addresses, and how long they are.
 struct Addresses {
@@ -55,11 +52,11 @@ pub(crate) fn read(rule: &FoundRule, family: Family) -> Entry {
     let mut mask: Option<&[u8]> = None;
     for expr in &rule.exprs {
         let understood = match expr {
-            Expr::Meta { key, register } if *register == REG_1 => {
+            Expr::Meta { key, register } if *register == NFT_REG_1 => {
                 (loaded, mask) = (Some(Loaded::Meta(*key)), None);
                 true
             }
-            Expr::Payload { base, offset, register, .. } if *register == REG_1 => {
+            Expr::Payload { base, offset, register, .. } if *register == NFT_REG_1 => {
                 (loaded, mask) = (Some(Loaded::Payload { base: *base, offset: *offset }), None);
                 true
             }
@@ -123,30 +120,32 @@ impl Entry {
         }
         let places = addresses(family);
         match what {
-            Loaded::Meta(META_IIFNAME) if mask.is_none() => {
+            Loaded::Meta(NFT_META_IIFNAME) if mask.is_none() => {
                 once(&mut self.in_interface, negated, interface(value)?)
             }
-            Loaded::Meta(META_OIFNAME) if mask.is_none() => {
+            Loaded::Meta(NFT_META_OIFNAME) if mask.is_none() => {
                 once(&mut self.out_interface, negated, interface(value)?)
             }
-            Loaded::Meta(META_L4PROTO) if mask.is_none() => {
+            Loaded::Meta(NFT_META_L4PROTO) if mask.is_none() => {
                 once(&mut self.protocol, negated, *value.first()?)
             }
-            Loaded::Meta(META_MARK) => {
+            Loaded::Meta(NFT_META_MARK) => {
                 let number = |bytes: &[u8]| Some(u32::from_ne_bytes(bytes.try_into().ok()?));
                 let mask = mask.map_or(Some(u32::MAX), number)?;
                 let text = format!("{:#x}/{mask:#x}", number(value)?);
                 self.matches.push(extension::mark(&text, negated)?);
                 Some(())
             }
-            Loaded::Payload { base: NETWORK_HEADER, offset } if offset == places.source => {
+            Loaded::Payload { base: NFT_PAYLOAD_NETWORK_HEADER, offset } if offset == places.source => {
                 once(&mut self.source, negated, masked(value, mask, &places)?)
             }
-            Loaded::Payload { base: NETWORK_HEADER, offset } if offset == places.destination => {
+            Loaded::Payload { base: NFT_PAYLOAD_NETWORK_HEADER, offset } if offset == places.destination => {
                 once(&mut self.destination, negated, masked(value, mask, &places)?)
             }
             // The destination's port, of a protocol that was compared before.
-            Loaded::Payload { base: TRANSPORT_HEADER, offset: 2 } if mask.is_none() && !negated => {
+            Loaded::Payload { base: NFT_PAYLOAD_TRANSPORT_HEADER, offset: 2 }
+                if mask.is_none() && !negated =>
+            {
                 let port = u16::from_be_bytes(value.try_into().ok()?);
                 let number = self.protocol.as_ref().filter(|is| !is.negated)?.value;
                 self.matches.push(extension::dport(number, &port.to_string())?);
@@ -193,12 +192,15 @@ fn bytes(address: IpAddr) -> Vec<u8> {
 /// The expressions of a rule, in the order of iptables-nft. `text` is what errors call it.
 pub(crate) fn write(entry: &Entry, family: Family, text: String) -> RawRule {
     let mut exprs = Vec::new();
-    for (key, is) in [(META_IIFNAME, &entry.in_interface), (META_OIFNAME, &entry.out_interface)] {
+    for (key, is) in [(NFT_META_IIFNAME, &entry.in_interface), (NFT_META_OIFNAME, &entry.out_interface)] {
         let Some(is) = is else { continue };
-        exprs.extend([Expr::Meta { key, register: REG_1 }, compare(is.negated, interface_bytes(&is.value))]);
+        exprs.extend([
+            Expr::Meta { key, register: NFT_REG_1 },
+            compare(is.negated, interface_bytes(&is.value)),
+        ]);
     }
     if let Some(is) = &entry.protocol {
-        let load = Expr::Meta { key: META_L4PROTO, register: REG_1 };
+        let load = Expr::Meta { key: NFT_META_L4PROTO, register: NFT_REG_1 };
         exprs.extend([load, compare(is.negated, vec![is.value])]);
     }
     let places = addresses(family);
@@ -209,7 +211,7 @@ pub(crate) fn write(entry: &Entry, family: Family, text: String) -> RawRule {
     }
     if let Some(comment) = &entry.comment {
         let mut info = comment.clone().into_bytes();
-        info.resize(COMMENT, 0);
+        info.resize(XT_MAX_COMMENT_LEN, 0);
         exprs.push(Expr::Match(Compat { name: "comment".into(), revision: 0, info }));
     }
     exprs.extend(entry.matches.iter().map(|of| Expr::Match(compat(of))));
@@ -241,7 +243,7 @@ fn interface_bytes(name: &str) -> Vec<u8> {
         None => {
             let mut bytes = name.as_bytes().to_vec();
             bytes.resize(name.len() + 1, 0);
-            bytes.truncate(INTERFACE);
+            bytes.truncate(IFNAMSIZ);
             bytes
         }
     }
@@ -256,7 +258,8 @@ fn address_exprs(offset: u32, is: &Is<Masked>) -> Vec<Expr> {
         value.truncate(ones as usize / 8);
         mask.truncate(value.len());
     }
-    let load = Expr::Payload { base: NETWORK_HEADER, offset, size: value.len(), register: REG_1 };
+    let load =
+        Expr::Payload { base: NFT_PAYLOAD_NETWORK_HEADER, offset, size: value.len(), register: NFT_REG_1 };
     let mask = (!whole).then(|| Expr::Bitwise { xor: vec![0; mask.len()], mask });
     [load].into_iter().chain(mask).chain([compare(is.negated, value)]).collect()
 }

@@ -1,17 +1,15 @@
 //! Transport protocols by name and number, as iptables-save prints them (iptables, libxtables/xtables.c, xtables_chain_protos).
 
-pub(crate) const TCP: u8 = 6;
-pub(crate) const UDP: u8 = 17;
-pub(crate) const SCTP: u8 = 132;
+use nix::libc;
 
 const PROTOCOLS: [(u8, &str); 8] = [
-    (1, "icmp"),
-    (TCP, "tcp"),
-    (UDP, "udp"),
-    (33, "dccp"),
-    (58, "ipv6-icmp"),
-    (SCTP, "sctp"),
-    (136, "udplite"),
+    (libc::IPPROTO_ICMP as u8, "icmp"),
+    (libc::IPPROTO_TCP as u8, "tcp"),
+    (libc::IPPROTO_UDP as u8, "udp"),
+    (libc::IPPROTO_DCCP as u8, "dccp"),
+    (libc::IPPROTO_ICMPV6 as u8, "ipv6-icmp"),
+    (libc::IPPROTO_SCTP as u8, "sctp"),
+    (libc::IPPROTO_UDPLITE as u8, "udplite"),
     (0, "all"),
 ];
 

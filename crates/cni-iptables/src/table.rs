@@ -164,7 +164,7 @@ impl<'a> Table<'a> {
     }
 
     /// Appends a rule in the place of those like it. Unlike one that is merely there already, it is put there by a change, so that
-    /// nobody who has planned to delete the other can take it along.
+    /// no process that has planned to delete the other can take it along.
     pub fn append_anew(&mut self, chain: &str, rule: Rule) -> Result<()> {
         self.delete(chain, &rule)?;
         self.commands.push(Command::Append(chain.to_owned(), rule));

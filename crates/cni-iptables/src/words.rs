@@ -2,6 +2,7 @@
 //! characters in double quotes, in which a backslash keeps the next character as it is (iptables, libxtables/xtables.c,
 //! xtables_save_string; iptables/xshared.c, add_param_to_argv).
 
+use crate::uapi::XT_EXTENSION_MAXNAMELEN;
 use crate::{Error, Result};
 
 /// A parameter of xshared.c's `struct xt_param_buf`, less its NUL.
@@ -76,14 +77,14 @@ fn quote(word: &str, line: &mut String) {
     line.push('"');
 }
 
-/// A chain's name, unless iptables would not take it for one. The kernel's limit is XT_EXTENSION_MAXNAMELEN.
+/// A chain's name, unless iptables would not take it for one. The kernel adds a NUL.
 pub(crate) fn chain(name: &str) -> Result<&str> {
     let refuse = |reason| Err(Error::Text { text: name.to_owned(), reason });
     match name.as_bytes() {
-        [] | [b'-' | b'!' | b':' | b'#', ..] => refuse("it is no name of a chain"),
-        bytes if bytes.len() > 28 => refuse("a chain's name has at most 28 bytes"),
+        [] | [b'-' | b'!' | b':' | b'#', ..] => refuse("it is not the name of a chain"),
+        bytes if bytes.len() >= XT_EXTENSION_MAXNAMELEN => refuse("a chain's name has at most 28 bytes"),
         bytes if !bytes.iter().all(|b| b.is_ascii_graphic() && !b"\"'\\".contains(b)) => {
-            refuse("it is no name of a chain")
+            refuse("it is not the name of a chain")
         }
         _ => Ok(name),
     }

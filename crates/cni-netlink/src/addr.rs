@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
+use nix::libc::{IFA_ADDRESS, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_FLAGS, IFA_LOCAL};
 use nix::libc::{RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR};
 
 use crate::attr::{self, Attrs};
@@ -29,7 +30,7 @@ pub struct Addr {
     pub address: IpNet,
     /// Duplicate address detection has not ended.
     pub tentative: bool,
-    /// Somebody else has it.
+    /// Another machine has it.
     pub dadfailed: bool,
 }
 
@@ -42,7 +43,7 @@ impl Socket {
         })
     }
 
-    /// The same without the route to the address's subnet that the kernel makes otherwise (IFA_F_NOPREFIXROUTE): for who
+    /// The same without the route to the address's subnet that the kernel makes otherwise (IFA_F_NOPREFIXROUTE): for whoever
     /// reaches its subnet by other ways than this link.
     pub fn addr_add_noprefixroute(&mut self, index: u32, address: IpNet, flags: AddrFlags) -> Result<()> {
         let message = Request::of(RTM_NEWADDR, &noprefixroute(add_message(index, address, flags)));
@@ -110,13 +111,6 @@ fn message(index: u32, address: IpNet) -> AddressMessage {
 
 /// Length of `struct ifaddrmsg`.
 const IFADDRMSG: usize = 8;
-
-/// linux/if_addr.h
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_FLAGS: u16 = 8;
-const IFA_F_DADFAILED: u32 = 0x08;
-const IFA_F_TENTATIVE: u32 = 0x40;
 
 /// Reads the payload of RTM_NEWADDR; `None` for other families and for what is cut short.
 pub(crate) fn parse(payload: &[u8]) -> Option<Addr> {

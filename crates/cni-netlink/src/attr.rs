@@ -2,14 +2,16 @@
 //! is unknown, or longer than its value needs, is passed over, and one that is cut short ends the walk. All readers of
 //! answers, in this crate and through [`crate::raw`] in others, go through here.
 
-/// Length of `struct nlmsghdr`.
-pub(crate) const HEADER: usize = 16;
+use nix::libc::nlmsghdr;
 
-/// Bits of an attribute's type that say how it is encoded (NLA_F_NESTED, NLA_F_NET_BYTEORDER), not what it is.
-const TYPE_MASK: u16 = 0x3fff;
+use crate::uapi::NLA_TYPE_MASK;
+
+/// Length of the header that each message begins with.
+pub(crate) const NLMSG_HDRLEN: usize = size_of::<nlmsghdr>();
 
 /// One netlink message of a datagram.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Message<'a> {
     /// `nlmsg_type`
     pub kind: u16,
@@ -35,7 +37,7 @@ impl<'a> Iterator for Messages<'a> {
         let bytes = std::mem::take(&mut self.0);
         let message = message(bytes);
         if let Some(message) = &message {
-            self.0 = bytes.get(align(HEADER + message.payload.len())..).unwrap_or_default();
+            self.0 = bytes.get(align(NLMSG_HDRLEN + message.payload.len())..).unwrap_or_default();
         }
         Some(message)
     }
@@ -46,7 +48,7 @@ fn message(bytes: &[u8]) -> Option<Message<'_>> {
         kind: u16_at(bytes, 4)?,
         flags: u16_at(bytes, 6)?,
         sequence: u32_at(bytes, 8)?,
-        payload: bytes.get(HEADER..u32_at(bytes, 0)? as usize)?,
+        payload: bytes.get(NLMSG_HDRLEN..u32_at(bytes, 0)? as usize)?,
     })
 }
 
@@ -72,7 +74,7 @@ impl<'a> Iterator for Attrs<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let bytes = std::mem::take(&mut self.0);
         let length = usize::from(u16_at(bytes, 0)?);
-        let kind = u16_at(bytes, 2)? & TYPE_MASK;
+        let kind = u16_at(bytes, 2)? & NLA_TYPE_MASK;
         let value = bytes.get(4..length)?;
         self.0 = bytes.get(align(length)..).unwrap_or_default();
         Some((kind, value))
@@ -111,7 +113,7 @@ pub fn be64(value: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*value.first_chunk()?))
 }
 
-/// A string with or without its terminating zero. Device names may hold any byte, so what is no UTF-8 is replaced.
+/// A string with or without its terminating zero. Device names may hold any byte, so what is not UTF-8 is replaced.
 pub fn string(value: &[u8]) -> String {
     let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()

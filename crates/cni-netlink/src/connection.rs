@@ -176,7 +176,7 @@ impl Connection {
         }
     }
 
-    /// Reads away what is left of an answer that cannot be used, since the kernel runs one dump a socket at a time.
+    /// Reads away what is left of an answer that cannot be used, since the kernel runs one dump per socket at a time.
     /// Each receive lets it produce the next datagram at once (netlink_recvmsg), so an empty queue is the end.
     fn drain(&mut self, mut size: usize) -> io::Result<Answer> {
         loop {
@@ -217,7 +217,7 @@ fn malformed(op: &dyn Fn() -> String, reason: &'static str) -> Error {
     Error::Malformed { op: op(), reason }
 }
 
-/// Makes an option that this kernel does not know no failure.
+/// Does not count it as a failure that this kernel does not know an option.
 fn optional(set: io::Result<()>) -> io::Result<()> {
     match set {
         Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),

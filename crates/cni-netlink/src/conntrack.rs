@@ -4,50 +4,19 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST};
 use nix::libc;
 
 use crate::Result;
 use crate::raw::{Attrs, Connection, Protocol, Writer};
+use crate::uapi::*;
 
-/// linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h: NFNL_SUBSYS_CTNETLINK with IPCTNL_MSG_CT_GET and IPCTNL_MSG_CT_DELETE.
-const GET: u16 = 1 << 8 | 1;
-const DELETE: u16 = 1 << 8 | 2;
-
-const NLM_F_REQUEST: u16 = 1;
-const NLM_F_ACK: u16 = 4;
-const NLM_F_DUMP: u16 = 0x300;
+/// Types of messages, which have the subsystem in their upper byte.
+const GET: u16 = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
+const DELETE: u16 = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE;
 
 /// Length of `struct nfgenmsg`.
 const NFGENMSG: usize = 4;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-
-const CTA_TUPLE_ORIG: u16 = 1;
-const CTA_TUPLE_REPLY: u16 = 2;
-const CTA_ID: u16 = 12;
-const CTA_ZONE: u16 = 18;
-const CTA_FILTER: u16 = 25;
-const CTA_FILTER_ORIG_FLAGS: u16 = 1;
-
-const CTA_TUPLE_IP: u16 = 1;
-const CTA_TUPLE_PROTO: u16 = 2;
-const CTA_IP_V4_SRC: u16 = 1;
-const CTA_IP_V4_DST: u16 = 2;
-const CTA_IP_V6_SRC: u16 = 3;
-const CTA_IP_V6_DST: u16 = 4;
-const CTA_PROTO_NUM: u16 = 1;
-const CTA_PROTO_SRC_PORT: u16 = 2;
-const CTA_PROTO_DST_PORT: u16 = 3;
-
-/// Which parts of CTA_TUPLE_ORIG a filter compares (net/netfilter/nf_internals.h, CTA_FILTER_F_*).
-const FILTER_IP_DST: u32 = 1 << 1;
-const FILTER_PROTO_NUM: u32 = 1 << 3;
-const FILTER_PROTO_DST_PORT: u32 = 1 << 5;
-
-const UDP: u8 = 17;
-
-/// NLA_F_NESTED
-const NESTED: u16 = 0x8000;
 
 /// A netlink socket for connection tracking of the calling thread's network namespace.
 pub struct Conntrack {
@@ -72,7 +41,7 @@ impl Conntrack {
     }
 
     /// The UDP flows that are sent to one of these addresses and ports; an unspecified address is any of its family. None on a
-    /// kernel without ctnetlink. The kernel walks through all flows whatever is asked for, so this asks once a family. Kernels
+    /// kernel without ctnetlink. The kernel walks through all flows whatever is asked for, so this asks once per family. Kernels
     /// before 5.8 list all flows of the family, of which the others are left out here.
     pub fn udp_flows_to(&mut self, dsts: &[SocketAddr]) -> Result<Vec<Flow>> {
         let mut flows = Vec::new();
@@ -121,12 +90,13 @@ fn nfgenmsg(address: IpAddr) -> [u8; NFGENMSG] {
 /// address of IPv6 is not compared by the kernel, which leaves out just the flows that have it (6.18,
 /// net/netfilter/nf_conntrack_netlink.c, ctnetlink_filter_match_tuple).
 fn list(dst: SocketAddr) -> Vec<u8> {
-    let mut compared = FILTER_PROTO_NUM;
+    // Which parts of CTA_TUPLE_ORIG the kernel compares.
+    let mut compared = CTA_FILTER_F_CTA_PROTO_NUM;
     if dst.port() != 0 {
-        compared |= FILTER_PROTO_DST_PORT;
+        compared |= CTA_FILTER_F_CTA_PROTO_DST_PORT;
     }
     if dst.is_ipv4() && !dst.ip().is_unspecified() {
-        compared |= FILTER_IP_DST;
+        compared |= CTA_FILTER_F_CTA_IP_DST;
     }
     let mut request = Writer::default();
     request.message(GET, NLM_F_REQUEST | NLM_F_DUMP, 0, &nfgenmsg(dst.ip()), |request| {
@@ -136,7 +106,7 @@ fn list(dst: SocketAddr) -> Vec<u8> {
                 IpAddr::V6(address) => ip.attr(CTA_IP_V6_DST, &address.octets()),
             });
             tuple.nest(CTA_TUPLE_PROTO, |proto| {
-                proto.attr(CTA_PROTO_NUM, &[UDP]);
+                proto.attr(CTA_PROTO_NUM, &[IPPROTO_UDP]);
                 proto.attr(CTA_PROTO_DST_PORT, &dst.port().to_be_bytes());
             });
         });
@@ -150,7 +120,7 @@ pub(crate) fn delete(flow: &Flow) -> Vec<u8> {
     let mut request = Writer::default();
     request.message(DELETE, NLM_F_REQUEST | NLM_F_ACK, 0, &nfgenmsg(flow.dst.ip()), |request| {
         for (kind, value) in &flow.key {
-            let nested = if *kind == CTA_TUPLE_ORIG { NESTED } else { 0 };
+            let nested = if *kind == CTA_TUPLE_ORIG { NLA_F_NESTED } else { 0 };
             request.attr(kind | nested, value);
         }
     });
@@ -163,7 +133,7 @@ pub(crate) fn flow(payload: &[u8]) -> Option<Flow> {
     let original = attributes.clone().find(CTA_TUPLE_ORIG)?;
     let reply = attributes.clone().find(CTA_TUPLE_REPLY)?;
     let protocol = Attrs(original).find(CTA_TUPLE_PROTO).and_then(|proto| Attrs(proto).find(CTA_PROTO_NUM));
-    if protocol != Some(&[UDP]) {
+    if protocol != Some(&[IPPROTO_UDP]) {
         return None;
     }
     let key = attributes.filter(|(kind, _)| [CTA_TUPLE_ORIG, CTA_ZONE, CTA_ID].contains(kind));

@@ -2,20 +2,11 @@
 
 use std::io;
 
-use netlink_packet_core::NLMSG_ERROR;
+use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ERROR};
 
-use crate::attr::{self, Attrs, HEADER, Message};
+use crate::attr::{self, Attrs, Message, NLMSG_HDRLEN};
+use crate::uapi::{NLMSGERR_ATTR_MISS_TYPE, NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS};
 use crate::{Error, Result};
-
-/// The acknowledgement holds only the header of the request (NETLINK_CAP_ACK).
-const NLM_F_CAPPED: u16 = 0x100;
-/// Attributes follow.
-const NLM_F_ACK_TLVS: u16 = 0x200;
-
-/// enum nlmsgerr_attrs of linux/netlink.h
-const MSG: u16 = 1;
-const OFFS: u16 = 2;
-const MISS_TYPE: u16 = 5;
 
 /// An NLMSG_ERROR, which is an acknowledgement when its code is 0, or the NLMSG_DONE that ends a dump.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +35,8 @@ impl Acknowledgement {
             return Some(Self { errno, ..Self::default() });
         }
         let echoed = match message.kind {
-            NLMSG_ERROR if message.flags & NLM_F_CAPPED != 0 => HEADER,
+            // Only the header of the request (NETLINK_CAP_ACK).
+            NLMSG_ERROR if message.flags & NLM_F_CAPPED != 0 => NLMSG_HDRLEN,
             NLMSG_ERROR => attr::align(attr::u32_at(message.payload, 4).unwrap_or(0) as usize),
             _ => 0,
         };
@@ -61,7 +53,7 @@ impl Acknowledgement {
         }
     }
 
-    /// An error for a code that is none of success. `op` completes "cannot ...".
+    /// An error for a code other than that of success. `op` completes "cannot ...".
     pub fn into_result(self, op: &dyn Fn() -> String) -> Result<()> {
         match self.errno {
             0 => Ok(()),
@@ -77,14 +69,18 @@ impl Acknowledgement {
         for (kind, value) in attributes {
             match kind {
                 // Kernel texts end with and without full stop and newline.
-                MSG => self.sentence = attr::string(value).trim_end_matches(['.', '\n', ' ']).to_string(),
+                NLMSGERR_ATTR_MSG => {
+                    self.sentence = attr::string(value).trim_end_matches(['.', '\n', ' ']).to_string();
+                }
                 // The offset is that of the attribute in the request; its type is what a reader can look up.
-                OFFS => {
+                NLMSGERR_ATTR_OFFS => {
                     self.offset = attr::u32(value).map(|offset| offset as usize);
                     let named = self.offset.and_then(|offset| Attrs::after(request, offset).next());
                     self.about = self.about.or(named.map(|(kind, _)| format!("attribute {kind}")));
                 }
-                MISS_TYPE => self.about = attr::u32(value).map(|kind| format!("missing attribute {kind}")),
+                NLMSGERR_ATTR_MISS_TYPE => {
+                    self.about = attr::u32(value).map(|kind| format!("missing attribute {kind}"));
+                }
                 _ => {}
             }
         }

@@ -8,17 +8,18 @@ mod tun;
 
 pub(crate) use build::Header;
 pub use kind::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent};
-pub(crate) use parse::{IFINFOMSG, IFLA_AF_SPEC, IFLA_EXT_MASK, index as message_index};
+pub(crate) use parse::{IFINFOMSG, index as message_index};
 pub use tun::Tun;
 
 use std::os::fd::BorrowedFd;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
-use crate::{Error, MacAddr, Result, Socket};
+use crate::uapi::ALTIFNAMSIZ;
+use crate::{Error, MacAddr, Result, Socket, mac};
 
-/// ALTIFNAMSIZ of linux/if.h without the terminating zero.
-const MAX_ALTERNATIVE_NAME: usize = 127;
+/// The longest alternative name, without the terminating zero.
+const MAX_ALTERNATIVE_NAME: usize = ALTIFNAMSIZ - 1;
 
 /// RFC 2863 operational state, IFLA_OPERSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub struct BridgePort {
 
 /// A link as the kernel describes it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Link {
     /// Its index in its namespace.
     pub index: u32,
@@ -52,7 +54,7 @@ pub struct Link {
     pub mac: Option<MacAddr>,
     /// Its hardware address whatever the length: 20 bytes for IP over InfiniBand; empty when it has none.
     pub address: Vec<u8>,
-    /// The one that it was made with, which nobody can change (IFLA_PERM_ADDRESS, since Linux 5.6); empty when it has none.
+    /// The one that it was made with, which cannot be changed (IFLA_PERM_ADDRESS, since Linux 5.6); empty when it has none.
     pub permanent_address: Vec<u8>,
     /// MTU in bytes.
     pub mtu: u32,
@@ -60,7 +62,7 @@ pub struct Link {
     pub txqlen: u32,
     /// Administratively up (IFF_UP).
     pub up: bool,
-    /// Set to promiscuous mode by an administrator (IFF_PROMISC); what others ask for beside shows in `promiscuity` only.
+    /// Set to promiscuous mode by an administrator (IFF_PROMISC); what others ask for shows in `promiscuity` only.
     pub promisc: bool,
     /// Set to receive every multicast group by an administrator (IFF_ALLMULTI).
     pub allmulti: bool,
@@ -139,7 +141,7 @@ pub struct LinkChange<'a> {
 }
 
 impl Socket {
-    /// Makes a veth pair, both ends down. One transmit and one receive queue each: the default of one a CPU costs
+    /// Makes a veth pair, both ends down. One transmit and one receive queue each: the default of one per CPU costs
     /// tens of milliseconds on large hosts.
     pub fn link_add_veth(&mut self, veth: &NewVeth<'_>) -> Result<()> {
         let request = build::veth(veth);
@@ -226,8 +228,7 @@ impl Socket {
 impl Link {
     /// [`Link::address`] as text, `02:42:ac:11:00:02`; `None` when it has none.
     pub fn address_text(&self) -> Option<String> {
-        let octets: Vec<String> = self.address.iter().map(|octet| format!("{octet:02x}")).collect();
-        (!octets.is_empty()).then(|| octets.join(":"))
+        (!self.address.is_empty()).then(|| mac::text(&self.address))
     }
 }
 

@@ -25,9 +25,13 @@ const LOCAL: u8 = 0x02;
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        f.write_str(&text(&self.0))
     }
+}
+
+/// A hardware address of any length as text.
+pub(crate) fn text(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
 }
 
 /// `02:42:ac:11:00:02`, also with `-`, and `0242.ac11.0002`: the forms that Go's net.ParseMAC takes.
@@ -57,7 +61,7 @@ fn hex_octet(part: &str) -> Option<u8> {
 }
 
 fn invalid(text: &str) -> String {
-    format!("{text:?} is no MAC address such as 02:42:ac:11:00:02")
+    format!("{text:?} is not a MAC address such as 02:42:ac:11:00:02")
 }
 
 #[cfg(test)]

@@ -12,12 +12,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::attr::Messages;
 use crate::connection::uninterrupted;
 use crate::link::message_index;
+use crate::uapi::{RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, RTMGRP_LINK};
 use crate::{Addr, Error, Link, Result, Socket};
-
-/// Multicast groups as bits of `nl_groups` (linux/rtnetlink.h).
-const RTMGRP_LINK: u32 = 1;
-const RTMGRP_IPV6_IFADDR: u32 = 0x100;
-const RTMGRP_IPV6_ROUTE: u32 = 0x400;
 
 /// After which a route is looked for once more without an event: the kernel tells of a route before it marks the node of its
 /// tree as one that has routes (net/ipv6/ip6_fib.c, fib6_add_rt2node), and until then a look on another processor finds nothing.
@@ -118,6 +114,7 @@ struct Events {
 }
 
 impl Events {
+    /// `groups` are bits of `nl_groups`.
     fn subscribe(op: &str, groups: u32) -> Result<Self> {
         let failed = |source| Error::Socket { op: op.into(), source };
         let mut socket = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE).map_err(failed)?;

@@ -7,13 +7,11 @@ use nix::libc::{RTM_GETNSID, RTM_NEWNSID};
 
 use crate::attr::{self, Attrs};
 use crate::socket::Request;
+use crate::uapi::{NETNSA_NSID, NETNSA_NSID_NOT_ASSIGNED};
 use crate::{Error, Result, Socket};
 
 /// Length of `struct rtgenmsg`, padded.
 const RTGENMSG: usize = 4;
-/// linux/net_namespace.h
-const NETNSA_NSID: u16 = 1;
-const NETNSA_NSID_NOT_ASSIGNED: i32 = -1;
 
 impl Socket {
     /// The ID of another namespace in the socket's, which is given one where it has none: what IFLA_LINK_NETNSID takes. The
@@ -25,7 +23,7 @@ impl Socket {
         }
         let message = Request::of(RTM_NEWNSID, &message(netns, Some(NETNSA_NSID_NOT_ASSIGNED)));
         match self.change(message, 0, || "give a network namespace an ID".to_owned()) {
-            // Somebody was faster.
+            // Another process was faster.
             Err(error) if !error.is_exists() => Err(error),
             // The acknowledgement does not tell which it is.
             _ => self.assigned(netns)?.ok_or_else(|| Error::Malformed {

@@ -1,16 +1,21 @@
-//! Netlink itself, for protocols beside rtnetlink: a [`Connection`], a [`Writer`] for requests, and lenient readers of answers.
+//! Netlink itself, for other protocols than rtnetlink: a [`Connection`], a [`Writer`] for requests, and lenient readers of answers.
 //!
 //! cni-nftables is built on it. Nothing here knows what the messages mean.
 //!
 //! ```no_run
 //! use cni_netlink::raw::{Attrs, Connection, Protocol, Writer, be32};
+//! use nix::libc::{NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN, NLM_F_REQUEST};
 //!
-//! // NFT_MSG_GETGEN: the number of the ruleset's generation.
+//! // linux/netfilter/nf_tables.h
+//! const NFTA_GEN_ID: u16 = 1;
+//!
+//! // The number of the ruleset's generation. Four bytes are the length of struct nfgenmsg.
 //! let mut connection = Connection::open(Protocol::Netfilter)?;
 //! let mut request = Writer::default();
-//! request.message(10 << 8 | 16, 1, 0, &[0; 4], |_| {});
+//! let kind = (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN) as u16;
+//! request.message(kind, NLM_F_REQUEST as u16, 0, &[0; 4], |_| {});
 //! let generation = connection.read(&mut request.into_bytes(), &|| "read the generation".into(), |payload| {
-//!     Attrs::after(payload, 4).find(1).and_then(be32)
+//!     Attrs::after(payload, 4).find(NFTA_GEN_ID).and_then(be32)
 //! })?;
 //! # Ok::<(), cni_netlink::Error>(())
 //! ```

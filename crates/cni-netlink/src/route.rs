@@ -12,14 +12,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use nix::libc;
-use nix::libc::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE};
+use nix::libc::{RT_TABLE_MAIN, RT_TABLE_UNSPEC, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE};
 
 use crate::socket::Request;
 use crate::{Result, Socket};
 
-/// The number of a table: RT_TABLE_MAIN for none, and for RT_TABLE_UNSPEC, as the kernel takes it.
+/// The number of a table: the main one for none, and for RT_TABLE_UNSPEC, as the kernel takes it.
 fn table_id(table: Option<u32>) -> u32 {
-    table.filter(|table| *table != 0).unwrap_or(254)
+    table.filter(|table| *table != RT_TABLE_UNSPEC.into()).unwrap_or(RT_TABLE_MAIN.into())
 }
 
 /// One way out of a route.
@@ -41,7 +41,7 @@ pub struct RouteSpec {
     pub metric: Option<u32>,
     /// `None`, or 0, for the main table.
     pub table: Option<u32>,
-    /// 0 universe, 200 site, 253 link, 254 host; `None` to choose as iproute2 does (link without a gateway, IPv4).
+    /// RT_SCOPE_*: 0 universe, 200 site, 253 link, 254 host; `None` to choose as iproute2 does (link without a gateway, IPv4).
     pub scope: Option<u8>,
     /// RTAX_MTU
     pub mtu: Option<u32>,
@@ -51,6 +51,7 @@ pub struct RouteSpec {
 
 /// Where packets to an address go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Way {
     /// The interface they leave by; lo for the host's own addresses.
     pub index: u32,
@@ -103,7 +104,7 @@ impl Socket {
         self.change(message, NLM_F_CREATE | NLM_F_EXCL, || format!("add {route} src {src}"))
     }
 
-    /// The same behind others to that destination, by other links for one (`ip route append`).
+    /// The same behind others to that destination, by other links say (`ip route append`).
     pub fn route_append_src(&mut self, route: &RouteSpec, src: IpAddr) -> Result<()> {
         let message = Request::of(RTM_NEWROUTE, &build::add(route, Some(src)));
         self.change(message, NLM_F_CREATE | NLM_F_APPEND, || format!("add {route} src {src}"))

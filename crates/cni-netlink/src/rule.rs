@@ -15,6 +15,7 @@ use nix::libc::{RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE};
 
 use crate::attr::{self, Attrs};
 use crate::socket::Request;
+use crate::uapi::*;
 use crate::{Result, Socket};
 
 /// A rule by which packets from some addresses are routed by a table.
@@ -30,6 +31,7 @@ pub struct Rule {
 
 /// A rule as found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FoundRule {
     /// What [`Rule`] has words for; table 0 for a rule that names none.
     pub rule: Rule,
@@ -80,20 +82,6 @@ fn message(rule: &Rule, action: RuleAction) -> RuleMessage {
 
 /// Length of `struct fib_rule_hdr`.
 const FIB_RULE_HDR: usize = 12;
-
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-
-/// linux/fib_rules.h
-const FR_ACT_TO_TBL: u8 = 1;
-const FIB_RULE_INVERT: u32 = 2;
-const FRA_SRC: u16 = 2;
-const FRA_PRIORITY: u16 = 6;
-const FRA_SUPPRESS_IFGROUP: u16 = 13;
-const FRA_SUPPRESS_PREFIXLEN: u16 = 14;
-const FRA_TABLE: u16 = 15;
-const FRA_PAD: u16 = 18;
-const FRA_PROTOCOL: u16 = 21;
 
 /// What the kernel says where nothing is suppressed.
 const SUPPRESS_NOTHING: u32 = u32::MAX;

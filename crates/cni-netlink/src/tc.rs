@@ -81,7 +81,7 @@ fn on(op: &str, link: u32) -> String {
     format!("{op} on the link with index {link}")
 }
 
-/// What a deletion found, where the answer to one that is for something else is no error: EINVAL for a discipline with another
+/// What a deletion found, where the answer to one that is for something else is not an error: EINVAL for a discipline with another
 /// name or handle, ENOENT for none (net/sched/sch_api.c, tc_get_qdisc).
 fn found(deleted: std::result::Result<(), Error>) -> Result<bool> {
     match deleted {

@@ -1,10 +1,11 @@
 //! VLANs of bridge ports: `bridge vlan`.
 
-use nix::libc::{RTM_DELLINK, RTM_GETLINK, RTM_SETLINK};
+use nix::libc::{IFLA_AF_SPEC, IFLA_EXT_MASK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK};
 
 use crate::attr::{self, Attrs};
-use crate::link::{Header, IFINFOMSG, IFLA_AF_SPEC, IFLA_EXT_MASK, message_index};
+use crate::link::{Header, IFINFOMSG, message_index};
 use crate::socket::Request;
+use crate::uapi::*;
 use crate::{Result, Socket};
 
 /// A range of VLANs on a port.
@@ -85,18 +86,6 @@ fn list(vlans: &[BridgeVlan]) -> String {
     };
     vlans.iter().map(range).collect::<Vec<_>>().join(",")
 }
-
-const AF_BRIDGE: u8 = 7;
-/// linux/rtnetlink.h
-const RTEXT_FILTER_BRVLAN_COMPRESSED: u32 = 1 << 2;
-/// linux/if_bridge.h
-const IFLA_BRIDGE_FLAGS: u16 = 0;
-const BRIDGE_FLAGS_SELF: u16 = 2;
-const IFLA_BRIDGE_VLAN_INFO: u16 = 2;
-const BRIDGE_VLAN_INFO_PVID: u16 = 1 << 1;
-const BRIDGE_VLAN_INFO_UNTAGGED: u16 = 1 << 2;
-const BRIDGE_VLAN_INFO_RANGE_BEGIN: u16 = 1 << 3;
-const BRIDGE_VLAN_INFO_RANGE_END: u16 = 1 << 4;
 
 /// Reads the VLANs out of the payload of an AF_BRIDGE RTM_NEWLINK.
 pub(crate) fn parse(payload: &[u8]) -> Vec<BridgeVlan> {

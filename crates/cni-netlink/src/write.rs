@@ -1,10 +1,6 @@
 //! Writing requests by hand, for protocols without a message crate.
 
-/// Length of `struct nlmsghdr`.
-pub(crate) const NLMSG_HDR: usize = 16;
-
-/// NLA_F_NESTED
-const NESTED: u16 = 0x8000;
+use crate::uapi::NLA_F_NESTED;
 
 /// Writes netlink messages, one after the other, and their attributes. Lengths and padding are its work; numbers of netlink's own
 /// headers are in the machine's byte order, as netlink has them.
@@ -70,7 +66,7 @@ impl Writer {
 
     /// An attribute that holds those that `attributes` writes.
     pub fn nest(&mut self, kind: u16, attributes: impl FnOnce(&mut Self)) {
-        self.enclose(kind | NESTED, attributes);
+        self.enclose(kind | NLA_F_NESTED, attributes);
     }
 
     /// Bytes as they are, to the next multiple of four: a fixed header within an attribute.

@@ -82,7 +82,7 @@ impl Batch {
     /// elsewhere deletes it. Expiring is by far the quicker: after a deletion, closing the socket waits until no packet can still
     /// see what was deleted (net/netfilter/nf_tables_api.c, nft_rcv_nl_event), which takes the kernel 7 to 25 ms.
     ///
-    /// An element that is to be added anew in the same batch is to be deleted.
+    /// An element that is to be added again in the same batch is to be deleted.
     pub fn remove_element(&mut self, set: &Set, found: Element) -> &mut Self {
         self.push(Command::RemoveElement { set: *set, element: found })
     }

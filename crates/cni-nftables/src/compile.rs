@@ -1,11 +1,13 @@
 //! From statements to expressions, as nft 1.0.6 does it: what a header field needs is matched first, prefixes become shorter
 //! comparisons or masks, lists become anonymous sets.
 
+use nix::libc::ARPHRD_ETHER;
+
 use crate::element::check_name;
-use crate::expr::{Cmp, Expr, META_IIFTYPE, META_L4PROTO, META_MARK, META_NFPROTO, META_PROTOCOL};
-use crate::expr::{REG_1, REG_VERDICT, SetRef, register};
+use crate::expr::{Cmp, Expr, SetRef, register};
 use crate::interval::{AnonymousSet, intervals, singles};
-use crate::select::{IPV4, IPV6, LINK, Needs, Source};
+use crate::select::{Needs, Source};
+use crate::uapi::*;
 use crate::value::Unfit;
 use crate::{DataType, Family, NatFamily, Op, Selector, Statement, Value, Verdict};
 
@@ -16,13 +18,6 @@ pub(crate) struct Compiled {
     pub(crate) exprs: Vec<Expr>,
     pub(crate) comment: Option<String>,
 }
-
-/// NFT_RULE_MAXEXPRS
-const MAX_EXPRS: usize = 128;
-
-/// ETH_P_IP and ETH_P_IPV6, as they are in a frame.
-const ETH_IPV4: [u8; 2] = [0x08, 0x00];
-const ETH_IPV6: [u8; 2] = [0x86, 0xdd];
 
 /// A rule being compiled: what is known of the packet at this point of it.
 pub(crate) struct Compiler {
@@ -39,8 +34,8 @@ pub(crate) fn compile(family: Family, rule: &[Statement]) -> Result<Compiled, Un
     for statement in rule {
         compiler.statement(statement)?;
     }
-    if compiler.compiled.exprs.len() > MAX_EXPRS {
-        return Err(format!("the rule has more than {MAX_EXPRS} expressions"));
+    if compiler.compiled.exprs.len() > NFT_RULE_MAXEXPRS {
+        return Err(format!("the rule has more than {NFT_RULE_MAXEXPRS} expressions"));
     }
     Ok(compiler.compiled)
 }
@@ -48,8 +43,8 @@ pub(crate) fn compile(family: Family, rule: &[Statement]) -> Result<Compiled, Un
 impl Compiler {
     pub(crate) fn new(family: Family) -> Self {
         let network = match family {
-            Family::Ip => Some(IPV4),
-            Family::Ip6 => Some(IPV6),
+            Family::Ip => Some(NFPROTO_IPV4),
+            Family::Ip6 => Some(NFPROTO_IPV6),
             Family::Inet | Family::Bridge => None,
         };
         Self { family, network, transport: None, ether: false, compiled: Compiled::default() }
@@ -62,26 +57,27 @@ impl Compiler {
         match statement {
             Statement::Match { selector, op, value } => self.compare(*selector, *op, value)?,
             Statement::InSet { key, op, set } => self.lookup(key, set, *op == Op::Ne, None)?,
-            Statement::VerdictMap { key, map } => self.lookup(key, map, false, Some(REG_VERDICT))?,
+            Statement::VerdictMap { key, map } => self.lookup(key, map, false, Some(NFT_REG_VERDICT))?,
             Statement::DnatMap { family, key, map } => {
-                self.lookup(key, map, false, Some(REG_1))?;
+                self.lookup(key, map, false, Some(NFT_REG_1))?;
                 let (family, address) = match family {
-                    NatFamily::Ip => (IPV4, DataType::Ipv4Addr),
-                    NatFamily::Ip6 => (IPV6, DataType::Ipv6Addr),
+                    NatFamily::Ip => (NFPROTO_IPV4, DataType::Ipv4Addr),
+                    NatFamily::Ip6 => (NFPROTO_IPV6, DataType::Ipv6Addr),
                 };
-                self.push(Expr::Dnat { family, address: REG_1, port: register(address.registers()) });
+                let port = register(address.registers());
+                self.push(Expr::Dnat { family, address: NFT_REG_1, port });
             }
             Statement::Masquerade => self.push(Expr::Masquerade),
             Statement::Reject => self.push(match self.family {
-                // NFT_REJECT_ICMP_UNREACH with ICMP_PORT_UNREACH or ICMPV6_PORT_UNREACH
-                Family::Ip => Expr::Reject { kind: 0, code: 3 },
-                Family::Ip6 => Expr::Reject { kind: 0, code: 4 },
-                // NFT_REJECT_ICMPX_UNREACH with NFT_REJECT_ICMPX_PORT_UNREACH
-                Family::Inet | Family::Bridge => Expr::Reject { kind: 2, code: 1 },
+                Family::Ip => Expr::Reject { kind: NFT_REJECT_ICMP_UNREACH, code: ICMP_PORT_UNREACH },
+                Family::Ip6 => Expr::Reject { kind: NFT_REJECT_ICMP_UNREACH, code: ICMPV6_PORT_UNREACH },
+                Family::Inet | Family::Bridge => {
+                    Expr::Reject { kind: NFT_REJECT_ICMPX_UNREACH, code: NFT_REJECT_ICMPX_PORT_UNREACH }
+                }
             }),
             Statement::Counter => self.push(Expr::Counter),
             Statement::OrMark(bits) => {
-                self.push(Expr::Meta { key: META_MARK, register: REG_1 });
+                self.push(Expr::Meta { key: NFT_META_MARK, register: NFT_REG_1 });
                 let (mask, xor) = ((!bits).to_ne_bytes().to_vec(), bits.to_ne_bytes().to_vec());
                 self.push(Expr::Bitwise { mask, xor });
                 self.push(Expr::SetMark);
@@ -127,7 +123,7 @@ impl Compiler {
         self.push(match selector.source() {
             Source::Meta(key) => Expr::Meta { key, register },
             Source::Ct(key) => Expr::Ct { key, direction: None, register },
-            Source::CtOriginal(key) => Expr::Ct { key, direction: Some(0), register },
+            Source::CtOriginal(key) => Expr::Ct { key, direction: Some(IP_CT_DIR_ORIGINAL), register },
             Source::FibDaddrType => Expr::FibDaddrType { register },
             Source::Payload(base, offset) => Expr::Payload { base, offset, size, register },
         });
@@ -147,15 +143,14 @@ impl Compiler {
             }
             Needs::Transport(protocol) => {
                 if !known(&mut self.transport, protocol, selector)? {
-                    self.push(Expr::Meta { key: META_L4PROTO, register: REG_1 });
+                    self.push(Expr::Meta { key: NFT_META_L4PROTO, register: NFT_REG_1 });
                     self.push(Expr::Cmp(Cmp::Eq, vec![protocol]));
                 }
             }
             Needs::Ether => {
                 if self.family != Family::Bridge && !self.ether {
-                    // ARPHRD_ETHER
-                    self.push(Expr::Meta { key: META_IIFTYPE, register: REG_1 });
-                    self.push(Expr::Cmp(Cmp::Eq, 1_u16.to_ne_bytes().to_vec()));
+                    self.push(Expr::Meta { key: NFT_META_IIFTYPE, register: NFT_REG_1 });
+                    self.push(Expr::Cmp(Cmp::Eq, ARPHRD_ETHER.to_ne_bytes().to_vec()));
                     self.ether = true;
                 }
             }
@@ -164,15 +159,17 @@ impl Compiler {
     }
 
     fn need_network(&mut self, protocol: u8) {
-        let ether_type = if protocol == IPV4 { ETH_IPV4 } else { ETH_IPV6 };
+        let ether_type = if protocol == NFPROTO_IPV4 { ETH_P_IP } else { ETH_P_IPV6 };
+        let ether_type = ether_type.to_be_bytes().to_vec();
         if self.family == Family::Bridge {
-            self.push(Expr::Meta { key: META_PROTOCOL, register: REG_1 });
-            self.push(Expr::Cmp(Cmp::Eq, ether_type.to_vec()));
+            self.push(Expr::Meta { key: NFT_META_PROTOCOL, register: NFT_REG_1 });
+            self.push(Expr::Cmp(Cmp::Eq, ether_type));
         } else if self.ether {
-            self.push(Expr::Payload { base: LINK, offset: 12, size: 2, register: REG_1 });
-            self.push(Expr::Cmp(Cmp::Eq, ether_type.to_vec()));
+            let (base, register) = (NFT_PAYLOAD_LL_HEADER, NFT_REG_1);
+            self.push(Expr::Payload { base, offset: 12, size: 2, register });
+            self.push(Expr::Cmp(Cmp::Eq, ether_type));
         } else {
-            self.push(Expr::Meta { key: META_NFPROTO, register: REG_1 });
+            self.push(Expr::Meta { key: NFT_META_NFPROTO, register: NFT_REG_1 });
             self.push(Expr::Cmp(Cmp::Eq, vec![protocol]));
         }
     }
@@ -186,7 +183,7 @@ impl Compiler {
             Value::Net(_) if value.is_interval() => return self.prefix(selector, cmp, value),
             Value::Range(..) => {
                 let (first, last) = value.interval(data_type)?;
-                self.load(selector, data_type.size(), REG_1);
+                self.load(selector, data_type.size(), NFT_REG_1);
                 self.turn(data_type);
                 if op == Op::Eq {
                     self.push(Expr::Cmp(Cmp::Gte, first));
@@ -196,7 +193,7 @@ impl Compiler {
                 }
             }
             Value::MaskedMark { value, mask } if data_type == DataType::Mark => {
-                self.load(selector, 4, REG_1);
+                self.load(selector, 4, NFT_REG_1);
                 self.mask(mask.to_ne_bytes().to_vec());
                 self.push(Expr::Cmp(cmp, value.to_ne_bytes().to_vec()));
             }
@@ -206,7 +203,7 @@ impl Compiler {
                     let text = value.text(data_type);
                     return Err(format!("{selector} != {text} holds always: write != {{ {text} }}"));
                 }
-                self.load(selector, 4, REG_1);
+                self.load(selector, 4, NFT_REG_1);
                 if op == Op::Eq {
                     self.mask(bytes);
                     self.push(Expr::Cmp(Cmp::Ne, vec![0; 4]));
@@ -219,7 +216,7 @@ impl Compiler {
                     Some(prefix) if data_type == DataType::IfName => prefix.to_vec(),
                     _ => value.whole_if_name().bytes(data_type)?,
                 };
-                self.load(selector, data_type.size(), REG_1);
+                self.load(selector, data_type.size(), NFT_REG_1);
                 self.push(Expr::Cmp(cmp, bytes));
             }
         }
@@ -232,10 +229,10 @@ impl Compiler {
         let Value::Net(net) = value else { return Ok(()) };
         let whole = usize::from(net.prefix_len() / 8);
         if whole > 0 && net.prefix_len().is_multiple_of(8) {
-            self.load(selector, whole, REG_1);
+            self.load(selector, whole, NFT_REG_1);
             self.push(Expr::Cmp(cmp, network[..whole].to_vec()));
         } else {
-            self.load(selector, network.len(), REG_1);
+            self.load(selector, network.len(), NFT_REG_1);
             self.mask(network.iter().zip(&last).map(|(first, last)| !(first ^ last)).collect());
             self.push(Expr::Cmp(cmp, network));
         }
@@ -250,7 +247,7 @@ impl Compiler {
             _ if values.iter().any(Value::is_interval) => intervals(data_type, values)?,
             _ => singles(data_type, values)?,
         };
-        self.load(selector, data_type.size(), REG_1);
+        self.load(selector, data_type.size(), NFT_REG_1);
         if set.interval {
             self.turn(data_type);
         }

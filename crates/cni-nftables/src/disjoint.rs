@@ -1,7 +1,7 @@
 //! Whether two rules can hold for one packet.
 
 use crate::compile::compile;
-use crate::{Cmp, Expr, Family, FoundRule, REG_1, Statement};
+use crate::{Cmp, Expr, Family, FoundRule, NFT_REG_1, Statement};
 
 impl FoundRule {
     /// Whether no packet matches both this rule, of a table of this family, and `rule`: each compares the same part of the packet
@@ -45,7 +45,7 @@ fn constants(exprs: &[Expr]) -> Vec<Constant<'_>> {
     let (mut loaded, mut masked) = (None, None);
     for expr in exprs {
         match expr {
-            Expr::Meta { register: REG_1, .. } | Expr::Payload { register: REG_1, .. } => {
+            Expr::Meta { register: NFT_REG_1, .. } | Expr::Payload { register: NFT_REG_1, .. } => {
                 (loaded, masked) = (Some(expr), None);
             }
             Expr::Bitwise { mask, xor } if masked.is_none() && xor.iter().all(|byte| *byte == 0) => {

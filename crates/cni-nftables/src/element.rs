@@ -2,34 +2,22 @@
 //! data as libnftnl writes them (libnftnl, include/libnftnl/udata.h).
 
 use cni_netlink::raw::{Attrs, Writer, be32, string};
+use nix::libc::{NF_ACCEPT, NF_DROP, NFT_GOTO, NFT_JUMP, NFT_RETURN};
 
-use crate::expr::write_verdict;
+use crate::encode::NFGENMSG;
+use crate::expr::{write_value, write_verdict};
+use crate::uapi::*;
 use crate::value::Unfit;
 use crate::{DataType, Element, Set, Value, Verdict};
-
-/// NFT_DATA_VALUE_MAXLEN, in registers of four bytes.
-const MAX_REGISTERS: usize = 16;
 
 /// An element's user data has at most 256 bytes (NFT_USERDATA_MAXLEN).
 const MAX_COMMENT: usize = 250;
 
-/// NFT_NAME_MAXLEN, with the terminating zero.
-const MAX_NAME: usize = 256;
-
-/// NFTNL_UDATA_RULE_COMMENT and NFTNL_UDATA_SET_ELEM_COMMENT
-const UDATA_COMMENT: u8 = 0;
-
-/// enum nft_set_elem_attributes
-const KEY: u16 = 1;
-const DATA: u16 = 2;
-const TIMEOUT: u16 = 4;
-const EXPIRATION: u16 = 5;
-const USERDATA: u16 = 6;
-
 /// Refuses what cannot be the name of a table's object.
 pub(crate) fn check_name(name: &str) -> Result<(), Unfit> {
-    if name.is_empty() || name.len() >= MAX_NAME || name.contains(|char: char| char.is_control()) {
-        return Err(format!("{name:?} is no name"));
+    // A terminating zero belongs to it.
+    if name.is_empty() || name.len() >= NFT_NAME_MAXLEN || name.contains(|char: char| char.is_control()) {
+        return Err(format!("{name:?} is not a name"));
     }
     Ok(())
 }
@@ -48,11 +36,14 @@ pub(crate) fn check_comment(text: &str) -> Result<(), Unfit> {
 /// Refuses a key or data that has no part or does not fit into registers.
 pub(crate) fn check_types(types: &[DataType]) -> Result<(), Unfit> {
     let registers: usize = types.iter().map(|data_type| data_type.registers()).sum();
+    let length = registers * NFT_REG32_SIZE;
     match types {
         [] => Err("it has no type".into()),
         [DataType::Verdict] => Ok(()),
-        _ if types.contains(&DataType::Verdict) => Err("a verdict is no part of a key".into()),
-        _ if registers > MAX_REGISTERS => Err(format!("it is longer than {} bytes", 4 * MAX_REGISTERS)),
+        _ if types.contains(&DataType::Verdict) => Err("a verdict cannot be part of a key".into()),
+        _ if length > NFT_DATA_VALUE_MAXLEN => {
+            Err(format!("it is longer than {NFT_DATA_VALUE_MAXLEN} bytes"))
+        }
         _ => Ok(()),
     }
 }
@@ -103,7 +94,7 @@ pub(crate) fn decode(mut bytes: &[u8], types: &[DataType]) -> Option<Vec<Value>>
 
 /// Writes a list element of NFTA_SET_ELEM_LIST_ELEMENTS for the key alone, to find or delete it.
 pub(crate) fn write_key(writer: &mut Writer, key: &[u8]) {
-    writer.nest(1, |writer| writer.nest(KEY, |writer| writer.attr(1, key)));
+    writer.nest(NFTA_LIST_ELEM, |writer| write_value(writer, NFTA_SET_ELEM_KEY, key));
 }
 
 /// Writes it with data and comment; or, to have one that is there expire, with the shortest of timeouts, which the kernel rounds
@@ -121,18 +112,20 @@ pub(crate) fn write(writer: &mut Writer, set: &Set, element: &Element, expires: 
         (types, values) => Data::Value(encode(values, types)?),
     };
     element.comment.as_deref().map_or(Ok(()), check_comment)?;
-    writer.nest(1, |writer| {
-        writer.nest(KEY, |writer| writer.attr(1, &key));
+    writer.nest(NFTA_LIST_ELEM, |writer| {
+        write_value(writer, NFTA_SET_ELEM_KEY, &key);
         match data {
             Data::None => {}
-            Data::Verdict(verdict) => writer.nest(DATA, |writer| write_verdict(writer, verdict)),
-            Data::Value(bytes) => writer.nest(DATA, |writer| writer.attr(1, &bytes)),
+            Data::Verdict(verdict) => {
+                writer.nest(NFTA_SET_ELEM_DATA, |writer| write_verdict(writer, verdict))
+            }
+            Data::Value(bytes) => write_value(writer, NFTA_SET_ELEM_DATA, &bytes),
         }
         if expires {
-            writer.be64(TIMEOUT, 1);
+            writer.be64(NFTA_SET_ELEM_TIMEOUT, 1);
         }
         if let Some(comment) = &element.comment {
-            writer.attr(USERDATA, &comment_data(comment));
+            writer.attr(NFTA_SET_ELEM_USERDATA, &comment_data(comment));
         }
     });
     Ok(())
@@ -146,41 +139,44 @@ enum Data<'a> {
 
 /// The elements in the payload of NFT_MSG_NEWSETELEM. Those that are not of the set's types are left out.
 pub(crate) fn read_list(payload: &[u8], set: &Set) -> Vec<Element> {
-    let list = Attrs::after(payload, 4).find(3).unwrap_or_default();
+    let list = Attrs::after(payload, NFGENMSG).find(NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
     Attrs(list).filter_map(|(_, element)| read(element, set)).collect()
 }
 
 /// Whether every element in the payload is about to expire.
 pub(crate) fn all_expire(payload: &[u8]) -> bool {
-    let list = Attrs::after(payload, 4).find(3).unwrap_or_default();
-    Attrs(list).all(|(_, element)| Attrs(element).find(EXPIRATION).is_some())
+    let list = Attrs::after(payload, NFGENMSG).find(NFTA_SET_ELEM_LIST_ELEMENTS).unwrap_or_default();
+    Attrs(list).all(|(_, element)| Attrs(element).find(NFTA_SET_ELEM_EXPIRATION).is_some())
 }
 
 fn read(bytes: &[u8], set: &Set) -> Option<Element> {
     let attributes = Attrs(bytes);
-    let key = Attrs(attributes.clone().find(KEY)?).find(1)?;
+    let key = Attrs(attributes.clone().find(NFTA_SET_ELEM_KEY)?).find(NFTA_DATA_VALUE)?;
     let data = match set.data {
         [] => Vec::new(),
         [DataType::Verdict] => {
-            let verdict = Attrs(attributes.clone().find(DATA)?).find(2)?;
-            vec![Value::Verdict(read_verdict(verdict)?)]
+            let data = Attrs(attributes.clone().find(NFTA_SET_ELEM_DATA)?);
+            vec![Value::Verdict(read_verdict(data.find(NFTA_DATA_VERDICT)?)?)]
         }
-        types => decode(Attrs(attributes.clone().find(DATA)?).find(1)?, types)?,
+        types => {
+            let data = Attrs(attributes.clone().find(NFTA_SET_ELEM_DATA)?);
+            decode(data.find(NFTA_DATA_VALUE)?, types)?
+        }
     };
-    // What is about to expire is nobody's any more: whoever wants its key has to put an element of his own there.
-    let expires = attributes.clone().find(EXPIRATION).is_some();
-    let comment = attributes.find(USERDATA).filter(|_| !expires).and_then(read_comment);
+    // What is about to expire has no owner any more: whoever wants its key has to put an element of their own there.
+    let expires = attributes.clone().find(NFTA_SET_ELEM_EXPIRATION).is_some();
+    let comment = attributes.find(NFTA_SET_ELEM_USERDATA).filter(|_| !expires).and_then(read_comment);
     Some(Element { key: decode(key, set.key)?, data, comment })
 }
 
 pub(crate) fn read_verdict(bytes: &[u8]) -> Option<Verdict> {
-    let chain = || Attrs(bytes).find(2).map(string);
-    Some(match Attrs(bytes).find(1).and_then(be32)?.cast_signed() {
-        0 => Verdict::Drop,
-        1 => Verdict::Accept,
-        -3 => Verdict::Jump(chain()?),
-        -4 => Verdict::Goto(chain()?),
-        -5 => Verdict::Return,
+    let chain = || Attrs(bytes).find(NFTA_VERDICT_CHAIN).map(string);
+    Some(match Attrs(bytes).find(NFTA_VERDICT_CODE).and_then(be32)?.cast_signed() {
+        NF_DROP => Verdict::Drop,
+        NF_ACCEPT => Verdict::Accept,
+        NFT_JUMP => Verdict::Jump(chain()?),
+        NFT_GOTO => Verdict::Goto(chain()?),
+        NFT_RETURN => Verdict::Return,
         _ => return None,
     })
 }
@@ -188,7 +184,7 @@ pub(crate) fn read_verdict(bytes: &[u8]) -> Option<Verdict> {
 /// User data that is a comment: type, length, text with its terminating zero.
 pub(crate) fn comment_data(text: &str) -> Vec<u8> {
     // No longer than MAX_COMMENT.
-    let mut bytes = vec![UDATA_COMMENT, text.len() as u8 + 1];
+    let mut bytes = vec![NFTNL_UDATA_SET_ELEM_COMMENT, text.len() as u8 + 1];
     bytes.extend(text.as_bytes());
     bytes.push(0);
     bytes
@@ -198,7 +194,7 @@ pub(crate) fn comment_data(text: &str) -> Vec<u8> {
 pub(crate) fn read_comment(mut bytes: &[u8]) -> Option<String> {
     while let [kind, length, rest @ ..] = bytes {
         let value = rest.get(..usize::from(*length))?;
-        if *kind == UDATA_COMMENT {
+        if *kind == NFTNL_UDATA_SET_ELEM_COMMENT {
             return Some(string(value));
         }
         bytes = &rest[value.len()..];
@@ -283,12 +279,14 @@ mod tests {
             write(&mut Writer::default(), set, &element, false).unwrap_err()
         };
         assert_eq!(refused(vec![], map), "0 values where 1 belong");
-        assert!(refused(vec![Value::Port(1)], map).contains("no single mark"));
-        assert!(refused(vec![Value::Verdict(Verdict::Drop)], map).contains("no single mark"));
+        assert!(refused(vec![Value::Port(1)], map).contains("not a single mark"));
+        assert!(refused(vec![Value::Verdict(Verdict::Drop)], map).contains("not a single mark"));
         assert!(refused(vec![Value::Mark(1)], &set(&[DataType::InetService], &[])).contains("0 belong"));
         let verdicts = set(&[DataType::InetService], &[DataType::Verdict]);
-        assert!(refused(vec![Value::Mark(1)], &verdicts).contains("no single verdict"));
-        assert!(refused(vec![Value::Verdict(Verdict::Jump(String::new()))], &verdicts).contains("no name"));
+        assert!(refused(vec![Value::Mark(1)], &verdicts).contains("not a single verdict"));
+        assert!(
+            refused(vec![Value::Verdict(Verdict::Jump(String::new()))], &verdicts).contains("not a name")
+        );
     }
 
     proptest! {
@@ -311,9 +309,9 @@ mod tests {
             let mut writer = Writer::default();
             writer.message(0, 0, 0, &[0; 4], |writer| {
                 writer.nest(3, |writer| writer.nest(1, |writer| {
-                    writer.nest(KEY, |writer| writer.attr(1, &key));
-                    writer.nest(DATA, |writer| writer.attr(if verdict { 2 } else { 1 }, &data));
-                    writer.attr(USERDATA, &user);
+                    writer.nest(NFTA_SET_ELEM_KEY, |writer| writer.attr(1, &key));
+                    writer.nest(NFTA_SET_ELEM_DATA, |writer| writer.attr(if verdict { 2 } else { 1 }, &data));
+                    writer.attr(NFTA_SET_ELEM_USERDATA, &user);
                 }));
             });
             let bytes = writer.into_bytes();

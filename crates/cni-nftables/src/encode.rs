@@ -3,50 +3,20 @@
 use std::ops::Range;
 
 use cni_netlink::raw::Writer;
+use nix::libc::{NF_ACCEPT, NF_DROP, NF_IP_PRI_CONNTRACK};
 
 use crate::batch::Command;
 use crate::compile::{Compiled, compile};
 use crate::element::{check_name, check_types, comment_data, encode, size, type_number, write, write_key};
 use crate::expr::{ANONYMOUS, write_value};
-use crate::interval::{AnonymousSet, BorderKind};
+use crate::interval::{AnonymousSet, Border, BorderKind};
 use crate::select::ByteOrder;
+use crate::uapi::*;
 use crate::value::Unfit;
 use crate::{Chain, Element, Hook, Place, Policy, Set, Statement, Table};
 
-/// NFNL_SUBSYS_NFTABLES, the upper byte of message types.
-pub(crate) const SUBSYSTEM: u16 = 10;
-
-/// NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END and NFNL_BATCH_GENID (linux/netfilter/nfnetlink.h)
-const BATCH_BEGIN: u16 = 16;
-const BATCH_END: u16 = 17;
-const BATCH_GENID: u16 = 1;
-
-/// enum nf_tables_msg_types
-const NEWTABLE: u16 = 0;
-const DELTABLE: u16 = 2;
-const NEWCHAIN: u16 = 3;
-const DELCHAIN: u16 = 5;
-const NEWRULE: u16 = 6;
-const DELRULE: u16 = 8;
-const NEWSET: u16 = 9;
-const NEWSETELEM: u16 = 12;
-const DELSETELEM: u16 = 14;
-
-/// NF_IP_PRI_CONNTRACK: address translation needs connections.
-const NAT_FLOOR: i32 = -200;
-
-/// NLM_F_*
-const REQUEST: u16 = 0x1;
-const ACK: u16 = 0x4;
-const CREATE: u16 = 0x400;
-const APPEND: u16 = 0x800;
-
-/// NFT_SET_*
-const SET_ANONYMOUS: u32 = 0x1;
-const SET_CONSTANT: u32 = 0x2;
-const SET_INTERVAL: u32 = 0x4;
-const SET_MAP: u32 = 0x8;
-const SET_TIMEOUT: u32 = 0x10;
+/// Length of `struct nfgenmsg`.
+pub(crate) const NFGENMSG: usize = 4;
 
 /// A list of elements is an attribute, whose length has 16 bits; a message takes another element while its list is shorter
 /// than this. One element, with data and comment, has less than a kilobyte.
@@ -80,8 +50,13 @@ pub(crate) enum Removal {
     Deletion,
 }
 
+/// The type of a message of nf_tables, which has the subsystem in its upper byte.
+pub(crate) const fn message_type(kind: u16) -> u16 {
+    NFNL_SUBSYS_NFTABLES << 8 | kind
+}
+
 /// `struct nfgenmsg`: family, version 0, and a number that only the frame uses.
-pub(crate) fn header(family: u8, resource: u16) -> [u8; 4] {
+pub(crate) fn header(family: u8, resource: u16) -> [u8; NFGENMSG] {
     let [high, low] = resource.to_be_bytes();
     [family, 0, high, low]
 }
@@ -91,24 +66,24 @@ impl Encoder {
     pub(crate) fn new(sequence: u32, generation: Option<u32>, removal: Removal) -> Self {
         let mut encoder =
             Self { writer: Writer::default(), sequence, messages: Vec::new(), sets: 0, removal };
-        encoder.frame(BATCH_BEGIN, generation);
+        encoder.frame(NFNL_MSG_BATCH_BEGIN, generation);
         encoder
     }
 
     /// Ends it. The last command is acknowledged, which tells the end of the answer: older kernels do not acknowledge the frame.
     pub(crate) fn finish(mut self) -> (Vec<u8>, Vec<Sent>) {
         let last = self.messages.last().map(|sent| sent.bytes.start).unwrap_or_default();
-        self.frame(BATCH_END, None);
+        self.frame(NFNL_MSG_BATCH_END, None);
         let mut bytes = self.writer.into_bytes();
-        let flags = u16::from_ne_bytes([bytes[last + 6], bytes[last + 7]]) | ACK;
+        let flags = u16::from_ne_bytes([bytes[last + 6], bytes[last + 7]]) | NLM_F_ACK;
         bytes[last + 6..last + 8].copy_from_slice(&flags.to_ne_bytes());
         (bytes, self.messages)
     }
 
     fn frame(&mut self, kind: u16, generation: Option<u32>) {
-        self.message(kind, REQUEST, header(0, SUBSYSTEM), 0..0, |writer| {
+        self.message(kind, NLM_F_REQUEST, header(0, NFNL_SUBSYS_NFTABLES), 0..0, |writer| {
             if let Some(generation) = generation {
-                writer.be32(BATCH_GENID, generation);
+                writer.be32(NFNL_BATCH_GENID, generation);
             }
         });
     }
@@ -123,8 +98,9 @@ impl Encoder {
         attributes: impl FnOnce(&mut Writer),
     ) {
         let header = header(table.family.number(), 0);
-        self.message(SUBSYSTEM << 8 | kind, REQUEST | flags, header, commands, |writer| {
-            writer.string(1, table.name);
+        self.message(message_type(kind), NLM_F_REQUEST | flags, header, commands, |writer| {
+            // The first attribute of messages about anything else in a table too (NFTA_CHAIN_TABLE and so on).
+            writer.string(NFTA_TABLE_NAME, table.name);
             attributes(writer);
         });
     }
@@ -133,7 +109,7 @@ impl Encoder {
         &mut self,
         kind: u16,
         flags: u16,
-        header: [u8; 4],
+        header: [u8; NFGENMSG],
         commands: Range<usize>,
         attributes: impl FnOnce(&mut Writer),
     ) {
@@ -152,7 +128,8 @@ impl Encoder {
             command @ (Command::AddTable(table) | Command::DeleteTable(table)) => {
                 checked(table.name)?;
                 let is_new = matches!(command, Command::AddTable(_));
-                let (kind, flags) = if is_new { (NEWTABLE, CREATE) } else { (DELTABLE, 0) };
+                let (kind, flags) =
+                    if is_new { (NFT_MSG_NEWTABLE, NLM_F_CREATE) } else { (NFT_MSG_DELTABLE, 0) };
                 self.send(kind, flags, *table, only, |_| {});
                 Ok(())
             }
@@ -161,29 +138,29 @@ impl Encoder {
             }
             Command::FlushChain { table, chain } => {
                 checked(chain)?;
-                self.send(DELRULE, 0, *table, only, |writer| writer.string(2, chain));
+                self.send(NFT_MSG_DELRULE, 0, *table, only, |writer| writer.string(NFTA_RULE_CHAIN, chain));
                 Ok(())
             }
             Command::DeleteChain { table, chain } => {
                 checked(chain)?;
-                self.send(DELCHAIN, 0, *table, only, |writer| writer.string(3, chain));
+                self.send(NFT_MSG_DELCHAIN, 0, *table, only, |writer| writer.string(NFTA_CHAIN_NAME, chain));
                 Ok(())
             }
             Command::AddRule { table, chain, rule } => self.add_rule(*table, chain, rule, only),
             Command::AddRawRule { table, chain, place, rule } => {
                 checked(chain)?;
-                let append = if *place == Place::Last { APPEND } else { 0 };
-                self.send(NEWRULE, CREATE | append, *table, only, |writer| {
-                    writer.string(2, chain);
+                let append = if *place == Place::Last { NLM_F_APPEND } else { 0 };
+                self.send(NFT_MSG_NEWRULE, NLM_F_CREATE | append, *table, only, |writer| {
+                    writer.string(NFTA_RULE_CHAIN, chain);
                     rule.write(writer);
                 });
                 rule.check()
             }
             Command::DeleteRule { table, chain, handle } => {
                 checked(chain)?;
-                self.send(DELRULE, 0, *table, only, |writer| {
-                    writer.string(2, chain);
-                    writer.be64(3, *handle);
+                self.send(NFT_MSG_DELRULE, 0, *table, only, |writer| {
+                    writer.string(NFTA_RULE_CHAIN, chain);
+                    writer.be64(NFTA_RULE_HANDLE, *handle);
                 });
                 Ok(())
             }
@@ -200,20 +177,21 @@ impl Encoder {
     fn add_chain(&mut self, table: Table, chain: &Chain<'_>, only: Range<usize>) -> Result<(), Unfit> {
         check_name(chain.name)?;
         if let Some((Hook::NatPrerouting | Hook::NatOutput | Hook::NatPostrouting, priority, _)) = chain.base
-            && priority <= NAT_FLOOR
+            // Address translation needs connections.
+            && priority <= NF_IP_PRI_CONNTRACK
         {
-            return Err(format!("a nat chain has a priority above {NAT_FLOOR}"));
+            return Err(format!("a nat chain has a priority above {NF_IP_PRI_CONNTRACK}"));
         }
-        self.send(NEWCHAIN, CREATE, table, only, |writer| {
-            writer.string(3, chain.name);
+        self.send(NFT_MSG_NEWCHAIN, NLM_F_CREATE, table, only, |writer| {
+            writer.string(NFTA_CHAIN_NAME, chain.name);
             if let Some((hook, priority, policy)) = chain.base {
                 let (kind, number, _) = hook.parts();
-                writer.string(7, kind);
-                // NF_DROP and NF_ACCEPT
-                writer.be32(5, u32::from(policy == Policy::Accept));
-                writer.nest(4, |writer| {
-                    writer.be32(1, number);
-                    writer.be32(2, priority.cast_unsigned());
+                let verdict = if policy == Policy::Accept { NF_ACCEPT } else { NF_DROP };
+                writer.string(NFTA_CHAIN_TYPE, kind);
+                writer.be32(NFTA_CHAIN_POLICY, verdict.cast_unsigned());
+                writer.nest(NFTA_CHAIN_HOOK, |writer| {
+                    writer.be32(NFTA_HOOK_HOOKNUM, number);
+                    writer.be32(NFTA_HOOK_PRIORITY, priority.cast_unsigned());
                 });
             }
         });
@@ -233,11 +211,12 @@ impl Encoder {
         for set in &sets {
             self.anonymous_set(table, set, &only);
         }
-        self.send(NEWRULE, CREATE | APPEND, table, only, |writer| {
-            writer.string(2, chain);
-            writer.nest(4, |writer| exprs.iter().for_each(|expr| expr.write(writer, first_set)));
+        self.send(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, table, only, |writer| {
+            writer.string(NFTA_RULE_CHAIN, chain);
+            let write = |writer: &mut Writer| exprs.iter().for_each(|expr| expr.write(writer, first_set));
+            writer.nest(NFTA_RULE_EXPRESSIONS, write);
             if let Some(comment) = comment {
-                writer.attr(7, &comment_data(&comment));
+                writer.attr(NFTA_RULE_USERDATA, &comment_data(&comment));
             }
         });
         Ok(())
@@ -246,38 +225,29 @@ impl Encoder {
     fn anonymous_set(&mut self, table: Table, set: &AnonymousSet, only: &Range<usize>) {
         self.sets += 1;
         let (number, data_type) = (self.sets, set.data_type);
-        let flags = SET_ANONYMOUS | SET_CONSTANT | if set.interval { SET_INTERVAL } else { 0 };
-        self.send(NEWSET, CREATE, table, only.clone(), |writer| {
-            writer.string(2, ANONYMOUS);
-            writer.be32(3, flags);
-            writer.be32(4, data_type.number());
-            writer.be32(5, data_type.size() as u32);
-            writer.be32(10, number);
-            writer.nest(9, |writer| writer.be32(1, set.room() as u32));
+        let interval = if set.interval { NFT_SET_INTERVAL } else { 0 };
+        self.send(NFT_MSG_NEWSET, NLM_F_CREATE, table, only.clone(), |writer| {
+            writer.string(NFTA_SET_NAME, ANONYMOUS);
+            writer.be32(NFTA_SET_FLAGS, NFT_SET_ANONYMOUS | NFT_SET_CONSTANT | interval);
+            writer.be32(NFTA_SET_KEY_TYPE, data_type.number());
+            writer.be32(NFTA_SET_KEY_LEN, data_type.size() as u32);
+            writer.be32(NFTA_SET_ID, number);
+            writer.nest(NFTA_SET_DESC, |writer| writer.be32(NFTA_SET_DESC_SIZE, set.room() as u32));
             // In an interval set nft turns the numbers of the machine's order.
             let turned = set.interval && data_type.is_host_number();
             let order = if turned { ByteOrder::Big } else { data_type.byte_order() };
-            writer.attr(13, &byte_order_data(KEY_BYTE_ORDER, order));
+            writer.attr(NFTA_SET_USERDATA, &udata_u32(NFTNL_UDATA_SET_KEYBYTEORDER, order as u32));
         });
         let mut elements = set.elements.iter().peekable();
         while elements.peek().is_some() {
-            self.send(NEWSETELEM, CREATE, table, only.clone(), |writer| {
-                writer.string(2, ANONYMOUS);
-                writer.be32(4, number);
-                writer.nest(3, |writer| {
+            self.send(NFT_MSG_NEWSETELEM, NLM_F_CREATE, table, only.clone(), |writer| {
+                writer.string(NFTA_SET_ELEM_LIST_SET, ANONYMOUS);
+                writer.be32(NFTA_SET_ELEM_LIST_SET_ID, number);
+                writer.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |writer| {
                     let start = writer.position();
                     while writer.position() - start < MAX_LIST {
                         let Some(element) = elements.next() else { break };
-                        writer.nest(1, |writer| {
-                            if element.kind == BorderKind::End {
-                                // NFT_SET_ELEM_INTERVAL_END
-                                writer.be32(3, 1);
-                            }
-                            write_value(writer, 1, &element.key);
-                            if element.kind == BorderKind::OpenStart {
-                                writer.attr(6, &OPEN_INTERVAL_DATA);
-                            }
-                        });
+                        writer.nest(NFTA_LIST_ELEM, |writer| write_border(writer, element));
                     }
                 });
             });
@@ -292,21 +262,21 @@ impl Encoder {
         }
         self.sets += 1;
         let number = self.sets;
-        self.send(NEWSET, CREATE, set.table, only, |writer| {
-            writer.string(2, set.name);
-            writer.be32(3, SET_TIMEOUT | if set.data.is_empty() { 0 } else { SET_MAP });
-            writer.be32(4, type_number(set.key));
-            writer.be32(5, size(set.key) as u32);
+        self.send(NFT_MSG_NEWSET, NLM_F_CREATE, set.table, only, |writer| {
+            writer.string(NFTA_SET_NAME, set.name);
+            writer.be32(NFTA_SET_FLAGS, NFT_SET_TIMEOUT | if set.data.is_empty() { 0 } else { NFT_SET_MAP });
+            writer.be32(NFTA_SET_KEY_TYPE, type_number(set.key));
+            writer.be32(NFTA_SET_KEY_LEN, size(set.key) as u32);
             if !set.data.is_empty() {
-                writer.be32(6, type_number(set.data));
-                writer.be32(7, size(set.data) as u32);
+                writer.be32(NFTA_SET_DATA_TYPE, type_number(set.data));
+                writer.be32(NFTA_SET_DATA_LEN, size(set.data) as u32);
             }
-            writer.be32(10, number);
-            let mut data = byte_order_data(KEY_BYTE_ORDER, byte_order(set.key)).to_vec();
+            writer.be32(NFTA_SET_ID, number);
+            let mut data = udata_u32(NFTNL_UDATA_SET_KEYBYTEORDER, byte_order(set.key) as u32).to_vec();
             if !set.data.is_empty() {
-                data.extend(byte_order_data(DATA_BYTE_ORDER, byte_order(set.data)));
+                data.extend(udata_u32(NFTNL_UDATA_SET_DATABYTEORDER, byte_order(set.data) as u32));
             }
-            writer.attr(13, &data);
+            writer.attr(NFTA_SET_USERDATA, &data);
         });
         Ok(())
     }
@@ -316,11 +286,11 @@ impl Encoder {
         checked(set.name)?;
         let removal = self.removal;
         let kind_of = |command: &Command| match (command, removal) {
-            (Command::AddElement { .. }, _) => Some((NEWSETELEM, CREATE)),
+            (Command::AddElement { .. }, _) => Some((NFT_MSG_NEWSETELEM, NLM_F_CREATE)),
             // Without NLM_F_EXCL one that is there is brought up to date.
-            (Command::RemoveElement { .. }, Removal::Expiry) => Some((NEWSETELEM, CREATE)),
-            (Command::RemoveElement { .. }, Removal::Deletion) => Some((DELSETELEM, 0)),
-            (Command::DeleteElement { .. }, _) => Some((DELSETELEM, 0)),
+            (Command::RemoveElement { .. }, Removal::Expiry) => Some((NFT_MSG_NEWSETELEM, NLM_F_CREATE)),
+            (Command::RemoveElement { .. }, Removal::Deletion) => Some((NFT_MSG_DELSETELEM, 0)),
+            (Command::DeleteElement { .. }, _) => Some((NFT_MSG_DELSETELEM, 0)),
             _ => None,
         };
         let own = kind_of(commands[0]);
@@ -329,8 +299,8 @@ impl Encoder {
         let mut offsets = Vec::new();
         let mut failed = None;
         self.send(kind, flags, set.table, 0..0, |writer| {
-            writer.string(2, set.name);
-            writer.nest(3, |writer| {
+            writer.string(NFTA_SET_ELEM_LIST_SET, set.name);
+            writer.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |writer| {
                 for command in commands.iter().take_while(|command| kind_of(command) == own) {
                     let offset = writer.position() - start;
                     let written = match command {
@@ -374,22 +344,24 @@ fn checked(name: &str) -> Result<(), (usize, Unfit)> {
     check_name(name).map_err(|reason| (0, reason))
 }
 
-/// NFTNL_UDATA_SET_KEYBYTEORDER and NFTNL_UDATA_SET_DATABYTEORDER: without them nft prints numbers the wrong way round.
-const KEY_BYTE_ORDER: u8 = 0;
-const DATA_BYTE_ORDER: u8 = 1;
+fn write_border(writer: &mut Writer, border: &Border) {
+    if border.kind == BorderKind::End {
+        writer.be32(NFTA_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+    }
+    write_value(writer, NFTA_SET_ELEM_KEY, &border.key);
+    if border.kind == BorderKind::OpenStart {
+        let flags = udata_u32(NFTNL_UDATA_SET_ELEM_FLAGS, NFTNL_SET_ELEM_F_INTERVAL_OPEN);
+        writer.attr(NFTA_SET_ELEM_USERDATA, &flags);
+    }
+}
 
-/// NFTNL_UDATA_SET_ELEM_FLAGS with SET_ELEM_F_INTERVAL_OPEN (nftables, src/segtree.c).
-const OPEN_INTERVAL_DATA: [u8; 6] = {
-    let [a, b, c, d] = 1_u32.to_ne_bytes();
-    [1, 4, a, b, c, d]
-};
-
-fn byte_order_data(kind: u8, order: ByteOrder) -> [u8; 6] {
-    let [a, b, c, d] = (order as u32).to_ne_bytes();
+/// User data that is a number: type, length, and the number in the machine's byte order.
+fn udata_u32(kind: u8, number: u32) -> [u8; 6] {
+    let [a, b, c, d] = number.to_ne_bytes();
     [kind, 4, a, b, c, d]
 }
 
-/// A concatenation has none of its own.
+/// What nft needs to know to print numbers the right way round. A concatenation has none of its own.
 fn byte_order(types: &[crate::DataType]) -> ByteOrder {
     match types {
         [only] => only.byte_order(),

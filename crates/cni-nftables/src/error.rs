@@ -9,6 +9,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A failed nf_tables operation.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 #[allow(missing_docs)]
 pub enum Error {
     /// The kernel refused a command of a batch, and with it the whole batch. `op` is the command in nft's syntax.

@@ -1,10 +1,12 @@
-//! The kernel's expressions, of which it makes a rule, and their attributes (linux/netfilter/nf_tables.h). Everything that is
+//! The kernel's expressions, of which it makes a rule, and their attributes. Everything that is
 //! compared is loaded into register 1; further parts of a concatenated key follow it.
 
 use cni_netlink::raw::{Attrs, Writer, be32, string};
+use nix::libc::{NF_ACCEPT, NF_DROP, NFT_GOTO, NFT_JUMP, NFT_RETURN};
 
 use crate::Verdict;
 use crate::element::read_verdict;
+use crate::uapi::*;
 
 /// An expression. What it loads goes into register 1, and what it compares or changes is there, unless `register` says otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +14,7 @@ use crate::element::read_verdict;
 pub enum Expr {
     /// Loads what the kernel knows of the packet: NFT_META_*.
     Meta {
-        /// [`META_MARK`] and others.
+        /// [`NFT_META_MARK`] and others.
         key: u32,
         /// NFT_REG_*
         register: u32,
@@ -21,7 +23,7 @@ pub enum Expr {
     SetMark,
     /// Loads bytes of the packet.
     Payload {
-        /// [`NETWORK_HEADER`], [`TRANSPORT_HEADER`] or that of the link layer, 0.
+        /// [`NFT_PAYLOAD_NETWORK_HEADER`], [`NFT_PAYLOAD_TRANSPORT_HEADER`] or that of the link layer, 0.
         base: u32,
         /// Bytes behind the base.
         offset: u32,
@@ -114,14 +116,14 @@ pub struct Compat {
     pub info: Vec<u8>,
 }
 
-/// NFT_CMP_*
+/// How two values are compared (NFT_CMP_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Cmp {
-    Eq = 0,
-    Ne = 1,
-    Lte = 3,
-    Gte = 5,
+    Eq = NFT_CMP_EQ as isize,
+    Ne = NFT_CMP_NEQ as isize,
+    Lte = NFT_CMP_LTE as isize,
+    Gte = NFT_CMP_GTE as isize,
 }
 
 /// A set that a rule looks into.
@@ -133,29 +135,6 @@ pub enum SetRef {
     Anonymous(usize),
 }
 
-/// NFT_META_*
-pub(crate) const META_PROTOCOL: u32 = 1;
-/// The packet's mark.
-pub const META_MARK: u32 = 3;
-/// The name of the interface that the packet came by, 16 bytes.
-pub const META_IIFNAME: u32 = 6;
-/// The name of the interface that it leaves by, 16 bytes.
-pub const META_OIFNAME: u32 = 7;
-pub(crate) const META_IIFTYPE: u32 = 8;
-pub(crate) const META_NFPROTO: u32 = 15;
-/// The number of the transport protocol, one byte.
-pub const META_L4PROTO: u32 = 16;
-
-/// NFT_PAYLOAD_NETWORK_HEADER
-pub const NETWORK_HEADER: u32 = 1;
-/// NFT_PAYLOAD_TRANSPORT_HEADER
-pub const TRANSPORT_HEADER: u32 = 2;
-
-/// NFT_REG_VERDICT
-pub(crate) const REG_VERDICT: u32 = 0;
-/// NFT_REG_1
-pub const REG_1: u32 = 1;
-
 /// What the kernel calls every anonymous set until it has numbered it.
 pub(crate) const ANONYMOUS: &str = "__set%d";
 
@@ -164,57 +143,62 @@ pub(crate) const ANONYMOUS: &str = "__set%d";
 pub(crate) fn register(fours: usize) -> u32 {
     // A key has at most sixteen.
     let fours = fours as u32;
-    if fours.is_multiple_of(4) { REG_1 + fours / 4 } else { 8 + fours }
+    if fours.is_multiple_of(4) { NFT_REG_1 + fours / 4 } else { NFT_REG32_00 + fours }
 }
 
 impl Expr {
     /// Writes the list element of NFTA_RULE_EXPRESSIONS. Anonymous sets have the numbers of their batch from `first_set` on.
     pub(crate) fn write(&self, writer: &mut Writer, first_set: u32) {
-        writer.nest(1, |writer| {
-            writer.string(1, self.name());
-            writer.nest(2, |writer| self.write_data(writer, first_set));
+        writer.nest(NFTA_LIST_ELEM, |writer| {
+            writer.string(NFTA_EXPR_NAME, self.name());
+            writer.nest(NFTA_EXPR_DATA, |writer| self.write_data(writer, first_set));
         });
     }
 
     /// Reads the list element of NFTA_RULE_EXPRESSIONS: what iptables-nft writes, and the comparisons of nft.
     pub(crate) fn read(element: &[u8]) -> Self {
         let attributes = Attrs(element);
-        let name = attributes.clone().find(1).map(string).unwrap_or_default();
-        let data = attributes.find(2).unwrap_or_default();
+        let name = attributes.clone().find(NFTA_EXPR_NAME).map(string).unwrap_or_default();
+        let data = attributes.find(NFTA_EXPR_DATA).unwrap_or_default();
         Expr::read_data(&name, data).unwrap_or(Expr::Other(name))
     }
 
     fn read_data(name: &str, data: &[u8]) -> Option<Self> {
         let find = |kind| Attrs(data).find(kind);
         let number = |kind| find(kind).and_then(be32);
-        let value = |kind| Attrs(find(kind)?).find(1).map(<[u8]>::to_vec);
-        let compat =
-            || Some(Compat { name: string(find(1)?), revision: number(2)?, info: find(3)?.to_vec() });
+        let value = |kind| Attrs(find(kind)?).find(NFTA_DATA_VALUE).map(<[u8]>::to_vec);
+        let compat = || {
+            let info = find(NFTA_MATCH_INFO)?.to_vec();
+            Some(Compat { name: string(find(NFTA_MATCH_NAME)?), revision: number(NFTA_MATCH_REV)?, info })
+        };
         // One that takes from another register than the first belongs to a longer computation.
-        let from_first = |kind| number(kind).filter(|register| *register == REG_1);
+        let from_first = |kind| number(kind).filter(|register| *register == NFT_REG_1);
         Some(match name {
             // What is set, and not loaded, has no destination.
-            "meta" => Expr::Meta { key: number(2)?, register: number(1)? },
+            "meta" => Expr::Meta { key: number(NFTA_META_KEY)?, register: number(NFTA_META_DREG)? },
             "payload" => Expr::Payload {
-                base: number(2)?,
-                offset: number(3)?,
-                size: usize::try_from(number(4)?).ok()?,
-                register: number(1)?,
+                base: number(NFTA_PAYLOAD_BASE)?,
+                offset: number(NFTA_PAYLOAD_OFFSET)?,
+                size: usize::try_from(number(NFTA_PAYLOAD_LEN)?).ok()?,
+                register: number(NFTA_PAYLOAD_DREG)?,
             },
             "bitwise" => {
-                from_first(1).and(from_first(2))?;
-                Expr::Bitwise { mask: value(4)?, xor: value(5)? }
+                from_first(NFTA_BITWISE_SREG).and(from_first(NFTA_BITWISE_DREG))?;
+                Expr::Bitwise { mask: value(NFTA_BITWISE_MASK)?, xor: value(NFTA_BITWISE_XOR)? }
             }
             "cmp" => {
-                from_first(1)?;
+                from_first(NFTA_CMP_SREG)?;
                 let op = [Cmp::Eq, Cmp::Ne, Cmp::Lte, Cmp::Gte];
-                let number = number(2)?;
-                Expr::Cmp(op.into_iter().find(|op| *op as u32 == number)?, value(3)?)
+                let number = number(NFTA_CMP_OP)?;
+                Expr::Cmp(op.into_iter().find(|op| *op as u32 == number)?, value(NFTA_CMP_DATA)?)
             }
-            "immediate" if number(1)? == REG_VERDICT => {
-                Expr::Verdict(read_verdict(Attrs(find(2)?).find(2)?)?)
+            "immediate" if number(NFTA_IMMEDIATE_DREG)? == NFT_REG_VERDICT => {
+                let data = Attrs(find(NFTA_IMMEDIATE_DATA)?);
+                Expr::Verdict(read_verdict(data.find(NFTA_DATA_VERDICT)?)?)
             }
-            "immediate" => Expr::Immediate { register: number(1)?, value: value(2)? },
+            "immediate" => {
+                Expr::Immediate { register: number(NFTA_IMMEDIATE_DREG)?, value: value(NFTA_IMMEDIATE_DATA)? }
+            }
             "counter" => Expr::Counter,
             "match" => Expr::Match(compat()?),
             "target" => Expr::Target(compat()?),
@@ -248,80 +232,80 @@ impl Expr {
     fn write_data(&self, writer: &mut Writer, first_set: u32) {
         match self {
             Expr::Meta { key, register } => {
-                writer.be32(2, *key);
-                writer.be32(1, *register);
+                writer.be32(NFTA_META_KEY, *key);
+                writer.be32(NFTA_META_DREG, *register);
             }
             Expr::Ct { key, direction, register } => {
-                writer.be32(2, *key);
-                writer.be32(1, *register);
+                writer.be32(NFTA_CT_KEY, *key);
+                writer.be32(NFTA_CT_DREG, *register);
                 if let Some(direction) = direction {
-                    writer.attr(3, &[*direction]);
+                    writer.attr(NFTA_CT_DIRECTION, &[*direction]);
                 }
             }
             Expr::SetMark => {
-                writer.be32(2, META_MARK);
-                writer.be32(3, REG_1);
+                writer.be32(NFTA_META_KEY, NFT_META_MARK);
+                writer.be32(NFTA_META_SREG, NFT_REG_1);
             }
             Expr::Payload { base, offset, size, register } => {
-                writer.be32(1, *register);
-                writer.be32(2, *base);
-                writer.be32(3, *offset);
-                writer.be32(4, *size as u32);
+                writer.be32(NFTA_PAYLOAD_DREG, *register);
+                writer.be32(NFTA_PAYLOAD_BASE, *base);
+                writer.be32(NFTA_PAYLOAD_OFFSET, *offset);
+                writer.be32(NFTA_PAYLOAD_LEN, *size as u32);
             }
             Expr::FibDaddrType { register } => {
-                // NFTA_FIB_F_DADDR and NFT_FIB_RESULT_ADDRTYPE
-                writer.be32(3, 2);
-                writer.be32(2, 3);
-                writer.be32(1, *register);
+                writer.be32(NFTA_FIB_FLAGS, NFTA_FIB_F_DADDR);
+                writer.be32(NFTA_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+                writer.be32(NFTA_FIB_DREG, *register);
             }
             Expr::Cmp(op, value) => {
-                writer.be32(1, REG_1);
-                writer.be32(2, *op as u32);
-                write_value(writer, 3, value);
+                writer.be32(NFTA_CMP_SREG, NFT_REG_1);
+                writer.be32(NFTA_CMP_OP, *op as u32);
+                write_value(writer, NFTA_CMP_DATA, value);
             }
             Expr::NotInRange(first, last) => {
-                writer.be32(1, REG_1);
-                writer.be32(2, 1);
-                write_value(writer, 3, first);
-                write_value(writer, 4, last);
+                writer.be32(NFTA_RANGE_SREG, NFT_REG_1);
+                writer.be32(NFTA_RANGE_OP, NFT_RANGE_NEQ);
+                write_value(writer, NFTA_RANGE_FROM_DATA, first);
+                write_value(writer, NFTA_RANGE_TO_DATA, last);
             }
             Expr::Bitwise { mask, xor } => {
-                writer.be32(1, REG_1);
-                writer.be32(2, REG_1);
-                writer.be32(3, mask.len() as u32);
-                write_value(writer, 4, mask);
-                write_value(writer, 5, xor);
+                writer.be32(NFTA_BITWISE_SREG, NFT_REG_1);
+                writer.be32(NFTA_BITWISE_DREG, NFT_REG_1);
+                writer.be32(NFTA_BITWISE_LEN, mask.len() as u32);
+                write_value(writer, NFTA_BITWISE_MASK, mask);
+                write_value(writer, NFTA_BITWISE_XOR, xor);
             }
             Expr::HostToNetwork => {
-                // NFT_BYTEORDER_HTON of one number of four bytes.
-                for (kind, value) in [(1, REG_1), (2, REG_1), (3, 1), (4, 4), (5, 4)] {
-                    writer.be32(kind, value);
-                }
+                writer.be32(NFTA_BYTEORDER_SREG, NFT_REG_1);
+                writer.be32(NFTA_BYTEORDER_DREG, NFT_REG_1);
+                writer.be32(NFTA_BYTEORDER_OP, NFT_BYTEORDER_HTON);
+                // One number of four bytes.
+                writer.be32(NFTA_BYTEORDER_LEN, 4);
+                writer.be32(NFTA_BYTEORDER_SIZE, 4);
             }
             Expr::Lookup { set, inverted, into } => write_lookup(writer, first_set, set, *inverted, *into),
             Expr::Verdict(verdict) => {
-                writer.be32(1, REG_VERDICT);
-                writer.nest(2, |writer| write_verdict(writer, verdict));
+                writer.be32(NFTA_IMMEDIATE_DREG, NFT_REG_VERDICT);
+                writer.nest(NFTA_IMMEDIATE_DATA, |writer| write_verdict(writer, verdict));
             }
             Expr::Immediate { register, value } => {
-                writer.be32(1, *register);
-                write_value(writer, 2, value);
+                writer.be32(NFTA_IMMEDIATE_DREG, *register);
+                write_value(writer, NFTA_IMMEDIATE_DATA, value);
             }
             Expr::Dnat { family, address, port } => {
-                // NFT_NAT_DNAT
-                writer.be32(1, 1);
-                writer.be32(2, u32::from(*family));
-                writer.be32(3, *address);
-                writer.be32(5, *port);
+                writer.be32(NFTA_NAT_TYPE, NFT_NAT_DNAT);
+                writer.be32(NFTA_NAT_FAMILY, u32::from(*family));
+                writer.be32(NFTA_NAT_REG_ADDR_MIN, *address);
+                writer.be32(NFTA_NAT_REG_PROTO_MIN, *port);
             }
             Expr::Reject { kind, code } => {
-                writer.be32(1, *kind);
-                writer.attr(2, &[*code]);
+                writer.be32(NFTA_REJECT_TYPE, *kind);
+                writer.attr(NFTA_REJECT_ICMP_CODE, &[*code]);
             }
             Expr::Match(compat) | Expr::Target(compat) => {
-                writer.string(1, &compat.name);
-                writer.be32(2, compat.revision);
-                writer.attr(3, &compat.info);
+                writer.string(NFTA_MATCH_NAME, &compat.name);
+                writer.be32(NFTA_MATCH_REV, compat.revision);
+                writer.attr(NFTA_MATCH_INFO, &compat.info);
             }
             Expr::Masquerade | Expr::Counter | Expr::Other(_) => {}
         }
@@ -329,42 +313,40 @@ impl Expr {
 }
 
 fn write_lookup(writer: &mut Writer, first_set: u32, set: &SetRef, inverted: bool, into: Option<u32>) {
-    writer.be32(2, REG_1);
+    writer.be32(NFTA_LOOKUP_SREG, NFT_REG_1);
     if let Some(register) = into {
-        writer.be32(3, register);
+        writer.be32(NFTA_LOOKUP_DREG, register);
     }
     match set {
-        SetRef::Named(name) => writer.string(1, name),
+        SetRef::Named(name) => writer.string(NFTA_LOOKUP_SET, name),
         SetRef::Anonymous(number) => {
-            writer.string(1, ANONYMOUS);
-            writer.be32(4, first_set + *number as u32);
+            writer.string(NFTA_LOOKUP_SET, ANONYMOUS);
+            writer.be32(NFTA_LOOKUP_SET_ID, first_set + *number as u32);
         }
     }
     if inverted {
-        // NFT_LOOKUP_F_INV
-        writer.be32(5, 1);
+        writer.be32(NFTA_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
     }
 }
 
 /// Bytes as NFTA_DATA_VALUE inside the attribute `kind`.
 pub(crate) fn write_value(writer: &mut Writer, kind: u16, value: &[u8]) {
-    writer.nest(kind, |writer| writer.attr(1, value));
+    writer.nest(kind, |writer| writer.attr(NFTA_DATA_VALUE, value));
 }
 
 /// NFTA_DATA_VERDICT
 pub(crate) fn write_verdict(writer: &mut Writer, verdict: &Verdict) {
-    // NF_DROP and NF_ACCEPT, then enum nft_verdicts.
     let (code, chain) = match verdict {
-        Verdict::Drop => (0, None),
-        Verdict::Accept => (1, None),
-        Verdict::Jump(chain) => (-3, Some(chain)),
-        Verdict::Goto(chain) => (-4, Some(chain)),
-        Verdict::Return => (-5_i32, None),
+        Verdict::Drop => (NF_DROP, None),
+        Verdict::Accept => (NF_ACCEPT, None),
+        Verdict::Jump(chain) => (NFT_JUMP, Some(chain)),
+        Verdict::Goto(chain) => (NFT_GOTO, Some(chain)),
+        Verdict::Return => (NFT_RETURN, None),
     };
-    writer.nest(2, |writer| {
-        writer.be32(1, code.cast_unsigned());
+    writer.nest(NFTA_DATA_VERDICT, |writer| {
+        writer.be32(NFTA_VERDICT_CODE, code.cast_unsigned());
         if let Some(chain) = chain {
-            writer.string(2, chain);
+            writer.string(NFTA_VERDICT_CHAIN, chain);
         }
     });
 }

@@ -123,18 +123,18 @@ mod raw_rule;
 mod request;
 mod rule;
 mod select;
+mod uapi;
 mod value;
 
 pub use batch::Batch;
 pub use error::{Error, Result};
-pub use expr::{
-    Cmp, Compat, Expr, META_IIFNAME, META_L4PROTO, META_MARK, META_OIFNAME, NETWORK_HEADER, REG_1, SetRef,
-    TRANSPORT_HEADER,
-};
+pub use expr::{Cmp, Compat, Expr, SetRef};
 pub use nft::Nft;
 pub use object::{Chain, Element, Family, Hook, Policy, Set, Table};
 pub use parse::{ParseError, parse_matches};
 pub use raw_rule::{FoundRule, Place, RawRule};
 pub use rule::{NatFamily, Op, Statement, Verdict};
 pub use select::{DataType, Selector};
+pub use uapi::{NFT_META_IIFNAME, NFT_META_L4PROTO, NFT_META_MARK, NFT_META_OIFNAME, NFT_REG_1};
+pub use uapi::{NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER};
 pub use value::Value;

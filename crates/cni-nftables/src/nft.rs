@@ -4,26 +4,18 @@ use cni_netlink::raw::{Acknowledgement, Attrs, Connection, Protocol, Writer, be3
 use nix::libc;
 
 use crate::element::{all_expire, encode, read_comment, read_list, write_key};
-use crate::encode::{Removal, SUBSYSTEM, header};
+use crate::encode::{NFGENMSG, Removal, header, message_type};
 use crate::grace_period;
 use crate::object::key_text;
 use crate::pause::pause;
 use crate::request::Request;
+use crate::uapi::*;
 use crate::{Batch, Element, Error, Expr, FoundRule, Result, Set, Table, Value};
 
 mod names;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use names::{read_chain, read_set};
-
-/// enum nf_tables_msg_types
-const GETRULE: u16 = 7;
-const GETSETELEM: u16 = 13;
-const GETGEN: u16 = 16;
-
-/// NLM_F_REQUEST and NLM_F_DUMP
-const REQUEST: u16 = 0x1;
-const DUMP: u16 = 0x300;
 
 /// How often a change is planned again because the ruleset changed meanwhile. All processes of a network namespace share
 /// one generation, so with many of them at work several tries are usual.
@@ -36,7 +28,7 @@ const EXPIRED: u32 = 10;
 const READS: u32 = 10;
 
 /// A netlink socket for nf_tables, opened with the first request in the network namespace of the thread that makes it, which it then
-/// belongs to for life. Whoever asks several things does well to ask them by one: closing takes the lock of all transactions.
+/// belongs to for life. Whoever asks several things does well to ask them through one: closing takes the lock of all transactions.
 pub struct Nft {
     connection: Option<Connection>,
     /// How [`Batch::remove_element`] is carried out: by deletion once the kernel has turned out not to do better.
@@ -154,13 +146,15 @@ impl Nft {
     /// thousand, 170 ms for fifty thousand), so this is for lists and garbage collection.
     pub fn elements(&mut self, set: &Set) -> Result<Vec<Element>> {
         let op = || format!("list {} {} {}", set.kind(), set.table, set.name);
-        let mut request = request(GETSETELEM, DUMP, set.table, |writer| writer.string(2, set.name));
+        let mut request = request(NFT_MSG_GETSETELEM, NLM_F_DUMP, set.table, |writer| {
+            writer.string(NFTA_SET_ELEM_LIST_SET, set.name)
+        });
         let found = self.read(&mut request, &op, |payload| Some(read_list(payload, set)))?;
         Ok(found.into_iter().flatten().collect())
     }
 
     /// The rules of one chain, in order, which the kernel picks out; none when the chain or table is not there. Also of
-    /// tables that are not ours.
+    /// tables that belong to other programs.
     pub fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<FoundRule>> {
         let op = || format!("list chain {table} {chain}");
         self.read(&mut rules_request(table, chain), &op, |payload| read_rule(payload, table, chain))
@@ -170,10 +164,10 @@ impl Nft {
     fn generation(&mut self) -> Result<u32> {
         let op = || "read the ruleset's generation".to_string();
         let mut writer = Writer::default();
-        writer.message(SUBSYSTEM << 8 | GETGEN, REQUEST, 0, &header(0, 0), |_| {});
-        let found = self
-            .connection()?
-            .read(&mut writer.into_bytes(), &op, |payload| Attrs::after(payload, 4).find(1).and_then(be32));
+        writer.message(message_type(NFT_MSG_GETGEN), NLM_F_REQUEST, 0, &header(0, 0), |_| {});
+        let found = self.connection()?.read(&mut writer.into_bytes(), &op, |payload| {
+            Attrs::after(payload, NFGENMSG).find(NFTA_GEN_ID).and_then(be32)
+        });
         let found = found.map_err(|error| without_subsystem(error, op()))?;
         found.first().copied().ok_or_else(|| malformed(op()))
     }
@@ -262,8 +256,9 @@ impl Nft {
 fn request(kind: u16, flags: u16, table: Table, attributes: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::default();
     let header = header(table.family.number(), 0);
-    writer.message(SUBSYSTEM << 8 | kind, REQUEST | flags, 0, &header, |writer| {
-        writer.string(1, table.name);
+    writer.message(message_type(kind), NLM_F_REQUEST | flags, 0, &header, |writer| {
+        // The first attribute of questions about anything else in a table too.
+        writer.string(NFTA_TABLE_NAME, table.name);
         attributes(writer);
     });
     writer.into_bytes()
@@ -271,24 +266,24 @@ fn request(kind: u16, flags: u16, table: Table, attributes: impl FnOnce(&mut Wri
 
 /// Asks for the element with this key.
 fn element_request(set: &Set, key: &[u8]) -> Vec<u8> {
-    request(GETSETELEM, 0, set.table, |writer| {
-        writer.string(2, set.name);
-        writer.nest(3, |writer| write_key(writer, key));
+    request(NFT_MSG_GETSETELEM, 0, set.table, |writer| {
+        writer.string(NFTA_SET_ELEM_LIST_SET, set.name);
+        writer.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |writer| write_key(writer, key));
     })
 }
 
 /// Asks for the rules of one chain.
 fn rules_request(table: Table, chain: &str) -> Vec<u8> {
-    request(GETRULE, DUMP, table, |writer| writer.string(2, chain))
+    request(NFT_MSG_GETRULE, NLM_F_DUMP, table, |writer| writer.string(NFTA_RULE_CHAIN, chain))
 }
 
 pub(crate) fn read_rule(payload: &[u8], table: Table, chain: &str) -> Option<FoundRule> {
-    let attributes = || Attrs::after(payload, 4);
-    let here = attributes().find(1).is_some_and(|name| string(name) == table.name)
-        && attributes().find(2).is_some_and(|name| string(name) == chain);
-    let handle = here.then(|| attributes().find(3).and_then(be64)).flatten()?;
-    let comment = attributes().find(7).and_then(read_comment);
-    let expressions = Attrs(attributes().find(4).unwrap_or_default());
+    let find = |kind| Attrs::after(payload, NFGENMSG).find(kind);
+    let here = find(NFTA_RULE_TABLE).is_some_and(|name| string(name) == table.name)
+        && find(NFTA_RULE_CHAIN).is_some_and(|name| string(name) == chain);
+    let handle = here.then(|| find(NFTA_RULE_HANDLE).and_then(be64)).flatten()?;
+    let comment = find(NFTA_RULE_USERDATA).and_then(read_comment);
+    let expressions = Attrs(find(NFTA_RULE_EXPRESSIONS).unwrap_or_default());
     let exprs = expressions.map(|(_, expression)| Expr::read(expression)).collect();
     Some(FoundRule { handle, comment, exprs })
 }
@@ -343,7 +338,7 @@ mod tests {
     fn single_elements_and_chains_are_asked_for_by_name() {
         let request = element_request(&SET, &[0, 80]);
         let message = Messages(&request).next().flatten().unwrap();
-        assert_eq!((message.kind, message.flags), (0xa0d, REQUEST), "no NLM_F_DUMP");
+        assert_eq!((message.kind, message.flags), (0xa0d, NLM_F_REQUEST), "no NLM_F_DUMP");
         let list = Attrs::after(message.payload, 4).find(3).unwrap();
         let key = Attrs(Attrs(list).find(1).unwrap()).find(1).unwrap();
         assert_eq!(Attrs(key).find(1), Some(&[0, 80][..]));
@@ -363,7 +358,7 @@ mod tests {
 
         #[test]
         fn no_user_data_panics_a_reader(user: Vec<u8>, handle: Vec<u8>) {
-            let request = request(GETRULE, 0, TABLE, |writer| {
+            let request = request(NFT_MSG_GETRULE, 0, TABLE, |writer| {
                 writer.string(2, "x");
                 writer.attr(3, &handle);
                 writer.attr(7, &user);

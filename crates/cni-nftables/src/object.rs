@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::uapi::*;
 use crate::value::Separated;
 use crate::{DataType, Value};
 
@@ -19,10 +20,10 @@ impl Family {
     /// NFPROTO_*
     pub(crate) fn number(self) -> u8 {
         match self {
-            Family::Inet => 1,
-            Family::Ip => 2,
-            Family::Bridge => 7,
-            Family::Ip6 => 10,
+            Family::Inet => NFPROTO_INET,
+            Family::Ip => NFPROTO_IPV4,
+            Family::Bridge => NFPROTO_BRIDGE,
+            Family::Ip6 => NFPROTO_IPV6,
         }
     }
 }
@@ -70,13 +71,13 @@ impl Hook {
     /// The chain's type, the hook's number (enum nf_inet_hooks, the same in enum nf_br_hooks) and its name.
     pub(crate) fn parts(self) -> (&'static str, u32, &'static str) {
         match self {
-            Hook::NatPrerouting => ("nat", 0, "prerouting"),
-            Hook::NatOutput => ("nat", 3, "output"),
-            Hook::NatPostrouting => ("nat", 4, "postrouting"),
-            Hook::FilterPrerouting => ("filter", 0, "prerouting"),
-            Hook::FilterInput => ("filter", 1, "input"),
-            Hook::FilterForward => ("filter", 2, "forward"),
-            Hook::FilterOutput => ("filter", 3, "output"),
+            Hook::NatPrerouting => ("nat", NF_INET_PRE_ROUTING, "prerouting"),
+            Hook::NatOutput => ("nat", NF_INET_LOCAL_OUT, "output"),
+            Hook::NatPostrouting => ("nat", NF_INET_POST_ROUTING, "postrouting"),
+            Hook::FilterPrerouting => ("filter", NF_INET_PRE_ROUTING, "prerouting"),
+            Hook::FilterInput => ("filter", NF_INET_LOCAL_IN, "input"),
+            Hook::FilterForward => ("filter", NF_INET_FORWARD, "forward"),
+            Hook::FilterOutput => ("filter", NF_INET_LOCAL_OUT, "output"),
         }
     }
 }

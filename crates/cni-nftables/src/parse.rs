@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::compile::Compiler;
 use crate::lex::{Token, tokens};
+use crate::uapi::IPPROTO_ICMPV6;
 use crate::value::{ADDR_TYPES, bits_of, protocols};
 use crate::{DataType, Family, Op, Selector, Statement, Value};
 
@@ -14,6 +15,7 @@ use crate::{DataType, Family, Op, Selector, Statement, Value};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot understand {token:?} in {text:?}: {reason}")]
 #[allow(missing_docs)]
+#[non_exhaustive]
 pub struct ParseError {
     pub token: String,
     pub text: String,
@@ -154,7 +156,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `{ VALUE, VALUE }`; one alone is no set, as in nft, and a comma may be before the end.
+    /// `{ VALUE, VALUE }`; one alone is not a set, as in nft, and a comma may be before the end.
     fn set(&mut self, data_type: DataType) -> Parsed<Value> {
         self.at += 1;
         let mut values = vec![self.range(data_type)?];
@@ -219,7 +221,7 @@ impl<'a> Parser<'a> {
         let single = |value: &Value| !value.is_interval();
         match (first.filter(single), last.filter(single)) {
             (Some(first), Some(last)) => Ok(Value::Range(Box::new(first), Box::new(last))),
-            _ => refuse(token, format!("it is no range of {data_type}")),
+            _ => refuse(token, format!("it is not a range of {data_type}")),
         }
     }
 
@@ -284,7 +286,7 @@ fn read(word: &str, data_type: DataType) -> Option<Value> {
         DataType::Ipv6Addr => address(word, IpAddr::is_ipv6)?,
         DataType::EtherAddr => Value::Mac(mac(word)?),
         // The name that newer versions of nft print.
-        DataType::InetProto if word == "icmpv6" => Value::Proto(58),
+        DataType::InetProto if word == "icmpv6" => Value::Proto(IPPROTO_ICMPV6),
         DataType::InetProto | DataType::NfProto => {
             Value::Proto(named(protocols(data_type))?.try_into().ok()?)
         }

@@ -13,7 +13,7 @@ pub(crate) fn pause(tries: u32) {
 
 fn pause_of(tries: u32) -> Duration {
     let longest = MAX_PAUSE.min(Duration::from_micros(100).saturating_mul(tries));
-    // The standard library seeds it anew for each process, and changes it for each call.
+    // The standard library seeds it for each process, and changes it for each call.
     let random = RandomState::new().hash_one(tries) as u32;
     longest.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }

@@ -3,6 +3,7 @@
 use cni_netlink::raw::Writer;
 
 use crate::Expr;
+use crate::uapi::*;
 use crate::value::Unfit;
 
 /// A rule in the kernel's form, for tables whose rules another program reads too: iptables-nft.
@@ -35,15 +36,16 @@ impl RawRule {
 
     /// Writes NFTA_RULE_EXPRESSIONS, and NFTA_RULE_COMPAT as iptables-nft does.
     pub(crate) fn write(&self, writer: &mut Writer) {
-        writer.nest(4, |writer| self.exprs.iter().for_each(|expr| expr.write(writer, 0)));
+        let write = |writer: &mut Writer| self.exprs.iter().for_each(|expr| expr.write(writer, 0));
+        writer.nest(NFTA_RULE_EXPRESSIONS, write);
         let (protocol, inverted) = self.protocol;
-        writer.nest(5, |writer| {
-            writer.be32(1, u32::from(protocol));
-            // NFT_RULE_COMPAT_F_INV
-            writer.be32(2, if inverted { 2 } else { 0 });
+        writer.nest(NFTA_RULE_COMPAT, |writer| {
+            writer.be32(NFTA_RULE_COMPAT_PROTO, u32::from(protocol));
+            writer.be32(NFTA_RULE_COMPAT_FLAGS, if inverted { NFT_RULE_COMPAT_F_INV } else { 0 });
         });
     }
 }
+
 /// A rule as found, whoever made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundRule {

@@ -4,11 +4,11 @@ use cni_netlink::raw::Acknowledgement;
 use nix::libc;
 
 use crate::batch::Command;
-use crate::encode::{Encoder, Removal, Sent};
+use crate::encode::{Encoder, NFGENMSG, Removal, Sent};
 use crate::{Batch, Error, Result};
 
-/// Length of `struct nlmsghdr` and `struct nfgenmsg`, behind which attributes begin.
-const HEADERS: usize = 20;
+/// Length of both headers, behind which attributes begin.
+const HEADERS: usize = size_of::<libc::nlmsghdr>() + NFGENMSG;
 
 /// A batch ready to be sent.
 pub(crate) struct Request<'a> {

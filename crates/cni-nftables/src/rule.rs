@@ -35,7 +35,7 @@ pub enum NatFamily {
 /// One statement of a rule; a rule is a list of them.
 ///
 /// What a header field needs is matched before it, as nft does: `tcp dport 80` looks at `meta l4proto` first, and
-/// `ip saddr` in a table of family inet or bridge at the network protocol, once a rule.
+/// `ip saddr` in a table of family inet or bridge at the network protocol, once per rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statement {
     /// `ip daddr != 10.0.0.0/8`

@@ -3,6 +3,10 @@
 
 use std::fmt;
 
+use nix::libc::NFT_DATA_VERDICT;
+
+use crate::uapi::*;
+
 /// Types of keys and data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
@@ -31,7 +35,7 @@ pub(crate) enum ByteOrder {
 }
 
 impl DataType {
-    /// nft's number; the kernel only keeps it. A verdict's is the kernel's own (NFT_DATA_VERDICT).
+    /// nft's number; the kernel only keeps it. A verdict's is the kernel's own.
     pub(crate) fn number(self) -> u32 {
         match self {
             DataType::NfProto => 2,
@@ -45,7 +49,7 @@ impl DataType {
             DataType::CtStatus => 28,
             DataType::FibAddrType => 38,
             DataType::IfName => 41,
-            DataType::Verdict => 0xffff_ff00,
+            DataType::Verdict => NFT_DATA_VERDICT,
         }
     }
 
@@ -172,19 +176,6 @@ pub(crate) enum Needs {
     Ether,
 }
 
-/// NFPROTO_*, which `Value::Proto` holds for `meta nfproto`.
-pub(crate) const IPV4: u8 = 2;
-pub(crate) const IPV6: u8 = 10;
-/// IPPROTO_*
-pub(crate) const TCP: u8 = 6;
-pub(crate) const UDP: u8 = 17;
-pub(crate) const SCTP: u8 = 132;
-
-/// NFT_PAYLOAD_*_HEADER
-pub(crate) const LINK: u32 = 0;
-const NETWORK: u32 = 1;
-const TRANSPORT: u32 = 2;
-
 impl Selector {
     /// The type of what it finds.
     pub fn data_type(self) -> DataType {
@@ -210,13 +201,15 @@ impl Selector {
     }
 
     pub(crate) fn source(self) -> Source {
+        const NETWORK: u32 = NFT_PAYLOAD_NETWORK_HEADER;
+        const TRANSPORT: u32 = NFT_PAYLOAD_TRANSPORT_HEADER;
         match self {
-            Selector::Mark => Source::Meta(3),
-            Selector::IifName => Source::Meta(6),
-            Selector::OifName => Source::Meta(7),
-            Selector::NfProto => Source::Meta(15),
-            Selector::L4Proto => Source::Meta(16),
-            Selector::EtherSaddr => Source::Payload(LINK, 6),
+            Selector::Mark => Source::Meta(NFT_META_MARK),
+            Selector::IifName => Source::Meta(NFT_META_IIFNAME),
+            Selector::OifName => Source::Meta(NFT_META_OIFNAME),
+            Selector::NfProto => Source::Meta(NFT_META_NFPROTO),
+            Selector::L4Proto => Source::Meta(NFT_META_L4PROTO),
+            Selector::EtherSaddr => Source::Payload(NFT_PAYLOAD_LL_HEADER, 6),
             Selector::IpProtocol => Source::Payload(NETWORK, 9),
             Selector::IpSaddr => Source::Payload(NETWORK, 12),
             Selector::IpDaddr => Source::Payload(NETWORK, 16),
@@ -228,20 +221,20 @@ impl Selector {
             Selector::ThDport | Selector::TcpDport | Selector::UdpDport | Selector::SctpDport => {
                 Source::Payload(TRANSPORT, 2)
             }
-            Selector::CtState => Source::Ct(0),
-            Selector::CtStatus => Source::Ct(2),
-            Selector::CtOriginalProtoDst => Source::CtOriginal(12),
+            Selector::CtState => Source::Ct(NFT_CT_STATE),
+            Selector::CtStatus => Source::Ct(NFT_CT_STATUS),
+            Selector::CtOriginalProtoDst => Source::CtOriginal(NFT_CT_PROTO_DST),
             Selector::FibDaddrType => Source::FibDaddrType,
         }
     }
 
     pub(crate) fn needs(self) -> Needs {
         match self {
-            Selector::IpSaddr | Selector::IpDaddr | Selector::IpProtocol => Needs::Network(IPV4),
-            Selector::Ip6Saddr | Selector::Ip6Daddr => Needs::Network(IPV6),
-            Selector::TcpSport | Selector::TcpDport => Needs::Transport(TCP),
-            Selector::UdpSport | Selector::UdpDport => Needs::Transport(UDP),
-            Selector::SctpSport | Selector::SctpDport => Needs::Transport(SCTP),
+            Selector::IpSaddr | Selector::IpDaddr | Selector::IpProtocol => Needs::Network(NFPROTO_IPV4),
+            Selector::Ip6Saddr | Selector::Ip6Daddr => Needs::Network(NFPROTO_IPV6),
+            Selector::TcpSport | Selector::TcpDport => Needs::Transport(IPPROTO_TCP),
+            Selector::UdpSport | Selector::UdpDport => Needs::Transport(IPPROTO_UDP),
+            Selector::SctpSport | Selector::SctpDport => Needs::Transport(IPPROTO_SCTP),
             Selector::EtherSaddr => Needs::Ether,
             _ => Needs::Nothing,
         }

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use cni_netlink::MacAddr;
 use ipnet::IpNet;
+use nix::libc::{self, IFNAMSIZ};
 
+use crate::uapi::*;
 use crate::{DataType, Verdict};
 
 /// What a selector is compared with, and what elements of sets hold.
@@ -48,9 +51,6 @@ pub enum Value {
 /// Why a value cannot be what it should.
 pub(crate) type Unfit = String;
 
-/// IFNAMSIZ
-const IFNAMSIZ: usize = 16;
-
 impl Value {
     /// The single value of this type in the kernel's form, `data_type.size()` bytes long.
     pub(crate) fn bytes(&self, data_type: DataType) -> Result<Vec<u8>, Unfit> {
@@ -70,7 +70,7 @@ impl Value {
                 bytes.resize(IFNAMSIZ, 0);
                 bytes
             }
-            _ => return Err(format!("{} is no single {data_type}", self.text(data_type))),
+            _ => return Err(format!("{} is not a single {data_type}", self.text(data_type))),
         })
     }
 
@@ -180,7 +180,7 @@ impl Value {
 fn check_if_name(name: &str) -> Result<(), Unfit> {
     let bad = |char: char| char.is_control() || char.is_whitespace() || matches!(char, '"' | '/');
     if name.is_empty() || name.len() >= IFNAMSIZ || name.contains(bad) {
-        return Err(format!("{name:?} is no interface name"));
+        return Err(format!("{name:?} is not an interface name"));
     }
     Ok(())
 }
@@ -198,7 +198,7 @@ impl fmt::Display for Text<'_> {
             Value::Addr(addr) => write!(f, "{addr}"),
             Value::Net(net) if net.prefix_len() == net.max_prefix_len() => write!(f, "{}", net.addr()),
             Value::Net(net) => write!(f, "{}", net.trunc()),
-            Value::Mac([a, b, c, d, e, g]) => write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"),
+            Value::Mac(mac) => MacAddr(*mac).fmt(f),
             Value::Proto(number) => named(f, protocols(self.data_type), u32::from(*number)),
             Value::Port(port) => write!(f, "{port}"),
             Value::Mark(mark) => write!(f, "{mark:#010x}"),
@@ -240,47 +240,51 @@ pub(crate) type Names = &'static [(u32, &'static str)];
 
 /// As in /etc/protocols, where nft looks.
 const PROTOCOLS: Names = &[
-    (1, "icmp"),
-    (2, "igmp"),
-    (6, "tcp"),
-    (17, "udp"),
-    (33, "dccp"),
-    (41, "ipv6"),
-    (47, "gre"),
-    (50, "esp"),
-    (51, "ah"),
-    (58, "ipv6-icmp"),
-    (132, "sctp"),
-    (136, "udplite"),
+    (libc::IPPROTO_ICMP as u32, "icmp"),
+    (libc::IPPROTO_IGMP as u32, "igmp"),
+    (libc::IPPROTO_TCP as u32, "tcp"),
+    (libc::IPPROTO_UDP as u32, "udp"),
+    (libc::IPPROTO_DCCP as u32, "dccp"),
+    (libc::IPPROTO_IPV6 as u32, "ipv6"),
+    (libc::IPPROTO_GRE as u32, "gre"),
+    (libc::IPPROTO_ESP as u32, "esp"),
+    (libc::IPPROTO_AH as u32, "ah"),
+    (libc::IPPROTO_ICMPV6 as u32, "ipv6-icmp"),
+    (libc::IPPROTO_SCTP as u32, "sctp"),
+    (libc::IPPROTO_UDPLITE as u32, "udplite"),
 ];
 
-const NF_PROTOCOLS: Names = &[(2, "ipv4"), (10, "ipv6")];
+const NF_PROTOCOLS: Names = &[(libc::NFPROTO_IPV4 as u32, "ipv4"), (libc::NFPROTO_IPV6 as u32, "ipv6")];
 
-/// RTN_* of linux/rtnetlink.h
 pub(crate) const ADDR_TYPES: Names = &[
-    (0, "unspec"),
-    (1, "unicast"),
-    (2, "local"),
-    (3, "broadcast"),
-    (4, "anycast"),
-    (5, "multicast"),
-    (6, "blackhole"),
-    (7, "unreachable"),
-    (8, "prohibit"),
+    (libc::RTN_UNSPEC as u32, "unspec"),
+    (libc::RTN_UNICAST as u32, "unicast"),
+    (libc::RTN_LOCAL as u32, "local"),
+    (libc::RTN_BROADCAST as u32, "broadcast"),
+    (libc::RTN_ANYCAST as u32, "anycast"),
+    (libc::RTN_MULTICAST as u32, "multicast"),
+    (libc::RTN_BLACKHOLE as u32, "blackhole"),
+    (libc::RTN_UNREACHABLE as u32, "unreachable"),
+    (libc::RTN_PROHIBIT as u32, "prohibit"),
 ];
 
-/// NF_CT_STATE_* bits, as nft orders them.
-const CT_STATES: Names = &[(1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked")];
+/// As nft orders them.
+const CT_STATES: Names = &[
+    (NF_CT_STATE_INVALID_BIT, "invalid"),
+    (NF_CT_STATE_BIT(IP_CT_ESTABLISHED), "established"),
+    (NF_CT_STATE_BIT(IP_CT_RELATED), "related"),
+    (NF_CT_STATE_BIT(IP_CT_NEW), "new"),
+    (NF_CT_STATE_UNTRACKED_BIT, "untracked"),
+];
 
-/// IPS_* of linux/netfilter/nf_conntrack_common.h
 const CT_STATUSES: Names = &[
-    (1, "expected"),
-    (2, "seen-reply"),
-    (4, "assured"),
-    (8, "confirmed"),
-    (16, "snat"),
-    (32, "dnat"),
-    (512, "dying"),
+    (IPS_EXPECTED, "expected"),
+    (IPS_SEEN_REPLY, "seen-reply"),
+    (IPS_ASSURED, "assured"),
+    (IPS_CONFIRMED, "confirmed"),
+    (IPS_SRC_NAT, "snat"),
+    (IPS_DST_NAT, "dnat"),
+    (IPS_DYING, "dying"),
 ];
 
 /// Names of the protocols of this type.

@@ -5,10 +5,7 @@ use std::ops::Range;
 use crate::legacy::kernel::Info;
 use crate::legacy::layout::Layout;
 use crate::legacy::raw::{Malformed, Raw, until_nul};
-
-/// XT_ERROR_TARGET (include/uapi/linux/netfilter/x_tables.h): what begins a user's chain, whose name is its structure
-/// (struct xt_error_target), and what ends a table.
-const ERROR_TARGET: &[u8] = b"ERROR";
+use crate::uapi::XT_ERROR_TARGET;
 
 /// A chain, without the entry that is its policy or returns from its end.
 pub(super) struct Chain {
@@ -37,7 +34,8 @@ impl Chains {
         while at < blob.len() {
             let raw = Raw::read(layout, blob, at)?;
             let target = raw.target();
-            let is_head = target.name == ERROR_TARGET;
+            // It begins a user's chain, whose name is its structure (struct xt_error_target), and ends a table.
+            let is_head = target.name == XT_ERROR_TARGET;
             if is_head || info.hooks.iter().any(|hook| hook.entry == at) {
                 chains.users.extend(open.take().map(|chain| close(chain, last)).transpose()?);
             }

@@ -6,22 +6,18 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
-use crate::legacy::layout::{HOOKS, TABLE_NAME, entries, info, u32_at};
+use crate::legacy::layout::{entries, info, u32_at};
+use crate::uapi::*;
 use crate::{Error, Family, Result, sockopt};
-
-/// IPT_SO_GET_INFO and IPT_SO_GET_ENTRIES (include/uapi/linux/netfilter_ipv4/ip_tables.h); IPv6 has the same numbers
-/// (netfilter_ipv6/ip6_tables.h).
-const SO_GET_INFO: libc::c_int = 64;
-const SO_GET_ENTRIES: libc::c_int = 65;
 
 const GET_INFO: &str = "IPT_SO_GET_INFO";
 /// What errors of reading entries name.
 pub(super) const GET_ENTRIES: &str = "IPT_SO_GET_ENTRIES";
 
-/// The chains of the hooks, in their order (include/uapi/linux/netfilter.h, enum nf_inet_hooks).
-const HOOK_CHAINS: [&str; HOOKS] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+/// The chains of the hooks, in their order (enum nf_inet_hooks).
+const HOOK_CHAINS: [&str; NF_INET_NUMHOOKS] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
-/// What the kernel tells about a table beside its entries.
+/// What the kernel tells about a table apart from its entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Info {
     /// Its name.
@@ -92,7 +88,7 @@ impl<'t> Kernel<'t> {
     pub(super) fn info(&self) -> Result<Info> {
         let mut buffer = vec![0; info::SIZE];
         self.name(&mut buffer)?;
-        self.get(SO_GET_INFO, GET_INFO, &mut buffer)?;
+        self.get(IPT_SO_GET_INFO, GET_INFO, &mut buffer)?;
         Info::parse(self.table, &buffer).ok_or_else(|| failed(self.table, GET_INFO, Errno::EBADMSG))
     }
 
@@ -103,7 +99,7 @@ impl<'t> Kernel<'t> {
         // It is from four bytes of the kernel.
         let size = (info.bytes as u32).to_ne_bytes();
         buffer[entries::BYTES..][..size.len()].copy_from_slice(&size);
-        match self.get(SO_GET_ENTRIES, GET_ENTRIES, &mut buffer) {
+        match self.get(IPT_SO_GET_ENTRIES, GET_ENTRIES, &mut buffer) {
             Ok(length) => {
                 buffer.truncate(length);
                 Ok(Some(buffer))
@@ -116,7 +112,7 @@ impl<'t> Kernel<'t> {
     /// Puts the table's name where both calls want it: first, with a NUL.
     fn name(&self, buffer: &mut [u8]) -> Result<()> {
         let name = self.table.as_bytes();
-        if name.len() >= TABLE_NAME {
+        if name.len() >= XT_TABLE_MAXNAMELEN {
             return Err(failed(self.table, GET_INFO, Errno::ENAMETOOLONG));
         }
         buffer[..name.len()].copy_from_slice(name);

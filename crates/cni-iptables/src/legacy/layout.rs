@@ -3,16 +3,10 @@
 
 use std::mem::offset_of;
 
-use crate::Family;
+use nix::libc::IFNAMSIZ;
 
-/// IFNAMSIZ (include/uapi/linux/if.h): an interface's name with its NUL.
-pub(super) const IFNAMSIZ: usize = 16;
-/// XT_TABLE_MAXNAMELEN (include/uapi/linux/netfilter/x_tables.h).
-pub(super) const TABLE_NAME: usize = 32;
-/// XT_EXTENSION_MAXNAMELEN.
-const EXTENSION_NAME: usize = 29;
-/// NF_INET_NUMHOOKS (include/uapi/linux/netfilter.h).
-pub(super) const HOOKS: usize = 5;
+use crate::Family;
+use crate::uapi::*;
 
 /// include/uapi/linux/netfilter_ipv4/ip_tables.h, struct ipt_ip.
 #[repr(C)]
@@ -69,17 +63,17 @@ struct XtCounters {
 #[repr(C)]
 struct XtEntryPart {
     size: u16,
-    name: [u8; EXTENSION_NAME],
+    name: [u8; XT_EXTENSION_MAXNAMELEN],
     revision: u8,
 }
 
 /// ip_tables.h, struct ipt_getinfo; ip6_tables.h has the same.
 #[repr(C)]
 struct IptGetinfo {
-    name: [u8; TABLE_NAME],
+    name: [u8; XT_TABLE_MAXNAMELEN],
     valid_hooks: u32,
-    hook_entry: [u32; HOOKS],
-    underflow: [u32; HOOKS],
+    hook_entry: [u32; NF_INET_NUMHOOKS],
+    underflow: [u32; NF_INET_NUMHOOKS],
     num_entries: u32,
     size: u32,
 }
@@ -87,7 +81,7 @@ struct IptGetinfo {
 /// ip_tables.h, struct ipt_get_entries; ip6_tables.h has the same, and its entries want the same alignment.
 #[repr(C)]
 struct IptGetEntries {
-    name: [u8; TABLE_NAME],
+    name: [u8; XT_TABLE_MAXNAMELEN],
     size: u32,
     entrytable: [RawEntry<IptIp>; 0],
 }

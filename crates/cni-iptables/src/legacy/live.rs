@@ -106,7 +106,7 @@ struct Addresses {
     net_read: Masked,
     multicast: &'static str,
     multicast_read: Masked,
-    /// Under a mask that is no prefix.
+    /// Under a mask that is not a prefix.
     odd: &'static str,
     odd_read: Masked,
     any: &'static str,

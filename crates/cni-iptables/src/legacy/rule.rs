@@ -2,40 +2,25 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use nix::libc::{NF_ACCEPT, NF_DROP, NF_REPEAT};
+use nix::libc::{IFNAMSIZ, NF_ACCEPT, NF_DROP};
 
 use crate::Family;
 use crate::entry::{Entry, Extension, Is, Masked, Target};
 use crate::legacy::chains::Chains;
-use crate::legacy::layout::{IFNAMSIZ, u16_at, u32_at};
+use crate::legacy::layout::{u16_at, u32_at};
 use crate::legacy::raw::{Part, Raw, until_nul};
+use crate::uapi::*;
 
-/// Bits of `invflags` (include/uapi/linux/netfilter_ipv4/ip_tables.h IPT_INV_..., the same as IP6T_INV_...). Those that are not
-/// here are of fragments and the type of service, which is not understood.
-const INV_IN: u8 = 0x01;
-const INV_OUT: u8 = 0x02;
-const INV_SOURCE: u8 = 0x08;
-const INV_DESTINATION: u8 = 0x10;
-const INV_PROTOCOL: u8 = 0x40;
-const INV_UNDERSTOOD: u8 = INV_IN | INV_OUT | INV_SOURCE | INV_DESTINATION | INV_PROTOCOL;
+/// Bits of `invflags`. Those that are not here are of fragments and the type of service, which is not understood.
+const UNDERSTOOD: u8 = IPT_INV_VIA_IN | IPT_INV_VIA_OUT | IPT_INV_SRCIP | IPT_INV_DSTIP | IPT_INV_PROTO;
 
-/// Bits of `flags`, which the families number differently: IPT_F_GOTO, IP6T_F_GOTO, IP6T_F_PROTO. The others are of fragments
-/// and the type of service.
-const IPT_GOTO: u8 = 0x02;
-const IP6T_GOTO: u8 = 0x04;
-const IP6T_PROTOCOL: u8 = 0x01;
-
-/// XT_STANDARD_TARGET (include/uapi/linux/netfilter/x_tables.h): a verdict or a jump.
-const STANDARD_TARGET: &[u8] = b"";
-/// The verdicts of standard targets: those of netfilter.h negated and less one (x_tables.h, XT_RETURN; net/ipv4/netfilter/ip_tables.c,
+/// The verdicts of standard targets: those of netfilter.h negated and less one, as XT_RETURN (net/ipv4/netfilter/ip_tables.c,
 /// ipt_do_table).
 const DROP: i32 = -NF_DROP - 1;
 const ACCEPT: i32 = -NF_ACCEPT - 1;
-const RETURN: i32 = -NF_REPEAT - 1;
 
-/// The match that does nothing but hold a text (include/uapi/linux/netfilter/xt_comment.h, XT_MAX_COMMENT_LEN).
+/// The match that does nothing but hold a text.
 const COMMENT: &[u8] = b"comment";
-const COMMENT_BYTES: usize = 256;
 
 /// What this rule says. What cannot be said in an [`Entry`] makes it unknown.
 pub(super) fn entry(raw: &Raw<'_>, chains: &Chains) -> Entry {
@@ -64,16 +49,19 @@ fn head(raw: &Raw<'_>, entry: &mut Entry) -> Option<()> {
     let layout = raw.layout;
     let (flags, inverse) = (*raw.bytes.get(layout.flags)?, *raw.bytes.get(layout.inverse)?);
     let negated = |bit| inverse & bit != 0;
-    entry.source = address(raw, layout.source, layout.source_mask, negated(INV_SOURCE))?;
-    entry.destination = address(raw, layout.destination, layout.destination_mask, negated(INV_DESTINATION))?;
-    entry.in_interface = interface(raw, layout.in_interface, layout.in_interface_mask, negated(INV_IN))?;
-    entry.out_interface = interface(raw, layout.out_interface, layout.out_interface_mask, negated(INV_OUT))?;
-    entry.protocol = protocol(raw, flags, negated(INV_PROTOCOL))?;
+    entry.source = address(raw, layout.source, layout.source_mask, negated(IPT_INV_SRCIP))?;
+    entry.destination = address(raw, layout.destination, layout.destination_mask, negated(IPT_INV_DSTIP))?;
+    entry.in_interface =
+        interface(raw, layout.in_interface, layout.in_interface_mask, negated(IPT_INV_VIA_IN))?;
+    entry.out_interface =
+        interface(raw, layout.out_interface, layout.out_interface_mask, negated(IPT_INV_VIA_OUT))?;
+    entry.protocol = protocol(raw, flags, negated(IPT_INV_PROTO))?;
+    // The families number these differently. The others are of fragments and the type of service here too.
     let understood = match layout.family {
-        Family::Ipv4 => IPT_GOTO,
-        Family::Ipv6 => IP6T_GOTO | IP6T_PROTOCOL,
+        Family::Ipv4 => IPT_F_GOTO,
+        Family::Ipv6 => IP6T_F_GOTO | IP6T_F_PROTO,
     };
-    (flags & !understood == 0 && inverse & !INV_UNDERSTOOD == 0).then_some(())
+    (flags & !understood == 0 && inverse & !UNDERSTOOD == 0).then_some(())
 }
 
 /// An address under a mask; one that every packet has is none.
@@ -91,7 +79,7 @@ fn address(raw: &Raw<'_>, at: usize, mask: usize, negated: bool) -> Option<Optio
 }
 
 /// An interface's name under a mask, which iptables makes to cover the name and its NUL, or as much of the name as stands before
-/// a `+`. `None` when somebody else made it otherwise.
+/// a `+`. `None` when another program made it otherwise.
 fn interface(raw: &Raw<'_>, at: usize, mask: usize, negated: bool) -> Option<Option<Is<String>>> {
     let name = raw.bytes.get(at..)?.first_chunk::<IFNAMSIZ>()?;
     let mask = raw.bytes.get(mask..)?.first_chunk::<IFNAMSIZ>()?;
@@ -120,7 +108,7 @@ fn protocol(raw: &Raw<'_>, flags: u8, negated: bool) -> Option<Option<Is<u8>>> {
         return (!negated).then_some(None);
     }
     // Then the kernel would not look at it, but matches would (net/ipv6/netfilter/ip6_tables.c, ip6_packet_match).
-    if raw.layout.family == Family::Ipv6 && flags & IP6T_PROTOCOL == 0 {
+    if raw.layout.family == Family::Ipv6 && flags & IP6T_F_PROTO == 0 {
         return None;
     }
     let value = u8::try_from(number).ok()?;
@@ -129,9 +117,9 @@ fn protocol(raw: &Raw<'_>, flags: u8, negated: bool) -> Option<Option<Is<u8>>> {
 
 /// The text of a comment, if this is one as iptables writes it.
 fn comment(part: &Part<'_>) -> Option<String> {
-    let is_comment = part.name == COMMENT && part.revision == 0 && part.info.len() == COMMENT_BYTES;
+    let is_comment = part.name == COMMENT && part.revision == 0 && part.info.len() == XT_MAX_COMMENT_LEN;
     let text = until_nul(is_comment.then_some(part.info)?);
-    (text.len() < COMMENT_BYTES).then(|| String::from_utf8(text.to_vec()).ok())?
+    (text.len() < XT_MAX_COMMENT_LEN).then(|| String::from_utf8(text.to_vec()).ok())?
 }
 
 fn extension(part: &Part<'_>) -> Option<Extension> {
@@ -142,17 +130,17 @@ fn extension(part: &Part<'_>) -> Option<Extension> {
 fn target(raw: &Raw<'_>, chains: &Chains) -> Option<Target> {
     let flags = *raw.bytes.get(raw.layout.flags)?;
     let goto = match raw.layout.family {
-        Family::Ipv4 => flags & IPT_GOTO != 0,
-        Family::Ipv6 => flags & IP6T_GOTO != 0,
+        Family::Ipv4 => flags & IPT_F_GOTO != 0,
+        Family::Ipv6 => flags & IP6T_F_GOTO != 0,
     };
     let part = raw.target();
-    let target = if part.name == STANDARD_TARGET {
-        // struct xt_standard_target.
+    let target = if part.name == XT_STANDARD_TARGET {
+        // struct xt_standard_target: a verdict or a jump.
         let verdict = u32_at(part.info, 0)?.cast_signed();
         match verdict {
             DROP => Target::Drop,
             ACCEPT => Target::Accept,
-            RETURN => Target::Return,
+            XT_RETURN => Target::Return,
             // A jump to the next entry is how a rule without a target goes on.
             at if usize::try_from(at).ok()? == raw.end() => Target::None,
             at => {

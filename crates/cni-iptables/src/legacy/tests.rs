@@ -1,4 +1,4 @@
-//! Tables as no kernel would answer them, and what is said in an entry how.
+//! Tables as no kernel would answer them, and how an entry says what.
 
 use proptest::prelude::*;
 

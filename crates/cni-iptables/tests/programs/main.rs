@@ -1,4 +1,4 @@
-//! Beside the installed iptables, both variants, in private namespaces: what the crate writes the programs print, and what they
+//! Next to the installed iptables, both variants, in private namespaces: what the crate writes the programs print, and what they
 //! write it reads.
 
 #![allow(clippy::unwrap_used, reason = "what panics here is a test that fails")]

@@ -315,7 +315,7 @@ fn a_rule_that_only_iptables_understands_goes_through_it() {
     });
 }
 
-/// What iptables-save calls incompatible: rules that somebody has put there by nft.
+/// What iptables-save calls incompatible: rules that a user has put there by nft.
 #[test]
 fn rules_of_nft_in_the_same_chains_do_not_matter() {
     each(|programs| {
@@ -343,7 +343,7 @@ fn rules_of_nft_in_the_same_chains_do_not_matter() {
     });
 }
 
-#[allow(clippy::disallowed_methods, reason = "somebody else's program")]
+#[allow(clippy::disallowed_methods, reason = "another project's program")]
 fn nft(args: &[&str]) -> String {
     let output = std::process::Command::new("/usr/sbin/nft").args(args).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -2,19 +2,14 @@
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
 use netlink_packet_route::address::AddressMessage;
-use nix::libc::{RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR};
+use nix::libc::{IFA_ADDRESS, IFA_CACHEINFO, IFA_FLAGS, IFA_LABEL, IFA_LOCAL};
+use nix::libc::{IFA_F_NODAD, IFA_F_PERMANENT, IFA_F_TENTATIVE, RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR};
 
-use super::{Addr, IFA_ADDRESS, IFA_F_TENTATIVE, IFA_FLAGS, IFA_LOCAL, IFADDRMSG, parse};
-use crate::attr::{self, Attrs};
+use super::{Addr, IFADDRMSG, parse};
+use crate::attr::{self, Attrs, NLMSG_HDRLEN};
 use crate::socket::Request;
-use crate::write::{NLMSG_HDR, Writer};
+use crate::write::Writer;
 use crate::{Result, Socket};
-
-/// linux/if_addr.h
-const IFA_LABEL: u16 = 3;
-const IFA_CACHEINFO: u16 = 6;
-const IFA_F_NODAD: u32 = 2;
-const IFA_F_PERMANENT: u32 = 0x80;
 
 /// An address as found, with all that [`Addr`] has no word for: lifetimes, label, metric of its route, peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +34,7 @@ impl Socket {
         )
     }
 
-    /// Puts an address that was found back on its link, failing with EEXIST when it is there. Whether somebody else has it is
+    /// Puts an address that was found back on its link, failing with EEXIST when it is there. Whether another machine has it is
     /// not asked again where that had been found out.
     pub fn addr_put(&mut self, found: &FoundAddr) -> Result<()> {
         let Addr { index, address, .. } = found.addr;
@@ -66,7 +61,7 @@ impl FoundAddr {
         self.header[3]
     }
 
-    /// Somebody gave it for good: neither an advertisement did nor is it for a time.
+    /// It was given for good: neither by an advertisement nor for a time.
     pub fn is_permanent(&self) -> bool {
         self.flags & IFA_F_PERMANENT != 0
     }
@@ -91,7 +86,7 @@ impl FoundAddr {
 
     /// The kernel's bytes, to be kept somewhere.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.message().split_off(NLMSG_HDR)
+        self.message().split_off(NLMSG_HDRLEN)
     }
 
     /// Reads what [`FoundAddr::to_bytes`] wrote; `None` for anything else.

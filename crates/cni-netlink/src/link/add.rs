@@ -7,7 +7,7 @@ use super::{LinkChange, NewLink};
 use crate::{Result, Socket};
 
 impl Socket {
-    /// Makes a link of another kind than veth or bridge, down, in the socket's namespace; what stays after an error is nothing.
+    /// Makes a link of another kind than veth or bridge, down, in the socket's namespace; nothing is left after an error.
     pub fn link_add(&mut self, new: &NewLink<'_>) -> Result<()> {
         self.create(new, new.name)
     }
@@ -16,7 +16,7 @@ impl Socket {
     ///
     /// Before Linux 6.15 a link is born in its parent's namespace, under its name, and only then moved (net/core/rtnetlink.c,
     /// rtnl_newlink_create): there, and only where the name is taken, it is made under the temporary one and renamed, which
-    /// takes two messages more. Who is killed in between leaves it under that name, so it should be one to know it by.
+    /// takes two messages more. A process that is killed in between leaves it under that name, so it should be one to know it by.
     pub fn link_add_beside(&mut self, new: &NewLink<'_>, temporary: &str) -> Result<()> {
         match self.create(new, new.name) {
             Err(error) if error.is_exists() && new.parent.is_some_and(|parent| parent.netnsid.is_some()) => {

@@ -3,31 +3,19 @@
 
 use std::os::fd::AsRawFd;
 
-use nix::libc::{RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK};
+use nix::libc::{IFLA_ADDRESS, IFLA_ALT_IFNAME, IFLA_EXT_MASK, IFLA_IFALIAS, IFLA_IFNAME, IFLA_MASTER};
+use nix::libc::{IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINKINFO};
+use nix::libc::{IFLA_MTU, IFLA_NET_NS_FD, IFLA_NUM_RX_QUEUES, IFLA_NUM_TX_QUEUES, IFLA_PROP_LIST};
+use nix::libc::{IFLA_TXQLEN, IFNAMSIZ, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK};
 
-use super::parse::*;
+use super::parse::IFINFOMSG;
 use super::{LinkChange, NewBridge, NewVeth};
 use crate::MacAddr;
 use crate::socket::Request;
+use crate::uapi::*;
 use crate::write::Writer;
 
-/// IFNAMSIZ without its terminating zero: what is longer can only be an alternative name.
-const NAME_MAX: usize = 15;
-
-/// linux/rtnetlink.h
-const RTM_DELLINKPROP: u16 = 109;
-const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
-
-/// linux/if_link.h
-const IFLA_NET_NS_FD: u16 = 28;
-const IFLA_NUM_TX_QUEUES: u16 = 31;
-const IFLA_NUM_RX_QUEUES: u16 = 32;
-const IFLA_PROP_LIST: u16 = 52;
-const IFLA_ALT_IFNAME: u16 = 53;
-/// linux/veth.h
-const VETH_INFO_PEER: u16 = 1;
-
-/// `struct ifinfomsg`, but for the type of hardware, which nobody asks for.
+/// `struct ifinfomsg`, but for the type of hardware, which is never asked for.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Header {
     pub(crate) family: u8,
@@ -178,7 +166,8 @@ pub(super) fn altname_del(index: u32, altname: &str) -> Request {
 /// `ip link show dev NAME`. A short name is looked up among alternative names too (net/core/dev.c,
 /// netdev_name_node_lookup).
 pub(super) fn get_by_name(name: &str) -> Request {
-    let attribute = if name.len() <= NAME_MAX { IFLA_IFNAME } else { IFLA_ALT_IFNAME };
+    // A terminating zero belongs to it; what is longer can only be an alternative name.
+    let attribute = if name.len() < IFNAMSIZ { IFLA_IFNAME } else { IFLA_ALT_IFNAME };
     without_statistics(0, |writer| writer.string(attribute, name))
 }
 

@@ -1,36 +1,32 @@
 //! Kinds of links with settings of their own: `ip link add ... type KIND`. What is read of a link has the same form as what
 //! makes one, so that a plugin's CHECK compares what its ADD asked for.
 
+use nix::libc::{IFLA_IFNAME, IFLA_INFO_DATA, IFLA_LINK, IFLA_LINK_NETNSID};
+
 use super::build;
-use super::parse::{IFLA_IFNAME, IFLA_INFO_DATA, IFLA_LINK, IFLA_LINK_NETNSID};
 use crate::MacAddr;
 use crate::attr::{self, Attrs};
 use crate::socket::Request;
+use crate::uapi::*;
 use crate::write::Writer;
 
-const IFLA_MACVLAN_MODE: u16 = 1;
-const IFLA_MACVLAN_BC_QUEUE_LEN: u16 = 7;
-const IFLA_IPVLAN_MODE: u16 = 1;
-const IFLA_VLAN_ID: u16 = 1;
-const IFLA_VRF_TABLE: u16 = 1;
-
-/// What a macvlan's siblings see of each other (MACVLAN_MODE_* of linux/if_link.h).
+/// What a macvlan's siblings see of each other (MACVLAN_MODE_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum MacvlanMode {
-    Private = 1,
-    Vepa = 2,
-    Bridge = 4,
-    Passthru = 8,
+    Private = MACVLAN_MODE_PRIVATE as isize,
+    Vepa = MACVLAN_MODE_VEPA as isize,
+    Bridge = MACVLAN_MODE_BRIDGE as isize,
+    Passthru = MACVLAN_MODE_PASSTHRU as isize,
 }
 
-/// At which layer an ipvlan switches (IPVLAN_MODE_* of linux/if_link.h).
+/// At which layer an ipvlan switches (IPVLAN_MODE_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum IpvlanMode {
-    L2 = 0,
-    L3 = 1,
-    L3s = 2,
+    L2 = IPVLAN_MODE_L2 as isize,
+    L3 = IPVLAN_MODE_L3 as isize,
+    L3s = IPVLAN_MODE_L3S as isize,
 }
 
 /// The kind of a link, with its settings.
@@ -38,7 +34,7 @@ pub enum IpvlanMode {
 pub enum LinkKind {
     /// An interface with a hardware address of its own on a parent.
     Macvlan {
-        /// Whom it talks to beside the parent's outside.
+        /// Whom it talks to other than the parent's outside.
         mode: MacvlanMode,
         /// Packets that the parent queues for broadcast; `None` for the kernel's default (1000), and on kernels before 5.11.
         bc_queue_len: Option<u32>,
@@ -218,7 +214,7 @@ mod tests {
 
     /// ip link add link p0 mtu 1400 link-netnsid 5 name iv0 type ipvlan mode l3s
     ///
-    /// iproute2 sends IFLA_IPVLAN_FLAGS of 0 besides, which would take from all links of the parent what somebody has
+    /// iproute2 sends IFLA_IPVLAN_FLAGS of 0 besides, which would take from all links of the parent what has been
     /// set there (drivers/net/ipvlan/ipvlan_main.c, ipvlan_link_new).
     #[test]
     fn ipvlan() {

@@ -1,41 +1,16 @@
 //! Reading RTM_NEWLINK: only what `Link` holds.
 
+use nix::libc::{IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO};
+use nix::libc::{IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, ifinfomsg};
+use nix::libc::{IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE, IFLA_PERM_ADDRESS, IFLA_PROMISCUITY, IFLA_TXQLEN};
+
 use super::{BridgePort, Link, LinkKind, OperState, tun};
 use crate::MacAddr;
 use crate::attr::{self, Attrs};
+use crate::uapi::*;
 
-/// Length of `struct ifinfomsg`.
-pub(crate) const IFINFOMSG: usize = 16;
-
-/// linux/if.h
-pub(crate) const IFF_UP: u32 = 1;
-pub(crate) const IFF_PROMISC: u32 = 0x100;
-pub(crate) const IFF_ALLMULTI: u32 = 0x200;
-
-/// linux/if_link.h
-pub(crate) const IFLA_ADDRESS: u16 = 1;
-pub(crate) const IFLA_IFNAME: u16 = 3;
-pub(crate) const IFLA_MTU: u16 = 4;
-pub(crate) const IFLA_LINK: u16 = 5;
-pub(crate) const IFLA_MASTER: u16 = 10;
-pub(crate) const IFLA_TXQLEN: u16 = 13;
-pub(crate) const IFLA_OPERSTATE: u16 = 16;
-pub(crate) const IFLA_LINKINFO: u16 = 18;
-pub(crate) const IFLA_IFALIAS: u16 = 20;
-pub(crate) const IFLA_AF_SPEC: u16 = 26;
-pub(crate) const IFLA_EXT_MASK: u16 = 29;
-pub(crate) const IFLA_PROMISCUITY: u16 = 30;
-pub(crate) const IFLA_LINK_NETNSID: u16 = 37;
-pub(crate) const IFLA_PERM_ADDRESS: u16 = 54;
-
-pub(crate) const IFLA_INFO_KIND: u16 = 1;
-pub(crate) const IFLA_INFO_DATA: u16 = 2;
-pub(crate) const IFLA_INFO_SLAVE_KIND: u16 = 4;
-pub(crate) const IFLA_INFO_SLAVE_DATA: u16 = 5;
-
-pub(crate) const IFLA_BR_VLAN_FILTERING: u16 = 7;
-pub(crate) const IFLA_BRPORT_MODE: u16 = 4;
-pub(crate) const IFLA_BRPORT_ISOLATED: u16 = 33;
+/// Length of the header of a message about a link.
+pub(crate) const IFINFOMSG: usize = size_of::<ifinfomsg>();
 
 /// The index that a link or an address message is about: both have it at the same place.
 pub(crate) fn index(payload: &[u8]) -> Option<u32> {
@@ -115,15 +90,14 @@ fn nested_bool(value: &[u8], nest: u16, kind: u16) -> Option<bool> {
     attr::u8_at(Attrs(inner).find(kind)?, 0).map(|byte| byte != 0)
 }
 
-/// IF_OPER_* of linux/if.h
 fn operstate(value: &[u8]) -> OperState {
     match value.first() {
-        Some(1) => OperState::NotPresent,
-        Some(2) => OperState::Down,
-        Some(3) => OperState::LowerLayerDown,
-        Some(4) => OperState::Testing,
-        Some(5) => OperState::Dormant,
-        Some(6) => OperState::Up,
+        Some(&IF_OPER_NOTPRESENT) => OperState::NotPresent,
+        Some(&IF_OPER_DOWN) => OperState::Down,
+        Some(&IF_OPER_LOWERLAYERDOWN) => OperState::LowerLayerDown,
+        Some(&IF_OPER_TESTING) => OperState::Testing,
+        Some(&IF_OPER_DORMANT) => OperState::Dormant,
+        Some(&IF_OPER_UP) => OperState::Up,
         _ => OperState::Unknown,
     }
 }

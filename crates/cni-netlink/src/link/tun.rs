@@ -1,17 +1,10 @@
 //! Settings of tun and tap devices. They can only be read here: netlink makes none, ioctls of /dev/net/tun do
 //! (drivers/net/tun.c, tun_validate).
 
-use super::parse::IFLA_INFO_DATA;
+use nix::libc::IFLA_INFO_DATA;
+
 use crate::attr::{self, Attrs};
-
-const IFLA_TUN_OWNER: u16 = 1;
-const IFLA_TUN_GROUP: u16 = 2;
-const IFLA_TUN_TYPE: u16 = 3;
-const IFLA_TUN_PERSIST: u16 = 6;
-const IFLA_TUN_MULTI_QUEUE: u16 = 7;
-
-/// IFF_TAP of linux/if_tun.h
-const TAP: u8 = 2;
+use crate::uapi::*;
 
 /// A device of kind "tun", whose frames go to and come from whoever has it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +13,7 @@ pub struct Tun {
     pub tap: bool,
     /// It has a queue for each descriptor that is attached.
     pub multi_queue: bool,
-    /// It stays when nobody has it open.
+    /// It stays when no process has it open.
     pub persist: bool,
     /// The user who may attach without being the administrator, by ID; `None` for any.
     pub owner: Option<u32>,
@@ -34,7 +27,7 @@ pub(super) fn read(info: &[u8]) -> Option<Tun> {
     let u8_of = |key| Attrs(data).find(key).and_then(|value| attr::u8_at(value, 0));
     let u32_of = |key| Attrs(data).find(key).and_then(attr::u32);
     Some(Tun {
-        tap: u8_of(IFLA_TUN_TYPE)? == TAP,
+        tap: u8_of(IFLA_TUN_TYPE)? == IFF_TAP,
         multi_queue: u8_of(IFLA_TUN_MULTI_QUEUE) == Some(1),
         persist: u8_of(IFLA_TUN_PERSIST) == Some(1),
         owner: u32_of(IFLA_TUN_OWNER),

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol};
 use netlink_packet_route::route::{RouteScope, RouteVia};
+use nix::libc::RT_TABLE_UNSPEC;
 use rtnetlink::{RouteMessageBuilder, RouteNextHopBuilder};
 
 use super::{NextHop, RouteSpec, table_id};
@@ -57,7 +58,7 @@ fn builder(route: &RouteSpec, src: Option<IpAddr>, metrics: Vec<RouteMetric>) ->
     message.attributes.extend(single.and_then(|hop| gateway(route.dst, hop)));
     message.attributes.extend(src.map(|src| RouteAttribute::PrefSource(src.into())));
     // The builder would leave the main table in the header beside the attribute of a larger number.
-    message.header.table = 0;
+    message.header.table = RT_TABLE_UNSPEC;
     set_table(message, table_id(route.table));
     if let Some(metric) = route.metric {
         builder = builder.priority(metric);

@@ -3,21 +3,16 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST};
-use nix::libc::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE};
+use nix::libc::{RT_TABLE_UNSPEC, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE, RTPROT_KERNEL};
+use nix::libc::{RTA_CACHEINFO, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_TABLE};
 
-use super::parse::{self, RTA_MULTIPATH, RTA_PREFSRC, RTA_TABLE, RTMSG, RTNEXTHOP, RTNH_F_ONLINK};
+use super::parse::{self, RTMSG, RTNEXTHOP};
 use super::{RouteSpec, build};
-use crate::attr::{self, Attrs};
+use crate::attr::{self, Attrs, NLMSG_HDRLEN};
 use crate::socket::Request;
-use crate::write::{NLMSG_HDR, Writer};
+use crate::uapi::{RTA_NH_ID, RTNH_F_ONLINK, RTPROT_RA};
+use crate::write::Writer;
 use crate::{Result, Socket};
-
-/// linux/rtnetlink.h
-const RTPROT_KERNEL: u8 = 2;
-const RTPROT_RA: u8 = 9;
-const RTA_OIF: u16 = 4;
-const RTA_NH_ID: u16 = 30;
-const RTA_CACHEINFO: u16 = 12;
 
 /// A unicast route as found, with all that [`RouteSpec`] has no word for: protocol, preferred source, every metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +36,10 @@ impl Socket {
             found.spec.leaves_by(index) && table.is_none_or(|table| found.spec.table == Some(table))
         };
         self.dump(
-            Request::of(RTM_GETROUTE, &build::dump(None, Some(index), table.unwrap_or(0))),
+            Request::of(
+                RTM_GETROUTE,
+                &build::dump(None, Some(index), table.unwrap_or(RT_TABLE_UNSPEC.into())),
+            ),
             || format!("list the routes by the link with index {index}"),
             // Kernels before 4.20 ignore both filters.
             |payload| FoundRoute::read(payload).filter(wanted),
@@ -50,7 +48,7 @@ impl Socket {
 
     /// The tables that have routes of any kind, each once.
     pub fn route_tables(&mut self) -> Result<Vec<u32>> {
-        let message = Request::of(RTM_GETROUTE, &build::dump(None, None, 0));
+        let message = Request::of(RTM_GETROUTE, &build::dump(None, None, RT_TABLE_UNSPEC.into()));
         let mut tables = self.dump(
             message,
             || "list the routes".into(),
@@ -70,7 +68,7 @@ impl Socket {
         self.put(route, table, NLM_F_CREATE | NLM_F_REPLACE)
     }
 
-    /// The same beside others to that destination: IPv4's before them, IPv6's as one more next hop of one with gateways. EEXIST
+    /// The same next to others to that destination: IPv4's before them, IPv6's as one more next hop of one with gateways. EEXIST
     /// when it is there already.
     pub fn route_put_beside(&mut self, route: &FoundRoute, table: u32) -> Result<()> {
         self.put(route, table, NLM_F_CREATE)
@@ -102,8 +100,8 @@ impl Socket {
 
 impl FoundRoute {
     /// What of it is one link's own. Of IPv6 routes to one destination by gateways the kernel makes one multipath route, whatever links
-    /// they leave by, and each next hop can come and go alone. `None` for an IPv4 one that leaves by other links too: somebody
-    /// wanted it so.
+    /// they leave by, and each next hop can come and go alone. `None` for an IPv4 one that leaves by other links too, since it
+    /// was made so on purpose.
     pub fn only_by(mut self, index: u32) -> Option<Self> {
         if self.spec.next_hops.iter().all(|hop| hop.index == index) {
             return Some(self);
@@ -167,7 +165,7 @@ impl FoundRoute {
 
     /// The kernel's bytes, to be kept somewhere.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.message(0, 0, super::table_id(self.spec.table)).split_off(NLMSG_HDR)
+        self.message(0, 0, super::table_id(self.spec.table)).split_off(NLMSG_HDRLEN)
     }
 
     /// Reads what [`FoundRoute::to_bytes`] wrote; `None` for anything else.
@@ -198,7 +196,7 @@ impl FoundRoute {
     pub(crate) fn message(&self, kind: u16, flags: u16, table: u32) -> Vec<u8> {
         let mut header = self.header;
         let small = u8::try_from(table).ok();
-        header[4] = small.unwrap_or(0);
+        header[4] = small.unwrap_or(RT_TABLE_UNSPEC);
         let mut writer = Writer::default();
         writer.message(kind, flags, 0, &header, |writer| {
             for (kind, value) in &self.attributes {

@@ -3,35 +3,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use nix::libc::{RTA_DST, RTA_GATEWAY, RTA_METRICS, RTA_MULTIPATH, RTA_OIF, RTA_PREFSRC, RTA_PRIORITY};
+use nix::libc::{RTA_TABLE, RTM_F_CLONED, RTN_LOCAL, RTN_UNICAST, RTPROT_BOOT};
 
 use super::{NextHop, RouteSpec, Way};
 use crate::attr::{self, Attrs};
+use crate::uapi::{AF_INET, AF_INET6, RTA_VIA, RTAX_ADVMSS, RTAX_MTU, RTNH_F_ONLINK};
 
 /// Length of `struct rtmsg`, and of `struct rtnexthop`.
 pub(super) const RTMSG: usize = 12;
 pub(super) const RTNEXTHOP: usize = 8;
-
-/// linux/rtnetlink.h
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-const RTPROT_BOOT: u8 = 3;
-const RTN_UNICAST: u8 = 1;
-const RTN_LOCAL: u8 = 2;
-const RTM_F_CLONED: u32 = 0x200;
-pub(super) const RTNH_F_ONLINK: u8 = 4;
-
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
-pub(super) const RTA_PREFSRC: u16 = 7;
-const RTA_METRICS: u16 = 8;
-pub(super) const RTA_MULTIPATH: u16 = 9;
-pub(super) const RTA_TABLE: u16 = 15;
-const RTA_VIA: u16 = 18;
-
-const RTAX_MTU: u16 = 2;
-const RTAX_ADVMSS: u16 = 8;
 
 /// A route as found.
 #[derive(Debug)]

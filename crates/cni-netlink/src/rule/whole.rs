@@ -4,18 +4,12 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
 use netlink_packet_route::rule::RuleMessage;
 use nix::libc::{RTM_DELRULE, RTM_GETRULE, RTM_NEWRULE};
 
-use super::{
-    FIB_RULE_HDR, FIB_RULE_INVERT, FR_ACT_TO_TBL, FRA_PAD, FRA_SUPPRESS_IFGROUP, FRA_SUPPRESS_PREFIXLEN,
-    Rule, SUPPRESS_NOTHING, parse,
-};
-use crate::attr::{self, Attrs};
+use super::{FIB_RULE_HDR, Rule, SUPPRESS_NOTHING, parse};
+use crate::attr::{self, Attrs, NLMSG_HDRLEN};
 use crate::socket::Request;
-use crate::write::{NLMSG_HDR, Writer};
+use crate::uapi::*;
+use crate::write::Writer;
 use crate::{Result, Socket};
-
-/// linux/fib_rules.h
-const FRA_IIFNAME: u16 = 3;
-const FRA_OIFNAME: u16 = 17;
 
 /// A rule that leads to a table, with all that [`Rule`] has no word for: marks, ports, interfaces, who made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +57,7 @@ impl WholeRule {
 
     /// The kernel's bytes, to be kept somewhere.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.message(0, 0).split_off(NLMSG_HDR)
+        self.message(0, 0).split_off(NLMSG_HDRLEN)
     }
 
     /// Reads what [`WholeRule::to_bytes`] wrote; `None` for anything else.
@@ -107,7 +101,7 @@ mod tests {
     use crate::golden;
 
     /// What `ip rule show` is answered after `ip rule add not from 10.1.0.5/32 iif eth0 table 1000 priority 77`, eth0 being
-    /// no interface (FIB_RULE_IIF_DETACHED 8).
+    /// the name of no interface (FIB_RULE_IIF_DETACHED 8).
     const FROM: &str = "50000000 20000200 01000000 46030000 02002000 00000001 0a000000
         08000f00 e8030000 08000e00 ffffffff 05001500 00000000 09000300 65746830 00000000
         08000600 4d000000 08000200 0a010005";

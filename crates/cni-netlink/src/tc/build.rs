@@ -1,49 +1,19 @@
 //! The messages about traffic control that this crate sends.
 
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST};
+use nix::libc::{RTM_DELQDISC, RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWQDISC, RTM_NEWTFILTER};
+use nix::libc::{TCA_KIND, TCA_OPTIONS};
+
 use super::Tbf;
 use crate::raw::Writer;
+use crate::uapi::*;
 
-/// linux/rtnetlink.h
-const RTM_NEWQDISC: u16 = 36;
-const RTM_DELQDISC: u16 = 37;
-const RTM_GETQDISC: u16 = 38;
-const RTM_NEWTFILTER: u16 = 44;
-const RTM_GETTFILTER: u16 = 46;
-
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_ACK: u16 = 0x4;
-/// Without it the answer to a question for one discipline goes to listeners only (net/sched/sch_api.c, qdisc_notify).
-const NLM_F_ECHO: u16 = 0x8;
-const NLM_F_DUMP: u16 = 0x300;
 const CHANGE: u16 = NLM_F_REQUEST | NLM_F_ACK;
-/// NLM_F_CREATE, NLM_F_EXCL
-const ADD: u16 = CHANGE | 0x600;
-
-/// linux/pkt_sched.h
-const TC_H_ROOT: u32 = 0xffff_ffff;
-const TC_H_INGRESS: u32 = 0xffff_fff1;
-const TC_LINKLAYER_ETHERNET: u8 = 1;
-const TCA_TBF_PARMS: u16 = 1;
-const TCA_TBF_RATE64: u16 = 4;
+const ADD: u16 = CHANGE | NLM_F_CREATE | NLM_F_EXCL;
 
 /// `1:` and `ffff:`
-const FIRST: u32 = 0x1_0000;
-const INGRESS: u32 = 0xffff_0000;
-
-/// linux/rtnetlink.h, pkt_cls.h, tc_act/tc_mirred.h
-const TCA_KIND: u16 = 1;
-const TCA_OPTIONS: u16 = 2;
-const TCA_U32_CLASSID: u16 = 1;
-const TCA_U32_SEL: u16 = 5;
-const TCA_U32_ACT: u16 = 7;
-const TC_U32_TERMINAL: u8 = 1;
-const TCA_ACT_KIND: u16 = 1;
-const TCA_ACT_OPTIONS: u16 = 2;
-const TCA_MIRRED_PARMS: u16 = 2;
-const TC_ACT_STOLEN: u32 = 4;
-const TCA_EGRESS_REDIR: u32 = 1;
-/// linux/if_ether.h
-const ETH_P_ALL: u16 = 3;
+const FIRST: u32 = 1 << 16;
+const INGRESS: u32 = TC_H_INGRESS & TC_H_MAJ_MASK;
 
 /// Priority 1, and all protocols, in `tcm_info`.
 fn filter_info() -> u32 {
@@ -78,6 +48,7 @@ pub(super) fn tbf_add(link: u32, tbf: &Tbf) -> Vec<u8> {
 /// `tc qdisc show dev LINK root`, for which tc lists those of all links. The acknowledgement is all that comes where there is
 /// none but the kernel's own.
 pub(super) fn root_get(link: u32) -> Vec<u8> {
+    // Without NLM_F_ECHO the answer goes to listeners only (net/sched/sch_api.c, qdisc_notify).
     message(RTM_GETQDISC, CHANGE | NLM_F_ECHO, &header(link, 0, TC_H_ROOT, 0), |_| {})
 }
 
@@ -112,6 +83,7 @@ pub(super) fn redirect_add(link: u32, to: u32) -> Vec<u8> {
         request.enclose(TCA_OPTIONS, |options| {
             options.attr(TCA_U32_CLASSID, &(FIRST | 1).to_ne_bytes());
             options.enclose(TCA_U32_ACT, |actions| {
+                // The first of them.
                 actions.enclose(1, |action| {
                     action.string(TCA_ACT_KIND, "mirred");
                     action.nest(TCA_ACT_OPTIONS, |mirred| mirred.attr(TCA_MIRRED_PARMS, &parms));

@@ -1,23 +1,13 @@
 //! Reading RTM_NEWQDISC and RTM_NEWTFILTER.
 
+use nix::libc::{TCA_KIND, TCA_OPTIONS};
+
 use super::Tbf;
 use crate::attr::{self, Attrs};
+use crate::uapi::*;
 
 /// Length of `struct tcmsg`.
 const TCMSG: usize = 20;
-
-/// linux/rtnetlink.h, pkt_sched.h
-const TCA_KIND: u16 = 1;
-const TCA_OPTIONS: u16 = 2;
-const TCA_TBF_PARMS: u16 = 1;
-const TCA_TBF_RATE64: u16 = 4;
-
-/// linux/pkt_cls.h, tc_act/tc_mirred.h
-const TCA_U32_ACT: u16 = 7;
-const TCA_ACT_KIND: u16 = 1;
-const TCA_ACT_OPTIONS: u16 = 2;
-const TCA_MIRRED_PARMS: u16 = 2;
-const TCA_EGRESS_REDIR: u32 = 1;
 
 /// A queueing discipline, when it is a token bucket at the link's root.
 pub(crate) fn tbf(payload: &[u8]) -> Option<Tbf> {

@@ -1,4 +1,4 @@
-//! Private network namespaces for these tests, one a thread. `cni-testing` has fixtures for more, but depends on this
+//! Private network namespaces for these tests, one per thread. `cni-testing` has fixtures for more, but depends on this
 //! crate.
 
 use std::fs::File;

@@ -28,9 +28,9 @@ fn dependency_is_matched_once() {
     let exprs = compiled(Family::Inet, &rule);
     let count =
         |wanted| exprs.iter().filter(|expr| matches!(expr, Expr::Meta { key, .. } if *key == wanted)).count();
-    assert_eq!((count(META_NFPROTO), count(META_L4PROTO)), (1, 1));
+    assert_eq!((count(NFT_META_NFPROTO), count(NFT_META_L4PROTO)), (1, 1));
     let exprs = compiled(Family::Ip, &rule);
-    assert!(!exprs.iter().any(|expr| matches!(expr, Expr::Meta { key, .. } if *key == META_NFPROTO)));
+    assert!(!exprs.iter().any(|expr| matches!(expr, Expr::Meta { key, .. } if *key == NFT_META_NFPROTO)));
 }
 
 /// What is only sometimes so tells nothing about the rest of the rule.
@@ -39,7 +39,7 @@ fn negation_and_lists_tell_no_protocol() {
     for text in ["meta l4proto != tcp tcp dport 80", "meta l4proto { tcp, udp } tcp dport 80"] {
         let exprs = compiled(Family::Inet, &parse_matches(text).unwrap());
         let reads =
-            exprs.iter().filter(|expr| matches!(expr, Expr::Meta { key, .. } if *key == META_L4PROTO));
+            exprs.iter().filter(|expr| matches!(expr, Expr::Meta { key, .. } if *key == NFT_META_L4PROTO));
         assert_eq!(reads.count(), 2, "{text}");
     }
 }

@@ -125,7 +125,7 @@ fn command_that_cannot_be_encoded_is_named() {
     let wrong = Element { key: vec![Value::Mark(1)], data: Vec::new(), comment: None };
     batch.add_element(&SET, element(1)).add_element(&SET, wrong).add_element(&SET, element(2));
     let error = Request::new(&[&batch], 1, None, Removal::Expiry).err().unwrap().to_string();
-    assert_eq!(error, "cannot add element inet t s { 0x00000001 }: 0x00000001 is no single inet_service");
+    assert_eq!(error, "cannot add element inet t s { 0x00000001 }: 0x00000001 is not a single inet_service");
 
     let named = Set { name: "", ..SET };
     let keyless = Set { key: &[], ..SET };

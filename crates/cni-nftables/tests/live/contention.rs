@@ -209,7 +209,7 @@ fn setup_is_made_only_when_something_is_missing() {
         let mut second = Batch::default();
         second.add_element(&PORTS, port(81, [10, 1, 0, 2], "x"));
         nft.commit_with_setup(&setup(), &second).unwrap();
-        // A setup would have made the rule anew, under another handle.
+        // A setup would have made the rule again, under another handle.
         assert_eq!(nft.rules(TABLE, "x").unwrap(), rules);
         assert_eq!(nft.elements(&PORTS).unwrap().len(), 2);
     });

@@ -15,7 +15,7 @@ const CHAIN_IGNORED: &[u16] = &[2];
 const RULE_IGNORED: &[u16] = &[3, 6];
 const SET_IGNORED: &[u16] = &[13, 16];
 
-/// Chains, rules, sets and elements of a table as attributes in hexadecimal digits, one a line; elements in order.
+/// Chains, rules, sets and elements of a table as attributes in hexadecimal digits, one per line; elements in order.
 pub(crate) fn dump(table: Table, family: u8) -> Vec<String> {
     let mut connection = Connection::open(Protocol::Netfilter).unwrap();
     let mut lines = objects(&mut connection, GETCHAIN, CHAIN_IGNORED, table, family, None);

@@ -153,7 +153,7 @@ fn what_cannot_be_sent_is_named_and_nothing_is_sent() {
         assert_eq!(
             refused(&mut nft, &batch),
             "cannot add element inet t ports { 00:00:00:00:00:00 . tcp . 80 comment \"x\" : 10.1.0.2 . 8080 }: \
-             00:00:00:00:00:00 is no single ipv4_addr"
+             00:00:00:00:00:00 is not a single ipv4_addr"
         );
         let quoted = port(80, [10, 1, 0, 2], "a \"b\"");
         assert!(refused(&mut nft, Batch::default().add_element(&PORTS, quoted)).contains("quotes"));

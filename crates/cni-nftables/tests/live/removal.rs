@@ -25,7 +25,7 @@ fn remove(nft: &mut Nft, number: u16, owner: &str) -> Result<()> {
 fn gone_soon(nft: &mut Nft, number: u16) {
     let start = Instant::now();
     while let Some(found) = nft.element(&PORTS, &port_key(number)).unwrap() {
-        assert_eq!(found.comment, None, "it is nobody's from the moment that it was removed");
+        assert_eq!(found.comment, None, "it has no owner from the moment that it was removed");
         assert!(start.elapsed() < TICKS, "{found:?} is still there");
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -52,7 +52,7 @@ fn removed_elements_go_and_others_stay() {
         let mut left: Vec<_> = nft.elements(&PORTS).unwrap();
         left.sort_by_key(|element| format!("{:?}", element.key));
         assert_eq!(left, [81, 82].map(|number| port(number, [10, 1, 0, 2], "mine")));
-        // Once more is no failure.
+        // Once more is not a failure.
         remove(&mut nft, 80, "mine").unwrap();
     });
 }
@@ -109,7 +109,7 @@ fn element_that_expires_before_it_is_deleted_is_planned_for_again() {
     });
 }
 
-/// A table of a release before there was expiry, or somebody's own set.
+/// A table of a release before there was expiry, or a set of the user's own.
 #[test]
 fn element_of_a_set_without_timeouts_is_deleted() {
     in_netns_with_nft(|| {
