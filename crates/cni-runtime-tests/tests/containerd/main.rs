@@ -7,7 +7,7 @@
 //! ```sh
 //! apt-get install containerd runc busybox-static iptables
 //! cargo build --workspace --bins
-//! unshare -n -m cargo test -p runtimes --test containerd -- --ignored
+//! unshare -n -m cargo test -p cni-runtime-tests --test containerd -- --ignored
 //! ```
 //!
 //! Everything that containerd keeps lies in the host's folder; what it insists on, /run and /var/lib, is hidden under empty

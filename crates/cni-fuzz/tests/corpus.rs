@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/fuzz")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/fuzz")
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
