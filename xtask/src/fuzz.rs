@@ -69,7 +69,14 @@ fn build(meta: &Metadata) -> Result<PathBuf> {
     }
     let target = meta.target_directory.join("fuzz/build");
     let mut fuzz = Command::new(FUZZ.path(meta)?);
-    fuzz.current_dir(cargo::root()).args(["fuzz", "build", "--fuzz-dir", "crates/cni-fuzz", "--features", "libfuzzer"]);
+    fuzz.current_dir(cargo::root()).args([
+        "fuzz",
+        "build",
+        "--fuzz-dir",
+        "crates/cni-fuzz",
+        "--features",
+        "libfuzzer",
+    ]);
     // The stable compiler has no sanitizers; what they would find safe code does not do.
     fuzz.args(["--sanitizer", "none", "--codegen-units", "16", "--target-dir"]).arg(&target);
     // Little optimised it is built in three fifths of the time, and does three quarters of the runs.

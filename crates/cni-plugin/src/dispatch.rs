@@ -132,7 +132,10 @@ impl<W, C> Plugin<W, C> {
         };
         match command {
             Command::Add => {
-                let added = self.add(self.in_netns(call, attachment, netns.clone(), &wire)?, wire, vars);
+                if is_forbidden_netns(netns.as_deref(), vars)? {
+                    return Err(incoming::own_netns_error());
+                }
+                let added = self.add(self.in_netns(call, attachment, netns.clone(), &wire)?, wire);
                 return added.map(Answer::Output).map_err(|error| without_netns(error, netns.as_deref()));
             }
             Command::Check => {
@@ -170,10 +173,7 @@ impl<W, C> Plugin<W, C> {
         }
     }
 
-    fn add(&self, add: InNetns<C>, wire: W, vars: &Vars) -> Result<Value> {
-        if is_forbidden_netns(Some(add.netns()), vars)? {
-            return Err(incoming::own_netns_error());
-        }
+    fn add(&self, add: InNetns<C>, wire: W) -> Result<Value> {
         let result = (self.add)(&add)?;
         result.to_json(add.call.conf.cni_version).map_err(|error| {
             // A result that cannot be told is a failed ADD, and a failed ADD leaves nothing behind.

@@ -38,6 +38,17 @@ pub use syscall::Syscall;
 #[cfg(target_arch = "x86_64")]
 pub use trace::Act;
 
+/// The names of all plugins of this workspace, in alphabetical order.
+pub fn plugins() -> Vec<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folders = ["plugins", "ipam"].map(|folder| root.join(folder));
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("the folder of plugins"));
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
 /// How long an answer is waited for. The kernel repeats a lost neighbour solicitation after a second, and one may get lost
 /// on an interface that is young: the group that it is sent to is joined by a work queue (net/ipv6/addrconf.c,
 /// addrconf_dad_work), and until the carrier has been noticed nothing is sent (net/core/link_watch.c).

@@ -261,8 +261,7 @@ mod tests {
 
     #[test]
     fn an_async_runtime_that_would_be_shipped_is_found() {
-        let clean =
-            "0cni-bridge v0.1.0 (/plugins/bridge)\n1serde v1.0.228\n0cni-runtime-tests v0.1.0 (/crates/cni-runtime-tests)\n";
+        let clean = "0cni-bridge v0.1.0 (/plugins/bridge)\n1serde v1.0.228\n0cni-runtime-tests v0.1.0 (/crates/cni-runtime-tests)\n";
         assert!(nothing_ships_an_async_runtime(clean).is_empty());
         let direct = format!("{clean}0cni-tap v0.1.0 (/plugins/tap)\n1tokio v1.54.1\n2tokio-util v0.7.20\n");
         let deep =

@@ -1,22 +1,20 @@
 //! The protocol as a runtime sees it, the same for every plugin: what the executables print, where, and how they exit.
 
-use cni_testing::{Host, Outcome};
+use cni_testing::{Host, Outcome, plugins};
 use serde_json::{Value, json};
 
-const PLUGINS: [&str; 10] = [
-    "bridge",
-    "dummy",
-    "host-device",
-    "host-local",
-    "ipvlan",
-    "loopback",
-    "macvlan",
-    "static",
-    "tap",
-    "vlan",
-];
 const VERSIONS: [&str; 7] = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 const OWN_NETNS: &str = "/proc/self/ns/net";
+
+/// Those that a plugin speaks: all, or where the reference's begins later, those from there on.
+fn versions(plugin: &str) -> &'static [&'static str] {
+    match plugin {
+        "bandwidth" => &VERSIONS[2..],
+        "vrf" => &VERSIONS[3..],
+        "firewall" => &VERSIONS[4..],
+        _ => &VERSIONS,
+    }
+}
 
 /// A configuration that each of the plugins takes.
 fn conf(host: &Host, plugin: &str) -> Value {
@@ -26,7 +24,12 @@ fn conf(host: &Host, plugin: &str) -> Value {
         }
         _ => json!({"type": "static", "addresses": [{"address": "10.1.0.5/24"}]}),
     };
-    json!({"cniVersion": "1.1.0", "name": "blue", "type": plugin, "bridge": "blue0", "device": "blue1", "ipam": ipam})
+    let prev =
+        json!({"cniVersion": "1.1.0", "interfaces": [{"name": "eth0", "sandbox": "/nonexistent/netns"}]});
+    json!({
+        "cniVersion": "1.1.0", "name": "blue", "type": plugin, "bridge": "blue0", "device": "blue1", "vrfname": "blue2",
+        "ipam": ipam, "prevResult": prev,
+    })
 }
 
 /// A run with all variables of an ADD, each replaced by `env`.
@@ -45,7 +48,7 @@ fn run(host: &Host, plugin: &str, env: &[(&str, &str)], stdin: &[u8]) -> Outcome
 #[test]
 fn without_a_command_every_plugin_prints_its_banner_on_stderr_and_exits_0() {
     let host = Host::new();
-    for plugin in PLUGINS {
+    for plugin in &plugins() {
         for run in [host.plugin(plugin), host.plugin(plugin).env("CNI_COMMAND", "")] {
             // More than a pipe holds: it is not read.
             let outcome = run.raw(&vec![b' '; 1 << 20]);
@@ -55,7 +58,7 @@ fn without_a_command_every_plugin_prints_its_banner_on_stderr_and_exits_0() {
             let version = lines[0].strip_prefix(&format!("CNI {plugin} plugin v")).expect(lines[0]);
             assert!(version.starts_with("1.10.0+rs."), "{version}");
             assert!(version.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b)), "{version}");
-            let versions = VERSIONS.join(", ");
+            let versions = versions(plugin).join(", ");
             assert_eq!(lines[1..], [format!("CNI protocol versions supported: {versions}")]);
         }
     }
@@ -64,10 +67,10 @@ fn without_a_command_every_plugin_prints_its_banner_on_stderr_and_exits_0() {
 #[test]
 fn version_is_answered_whatever_is_on_standard_input() {
     let host = Host::new();
-    for plugin in PLUGINS {
+    for plugin in &plugins() {
         for stdin in ["", "junk", r#"{"cniVersion":"0.4.0"}"#] {
             let answer = host.plugin(plugin).env("CNI_COMMAND", "VERSION").raw(stdin.as_bytes()).ok();
-            assert_eq!(answer, json!({"cniVersion": "1.1.0", "supportedVersions": VERSIONS}));
+            assert_eq!(answer, json!({"cniVersion": "1.1.0", "supportedVersions": versions(plugin)}));
         }
     }
 }
@@ -76,7 +79,7 @@ fn version_is_answered_whatever_is_on_standard_input() {
 fn missing_variables_are_named() {
     let host = Host::new();
     let all = "CNI_CONTAINERID,CNI_NETNS,CNI_IFNAME,CNI_PATH";
-    for plugin in PLUGINS {
+    for plugin in &plugins() {
         for (command, missing) in [
             ("ADD", all),
             ("CHECK", all),
@@ -98,7 +101,7 @@ fn missing_variables_are_named() {
 fn invalid_variables_are_refused_before_anything_is_done() {
     let host = Host::new();
     let before = host.snapshot();
-    for plugin in PLUGINS {
+    for plugin in &plugins() {
         let conf = conf(&host, plugin).to_string();
         for (variable, value, text) in [
             ("CNI_CONTAINERID", "../../etc", "CNI_CONTAINERID: invalid container ID \"../../etc\": "),
@@ -117,7 +120,7 @@ fn invalid_variables_are_refused_before_anything_is_done() {
 fn what_is_no_configuration_is_refused() {
     let host = Host::new();
     let before = host.snapshot();
-    for plugin in PLUGINS {
+    for plugin in &plugins() {
         for (stdin, code) in [
             (&b""[..], 6),
             (b"junk", 6),
@@ -140,9 +143,9 @@ fn what_is_no_configuration_is_refused() {
 #[test]
 fn commands_newer_than_the_configurations_version_are_refused() {
     let host = Host::new();
-    for plugin in PLUGINS {
+    for plugin in &plugins() {
         for (command, since) in [("CHECK", "0.4.0"), ("GC", "1.1.0"), ("STATUS", "1.1.0")] {
-            for version in VERSIONS.iter().filter(|version| **version < since) {
+            for version in versions(plugin).iter().filter(|version| **version < since) {
                 let conf = json!({"cniVersion": version, "name": "blue"}).to_string();
                 let error = run(&host, plugin, &[("CNI_COMMAND", command)], conf.as_bytes()).err();
                 assert_eq!(error, (1, format!("config version does not allow {command}")));
@@ -167,7 +170,7 @@ fn the_hosts_own_namespace_is_not_touched() {
     let host = Host::new();
     let before = host.snapshot();
     let expected = (8, "plugin's netns and netns from CNI_NETNS should not be the same".to_owned());
-    for plugin in PLUGINS {
+    for plugin in &plugins() {
         for command in ["ADD", "DEL"] {
             let env = [("CNI_COMMAND", command), ("CNI_NETNS", OWN_NETNS)];
             let outcome = run(&host, plugin, &env, conf(&host, plugin).to_string().as_bytes());
