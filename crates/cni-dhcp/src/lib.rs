@@ -1,0 +1,3 @@
+//! DHCPv4 as data: nothing here opens a socket, reads a clock or touches a namespace.
+
+pub mod packet;
