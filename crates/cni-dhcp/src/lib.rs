@@ -1,3 +1,4 @@
 //! DHCPv4 as data: nothing here opens a socket, reads a clock or touches a namespace.
 
+pub mod frame;
 pub mod packet;
