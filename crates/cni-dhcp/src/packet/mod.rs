@@ -18,6 +18,7 @@ mod tests;
 use std::net::Ipv4Addr;
 
 pub use error::{DecodeError, LeaseError, OptionError, SettingsError};
+pub(crate) use lease::is_host;
 pub use lease::{FOREVER, Lease, LeaseRoute};
 pub use options::{Options, code};
 pub use settings::{Provide, Request, Settings, lease_key, option_code};
