@@ -157,6 +157,25 @@ fn discovers_are_repeated_ever_later_and_jitter_keeps_clients_apart() {
 }
 
 #[test]
+fn a_longest_pause_of_nothing_is_no_loop() {
+    let mut bench = Bench::new(Config { resend_max: Duration::ZERO, ..config() });
+    bench.on(Event::Carrier(true));
+    for _ in 0..3 {
+        let before = bench.seconds();
+        bench.next();
+        assert!(bench.seconds() - before > 0.2);
+    }
+}
+
+#[test]
+fn what_was_never_sent_has_no_answer() {
+    let mut bench = Bench::new(config());
+    let State::Selecting { exchange, .. } = &bench.client.state else { panic!() };
+    let offer = reply(MessageType::Offer, exchange.xid);
+    assert_eq!(bench.get(&offer), [Action::Ignored(Ignored::Foreign("xid"))]);
+}
+
+#[test]
 fn trying_ends_after_the_resend_timeout_and_says_what_was_missing() {
     let failure = |bench: &mut Bench| {
         loop {
