@@ -161,7 +161,7 @@ impl Client {
         client
     }
 
-    /// The lease that is held, and since when by the caller's clock. While an address is only probed for, none is.
+    /// The lease that is held. While an address is only probed for, none is.
     pub fn lease(&self) -> Option<&Lease> {
         match &self.state {
             State::Bound(held) | State::Renewing(held, _) | State::Rebinding(held, _) => Some(&held.lease),

@@ -84,7 +84,7 @@ pub enum LeaseError {
     #[error("option 1, the subnet mask, is missing")]
     NoSubnetMask,
     /// A server that cannot be asked for renewal.
-    #[error("option 54, the server's identifier, is missing")]
+    #[error("option 54, the server's identifier, is missing or names no server")]
     NoServer,
     /// Over before it began.
     #[error("the lease is for 0 seconds")]

@@ -68,7 +68,8 @@ impl Lease {
         let mask = options.address(code::SUBNET_MASK)?.ok_or(LeaseError::NoSubnetMask)?;
         let address = Ipv4Net::with_netmask(ack.yiaddr, mask)
             .map_err(|_| OptionError::value(code::SUBNET_MASK, format!("{mask} is not a mask")))?;
-        let server = options.address(code::SERVER_ID)?.or(server).ok_or(LeaseError::NoServer)?;
+        let named = options.address(code::SERVER_ID)?.filter(|server| is_host(*server));
+        let server = named.or(server).ok_or(LeaseError::NoServer)?;
         let lease_time = options.u32(code::LEASE_TIME)?.unwrap_or(DEFAULT_LEASE_TIME);
         if lease_time == 0 {
             return Err(LeaseError::NoTime);

@@ -80,6 +80,12 @@ fn the_server_is_the_one_that_the_acknowledgement_names_or_else_the_offer() {
     assert_eq!(Lease::from_ack(&nameless, None), Err(LeaseError::NoServer));
     assert_eq!(Lease::from_ack(&nameless, Some(SERVER)).unwrap().0.server, SERVER);
     assert_eq!(Lease::from_ack(&ack(&[]), Some([1, 1, 1, 1].into())).unwrap().0.server, SERVER);
+    // One that could not be asked for renewal names nobody.
+    for nobody in [[0; 4], [255; 4], [224, 0, 0, 1]] {
+        let ack = ack(&[(54, &nobody)]);
+        assert_eq!(Lease::from_ack(&ack, None), Err(LeaseError::NoServer));
+        assert_eq!(Lease::from_ack(&ack, Some(SERVER)).unwrap().0.server, SERVER);
+    }
 }
 
 // RFC 2131, sections 3.3 and 4.4.5.

@@ -149,6 +149,17 @@ fn an_empty_option_is_there() {
     assert_eq!(again.options.iter().collect::<Vec<_>>(), [(80, &[][..])]);
 }
 
+#[test]
+fn a_message_as_long_as_a_datagram_can_be_is_read() {
+    let mut options = vec![53, 1, 5];
+    for option in (1..255).filter(|option| !matches!(option, 52 | 53)).cycle().take(250) {
+        options.extend([option, 255]);
+        options.resize(options.len() + 255, option);
+    }
+    let message = read(&options).unwrap();
+    assert_eq!(message.options.iter().map(|(_, value)| value.len()).sum::<usize>(), 250 * 255);
+}
+
 // RFC 2132, sections 3.5 (lists of addresses), 9.2 (numbers).
 #[test]
 fn values_have_the_length_of_what_they_are() {
