@@ -70,7 +70,7 @@ pub fn dhcp(data: &[u8]) {
         assert_eq!(Message::decode(&message.encode()), Ok(message.clone()), "not read as it was written");
         if let Ok((lease, _)) = Lease::from_ack(&message, None) {
             let result = lease.result(&[6, 15, 119], Some(1)).to_json(SpecVersion::V1_1_0);
-            assert!(result.is_ok(), "{lease:?} is no result: {result:?}");
+            assert!(result.is_ok(), "{lease:?} has no form as a result: {result:?}");
         }
     }
     let Ok(settings) = Settings::new(b"fuzz", &[], &[], "") else { return };

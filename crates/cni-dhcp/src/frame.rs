@@ -57,7 +57,7 @@ pub enum FrameError {
     /// Another protocol than IPv4 or UDP, another port.
     #[error("it is not UDP over IPv4 to port 68")]
     Foreign,
-    /// A part of a datagram, which nobody puts together on a packet socket.
+    /// A part of a datagram, which a packet socket does not put together.
     #[error("it is a fragment")]
     Fragment,
     /// Damaged.

@@ -89,7 +89,7 @@ fn checksums_may_be_none_or_not_finished_but_not_wrong() {
 }
 
 #[test]
-fn what_is_for_somebody_else_is_foreign() {
+fn what_is_for_another_host_or_port_is_foreign() {
     let foreign = |at: usize, value: u8| {
         let mut frame = reply(&message());
         frame[at] = value;

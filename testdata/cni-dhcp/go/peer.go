@@ -1,5 +1,5 @@
 // A client and a server of net/rpc that speak of the same things as the dhcp plugin and its daemon, in other words: fields that are
-// missing, that nobody knows, in another order. Run by crates/cni-dhcp/tests/go.rs.
+// missing, that are unknown, in another order. Run by crates/cni-dhcp/tests/go.rs.
 package main
 
 import (

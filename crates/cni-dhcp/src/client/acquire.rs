@@ -12,7 +12,7 @@ use crate::packet::{Lease, Message, MessageType, code, is_host};
 const AFTER_DECLINE: Duration = Duration::from_secs(10);
 
 impl Client {
-    /// Begins anew with a DISCOVER, asking for an address that was had if there is one.
+    /// Starts over with a DISCOVER, asking for an address that was had if there is one.
     pub(super) fn select(&mut self, at: Duration, wanted: Option<Ipv4Addr>) {
         let exchange = Exchange::new(self.random.xid(), at);
         self.state = State::Selecting { exchange, wanted };

@@ -14,7 +14,7 @@ pub enum Event<'a> {
     Time,
     /// A message arrived at the port of clients.
     Received(&'a [u8]),
-    /// Somebody else answers for the address that [`Action::Probe`] asked about.
+    /// Another host answers for the address that [`Action::Probe`] asked about.
     Conflict,
     /// The lease shall be given back.
     Release,
@@ -41,7 +41,7 @@ pub enum Action {
         /// The datagram's payload.
         message: Vec<u8>,
     },
-    /// Ask by ARP whether somebody has this address, and report [`Event::Conflict`].
+    /// Ask by ARP whether another host has this address, and report [`Event::Conflict`].
     Probe(Ipv4Addr),
     /// Store and configure: there was no lease before.
     Gained(Lease),
@@ -65,7 +65,7 @@ pub enum Action {
 /// Why a lease is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// Nobody renewed it. The client goes on asking.
+    /// No server renewed it. The client goes on asking.
     Expired,
     /// A server said so by a NAK. The client goes on asking.
     Refused,
@@ -91,7 +91,7 @@ pub enum Missing {
     /// Nothing could be sent.
     #[error("the interface has no carrier")]
     Carrier,
-    /// Nobody offered anything.
+    /// No server answered.
     #[error("no server made an offer")]
     Offer,
     /// An offer was not acknowledged.
@@ -104,7 +104,7 @@ pub enum Missing {
     #[error("the server's acknowledgement is unusable: {0}")]
     Usable(LeaseError),
     /// A DECLINE of ours.
-    #[error("somebody else has the address {0} that the server gave")]
+    #[error("another host has the address {0} that the server gave")]
     Unused(Ipv4Addr),
 }
 
@@ -124,7 +124,7 @@ pub enum Ignored {
     /// Nothing that is waited for.
     #[error("nothing of the kind is waited for")]
     Unexpected,
-    /// An offer of no address, or by nobody.
+    /// An offer without an address or without a server.
     #[error("it offers nothing that could be asked for")]
     Offer,
     /// An acknowledgement that gives no lease.

@@ -107,7 +107,7 @@ fn what_changes_with_a_renewal_is_told() {
 
 // RFC 2131, section 3.2, point 3, and figure 5.
 #[test]
-fn a_refused_renewal_loses_the_lease_and_begins_anew_at_once() {
+fn a_refused_renewal_loses_the_lease_and_the_client_starts_over_at_once() {
     let mut bench = Bench::bound(config());
     let (_, _, request) = unicast(&bench.at(500.0));
     let actions = bench.get(&reply(MessageType::Nak, request.xid));
@@ -188,7 +188,7 @@ fn after_a_reboot_the_same_address_is_asked_for() {
 }
 
 #[test]
-fn a_reboot_that_nobody_answers_ends_in_a_discover_for_the_same_address() {
+fn a_reboot_that_no_server_answers_ends_in_a_discover_for_the_same_address() {
     let mut bench = Bench::new(config());
     bench.client = Client::reboot(config(), &lease(), Duration::ZERO);
     bench.on(Event::Carrier(true));
@@ -233,7 +233,7 @@ fn what_was_only_asked_for_ends_without_a_word() {
 
 // RFC 2131, sections 3.1, point 5, and 4.4.1; table 5.
 #[test]
-fn an_address_that_somebody_has_is_declined_and_ten_seconds_later_all_begins_anew() {
+fn an_address_that_another_host_has_is_declined_and_ten_seconds_later_the_client_starts_over() {
     let mut bench = Bench::new(Config { probe: Some(Duration::from_millis(200)), ..config() });
     let request = bench.requesting();
     assert_eq!(bench.get(&reply(MessageType::Ack, request.xid)), [Action::Probe(ADDRESS)]);

@@ -37,9 +37,9 @@ pub struct Config {
     pub seed: u64,
     /// Ask for answers by broadcast: `-broadcast`.
     pub broadcast: bool,
-    /// Look for somebody else with the address before it is taken, for that long, and decline it then.
+    /// Before an address is taken, ask for this long whether another host has it, and decline it then.
     pub probe: Option<Duration>,
-    /// How long an offer or a stored lease is asked for before all begins anew with a DISCOVER: `-timeout`.
+    /// How long an offer or a stored lease is asked for before the client starts over with a DISCOVER: `-timeout`.
     pub timeout: Duration,
     /// The longest pause between two messages to a server that does not answer: `-resendmax`.
     pub resend_max: Duration,
@@ -91,7 +91,7 @@ enum State {
         exchange: Exchange,
         address: Ipv4Addr,
     },
-    /// Waiting whether somebody else has the address.
+    /// Waiting whether another host has the address.
     Probing {
         lease: Lease,
         since: Duration,
@@ -144,7 +144,7 @@ impl Client {
         }
     }
 
-    /// A client with the lease of an interface that has been set up anew (INIT-REBOOT), which waits for carrier.
+    /// A client with the lease of an interface that has been set up again (INIT-REBOOT), which waits for carrier.
     pub fn reboot(config: Config, lease: &Lease, now: Duration) -> Self {
         let mut client = Client::new(config, now);
         let exchange = Exchange::new(client.random.xid(), client.clock.now());

@@ -175,7 +175,7 @@ impl World {
                     assert_eq!(self.held.replace(new.clone()).as_ref(), Some(old))
                 }
                 Action::Lost(lease, _) => assert_eq!(self.held.take().as_ref(), Some(lease)),
-                Action::Probe(_) => panic!("nobody asked for it"),
+                Action::Probe(_) => panic!("probing is not configured"),
                 Action::Failed(_) | Action::Ignored(_) => {}
             }
         }

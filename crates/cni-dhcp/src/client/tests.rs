@@ -209,9 +209,9 @@ fn trying_ends_after_the_resend_timeout_and_says_what_was_missing() {
     assert_eq!(failure(&mut refused).1, "no lease within 5 seconds: a server refused it: pool is full");
 }
 
-// RFC 2131, section 3.1, point 5: a client that gets no answer begins anew. -timeout says when.
+// RFC 2131, section 3.1, point 5: a client that gets no answer starts over. -timeout says when.
 #[test]
-fn an_offer_is_asked_for_again_and_after_the_timeout_all_begins_anew() {
+fn an_offer_is_asked_for_again_and_after_the_timeout_the_client_starts_over() {
     let mut bench = Bench::new(config());
     let request = bench.requesting();
     let mut requests = 1;
@@ -229,7 +229,7 @@ fn an_offer_is_asked_for_again_and_after_the_timeout_all_begins_anew() {
 
 // RFC 2131, sections 3.1, point 4, and 4.4.1.
 #[test]
-fn a_refusal_begins_anew_at_once_and_repeated_ones_ever_later() {
+fn after_a_refusal_the_client_starts_over_at_once_and_after_more_ever_later() {
     let mut bench = Bench::new(config());
     let request = bench.requesting();
     let (_, discover) = broadcast(&bench.get(&reply(MessageType::Nak, request.xid)));

@@ -40,7 +40,7 @@ pub struct Lease {
     pub search: Vec<String>,
     /// The MTU of the link, in bytes.
     pub mtu: Option<u16>,
-    /// How long it lasts from the request on, in seconds; [`FOREVER`] is for ever.
+    /// How long it lasts from the request on, in seconds; [`FOREVER`] has no end.
     pub lease_time: u32,
     /// T1: when its server is asked to renew it.
     pub renewal_time: u32,

@@ -1,6 +1,6 @@
 //! DHCPv4 messages (RFC 2131, RFC 2132), written and read.
 //!
-//! What is read comes from a server that nobody vouches for. Every length is checked, whatever is wrong is an error that says
+//! What is read comes from any server on the link. Every length is checked, whatever is wrong is an error that says
 //! what, and memory is taken in proportion to the input.
 
 mod domain;

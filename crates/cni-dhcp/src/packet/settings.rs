@@ -163,7 +163,7 @@ fn requested(request: &[Request]) -> Result<Vec<u8>, SettingsError> {
     Ok(once)
 }
 
-/// Option 61 is a type and an identifier (RFC 2132, section 9.14); 0 is that of what is no hardware address. A value that begins
+/// Option 61 is a type and an identifier (RFC 2132, section 9.14); 0 says that it is not a hardware address. A value that begins
 /// with a control character has its type already.
 fn typed(value: &[u8]) -> Vec<u8> {
     match value {

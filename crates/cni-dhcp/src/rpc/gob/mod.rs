@@ -40,7 +40,7 @@ pub enum GobError {
     /// A number of more than 64 bits.
     #[error("a number has more than 8 bytes")]
     Number,
-    /// A type that nobody defined.
+    /// A type that the stream has not defined.
     #[error("type {0} is not defined")]
     UnknownType(i64),
     /// A definition of what is defined, of a number that cannot be, or of nothing.
