@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::namespaces::is_root;
-use crate::{Result, debian, reference};
+use crate::{Result, debian, go, reference};
 
 /// Something that not every machine has.
 enum Need {
@@ -13,6 +13,8 @@ enum Need {
     Program(&'static str, &'static str),
     /// The reference's plugins, of the release that the tests are written against.
     Reference,
+    /// Go, for programs in it that tests build.
+    Go,
     /// Root without a user namespace around.
     Root,
     /// The iptables program that speaks to ip_tables, which newer kernels may lack.
@@ -37,6 +39,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("busybox-static", Need::Program("/usr/bin/busybox", "busybox-static")),
     ("dpkg", Need::Program("/usr/bin/dpkg", "dpkg")),
     ("the reference's", Need::Reference),
+    ("Go", Need::Go),
     ("root", Need::Root),
     ("br_netfilter", Need::BridgeNetfilter),
     ("SELinux with the policy of ", Need::SelinuxPolicy),
@@ -119,6 +122,7 @@ impl Machine {
             Need::Reference => self.reference.as_ref().err().map(|_| {
                 format!("{}=<folder of containernetworking/plugins 1.10.0> cargo xtask test", reference::VARIABLE)
             }),
+            Need::Go => go::is_there().err(),
             Need::Root if is_root() => None,
             Need::Root => Some("sudo cargo xtask test".to_owned()),
             Need::LegacyTables if has_legacy_tables() => None,

@@ -5,6 +5,11 @@
 //! Nothing here touches the host: plugins are given a namespace that does not exist, which they find out once all of their
 //! configuration has been validated, and before anything else.
 
+use std::time::Duration;
+
+use cni_dhcp::client::{Action, Client, Config, Event};
+use cni_dhcp::packet::{Lease, Message, Settings};
+use cni_dhcp::{frame, rpc};
 use cni_plugin::{Add, Attachment, Plugin, Request};
 use cni_types::{CniArgs, CniResult, ContainerId, IfName, NetworkConfigList, PluginConf, SpecVersion};
 use serde_json::Value;
@@ -17,6 +22,8 @@ pub const TARGETS: &[Target] = &[
     ("cni_args", cni_args),
     ("conditions", conditions),
     ("conflist", conflist),
+    ("dhcp", dhcp),
+    ("dhcp_rpc", dhcp_rpc),
     ("ip_tables", ip_tables),
     ("iptables_save", iptables_save),
     ("leases", leases),
@@ -54,6 +61,72 @@ pub fn conflist(data: &[u8]) {
         let again = libcni::Network::from_slice(&network.bytes);
         assert_eq!(again.ok(), Some(network));
     }
+}
+
+/// A server's message, in a frame or without one; also as the answer to each message of a client's, whose transaction it is given.
+pub fn dhcp(data: &[u8]) {
+    let data = frame::decode(data).map_or(data, |received| received.payload);
+    if let Ok(message) = Message::decode(data) {
+        assert_eq!(Message::decode(&message.encode()), Ok(message.clone()), "not read as it was written");
+        if let Ok((lease, _)) = Lease::from_ack(&message, None) {
+            let result = lease.result(&[6, 15, 119], Some(1)).to_json(SpecVersion::V1_1_0);
+            assert!(result.is_ok(), "{lease:?} has no form as a result: {result:?}");
+        }
+    }
+    let Ok(settings) = Settings::new(b"fuzz", &[], &[], "") else { return };
+    let config =
+        Config { probe: Some(Duration::from_secs(1)), ..Config::new([2, 0, 0, 0, 9, 3], settings, 1) };
+    let (mut client, mut now) = (Client::new(config, Duration::ZERO), Duration::ZERO);
+    let mut actions = client.handle(now, Event::Carrier(true));
+    for _ in 0..8 {
+        let sent = actions.iter().find_map(|action| match action {
+            Action::Broadcast { message, .. } | Action::Unicast { message, .. } => Some(message.clone()),
+            _ => None,
+        });
+        let mut answer = data.to_vec();
+        if let (Some(sent), Some(xid)) = (sent, answer.get_mut(4..8)) {
+            xid.copy_from_slice(&sent[4..8]);
+        }
+        actions = client.handle(now, Event::Received(&answer));
+        now = client.deadline().unwrap_or(now);
+        actions.extend(client.handle(now, Event::Time));
+    }
+}
+
+/// What a dhcp plugin sends to its daemon, or the daemon to the plugin. What was read is written so that it is read as the same.
+pub fn dhcp_rpc(data: &[u8]) {
+    let mut server = rpc::Server::new();
+    if server.received(data).is_ok() {
+        while let Ok(Some(call)) = server.next_call() {
+            assert_eq!(call_again(&call).as_ref(), Some(&call.args));
+        }
+    }
+    for method in [rpc::ALLOCATE, rpc::RELEASE] {
+        let mut client = rpc::Client::new(method, &rpc::CmdArgs::default());
+        let Ok(rpc::Step::Send(_)) = client.received(data) else { continue };
+        let Ok(rpc::Step::Done(Ok(result))) = client.received(&[]) else { continue };
+        let again = answer_again(method, &result);
+        assert_eq!(again, Some(rpc::Step::Done(Ok(result))));
+    }
+}
+
+/// The arguments, by way of a plugin's request.
+fn call_again(call: &rpc::Call) -> Option<rpc::CmdArgs> {
+    let mut server = rpc::Server::new();
+    let hello = server.received(rpc::HELLO).ok()?;
+    let rpc::Step::Send(request) = rpc::Client::new(&call.method, &call.args).received(&hello).ok()? else {
+        return None;
+    };
+    server.received(&request).ok()?;
+    server.next_call().ok()?.map(|call| call.args)
+}
+
+/// The result, by way of a daemon's response.
+fn answer_again(method: &str, result: &CniResult) -> Option<rpc::Step> {
+    let (mut server, mut client) = (rpc::Server::new(), rpc::Client::new(method, &rpc::CmdArgs::default()));
+    client.received(&server.received(rpc::HELLO).ok()?).ok()?;
+    let call = rpc::Call { method: method.to_owned(), seq: 0, args: rpc::CmdArgs::default() };
+    client.received(&server.answer(&call, rpc::Answer::Result(result))).ok()
 }
 
 /// What the kernel tells of a table of ip_tables and then hands out, or the structure of one match or target.

@@ -21,6 +21,7 @@ pub(super) const RULES: &[Rule] = &[
 const LAYERS: &[(&str, &[&str])] = &[
     ("cni-types", &[]),
     ("cni-exec", &["cni-types"]),
+    ("cni-dhcp", &["cni-types"]),
     ("cni-netlink", &[]),
     ("cni-nftables", &["cni-netlink"]),
     ("cni-iptables", &["cni-nftables"]),
@@ -36,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "cni-types",
             "cni-exec",
+            "cni-dhcp",
             "cni-netlink",
             "cni-nftables",
             "cni-iptables",

@@ -22,7 +22,7 @@ pub(super) struct Source {
 type Rule = fn(&Source) -> Vec<String>;
 
 pub(super) const RULES: &[Rule] = &[
-    types_do_no_io,
+    data_does_no_io,
     programs_are_run_in_few_places,
     environment_is_read_at_the_edge,
     standard_output_is_the_protocol,
@@ -37,6 +37,9 @@ const UNSAFE: &[&str] = &[
     "crates/cni-iptables/src/sockopt.rs",
     "crates/cni-nftables/src/grace_period.rs",
 ];
+
+/// Who is data, and what follows from it.
+const DATA: &[&str] = &["cni-types", "cni-dhcp"];
 
 /// Who runs programs: delegates and chains go through cni-exec; the others are tools.
 const RUNNERS: &[&str] = &["cni-exec", "cni-iptables", "cni-testing", "xtask"];
@@ -101,8 +104,8 @@ fn load(meta: &Metadata, package: &Package, dir: &Path, sources: &mut Vec<Source
     Ok(())
 }
 
-fn types_do_no_io(source: &Source) -> Vec<String> {
-    if source.package != "cni-types" {
+fn data_does_no_io(source: &Source) -> Vec<String> {
+    if !DATA.contains(&&*source.package) {
         return Vec::new();
     }
     let io = [
@@ -114,8 +117,10 @@ fn types_do_no_io(source: &Source) -> Vec<String> {
         "TcpStream",
         "TcpListener",
         "UdpSocket",
+        "Instant",
+        "SystemTime",
     ];
-    source.uses(&io, &[], "cni-types does no I/O")
+    source.uses(&io, &[], &format!("{} does no I/O and has no clock", source.package))
 }
 
 fn programs_are_run_in_few_places(source: &Source) -> Vec<String> {
@@ -191,13 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn io_in_the_types_is_found() {
+    fn io_in_what_is_data_is_found() {
         assert_eq!(broken("cni-types", "crates/cni-types/src/dns.rs", "use std::fs;").len(), 1);
         assert_eq!(broken("cni-types", "crates/cni-types/src/dns.rs", "\nUdpSocket::bind(x)").len(), 1);
         assert!(
             broken("cni-types", "crates/cni-types/src/dns.rs", "use std::net::IpAddr; // no std::fs")
                 .is_empty()
         );
+        assert_eq!(broken("cni-dhcp", "crates/cni-dhcp/src/client/mod.rs", "Instant::now()").len(), 1);
         assert!(broken("cni-host", "crates/cni-host/src/lock.rs", "use std::fs;").is_empty());
     }
 
