@@ -22,8 +22,8 @@ pub enum Error {
     #[error("cannot {op} {}: {source}", path.display())]
     Io { op: &'static str, path: PathBuf, source: io::Error },
     /// A lock that somebody else held for too long.
-    #[error("cannot lock {}: held by somebody else for more than {seconds} s", path.display())]
-    LockTimeout { path: PathBuf, seconds: u64 },
+    #[error("cannot lock {}: {source}", path.display())]
+    LockTimeout { path: PathBuf, source: io::Error },
     /// Netlink failed.
     #[error(transparent)]
     Netlink(#[from] cni_netlink::Error),

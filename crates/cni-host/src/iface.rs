@@ -1,5 +1,7 @@
 //! Setting up a container's interface from an IPAM result, and checking it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -193,31 +195,56 @@ pub fn check_iface(socket: &mut Socket, index: u32, ifname: &str, config: &Iface
     refuse_duplicates(&addrs, ifname, config)?;
     let point_to_point = if config.point_to_point { &config.addresses[..] } else { &[] };
     let to_gateways = point_to_point::routes(point_to_point, index);
+    let mut tables = Tables::new(socket, index, config);
     for route in to_gateways.iter().map(|(route, _)| route).chain(&config.routes) {
-        if !has_route(socket, index, config, route).map_err(failed)? {
+        if !tables.have(route).map_err(failed)? {
             return Err(Error::Mismatch(format!("{ifname} has no route {}", describe(route))));
         }
     }
     Ok(())
 }
 
-fn has_route(
-    socket: &mut Socket,
+/// The interface's routes, each table read once, whatever is asked: who is in the container may have made any number of routes, and
+/// rules that lead to them.
+struct Tables<'a> {
+    socket: &'a mut Socket,
     index: u32,
-    config: &IfaceConfig,
-    route: &RouteSpec,
-) -> cni_netlink::Result<bool> {
-    let wanted = table_of(route);
-    if socket.route_dump(index, wanted)?.iter().any(|found| fulfils(found, route)) {
-        return Ok(true);
+    config: &'a IfaceConfig,
+    read: HashMap<Option<u32>, Vec<RouteSpec>>,
+    instead: Option<Vec<u32>>,
+}
+
+impl<'a> Tables<'a> {
+    fn new(socket: &'a mut Socket, index: u32, config: &'a IfaceConfig) -> Self {
+        Tables { socket, index, config, read: HashMap::new(), instead: None }
     }
-    let instead = if wanted.is_none() { tables_instead(socket, index, config)? } else { Vec::new() };
-    for table in instead {
-        if socket.route_dump(index, Some(table))?.iter().any(|found| fulfils(found, route)) {
+
+    fn have(&mut self, route: &RouteSpec) -> cni_netlink::Result<bool> {
+        let wanted = table_of(route);
+        if self.has(wanted, route)? {
             return Ok(true);
         }
+        if wanted.is_some() {
+            return Ok(false);
+        }
+        if self.instead.is_none() {
+            self.instead = Some(tables_instead(self.socket, self.index, self.config)?);
+        }
+        for table in self.instead.clone().unwrap_or_default() {
+            if self.has(Some(table), route)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
-    Ok(false)
+
+    fn has(&mut self, table: Option<u32>, route: &RouteSpec) -> cni_netlink::Result<bool> {
+        let routes = match self.read.entry(table) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(unread) => unread.insert(self.socket.route_dump(self.index, table)?),
+        };
+        Ok(routes.iter().any(|found| fulfils(found, route)))
+    }
 }
 
 /// The tables by which packets of the interface are routed before the main one, or in place of it: those that rules from one
@@ -232,6 +259,8 @@ fn tables_instead(socket: &mut Socket, index: u32, config: &IfaceConfig) -> cni_
     {
         tables.push(table);
     }
+    tables.sort_unstable();
+    tables.dedup();
     Ok(tables)
 }
 

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use fs2::FileExt;
+use nix::libc;
 
 use crate::{Error, NetNs, Result};
 
@@ -34,7 +35,24 @@ impl LockFile {
     /// nsfs or a read-only mount can be locked too.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        match OpenOptions::new().read(true).custom_flags(nix::libc::O_CREAT).mode(0o600).open(path) {
+        let open = |flags| OpenOptions::new().read(true).custom_flags(flags).mode(0o600).open(path);
+        // Where it is a symbolic link to nothing, nothing is made there. A FIFO is not waited for.
+        let opened = match open(libc::O_NONBLOCK) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => open(libc::O_CREAT | libc::O_EXCL),
+            opened => opened,
+        };
+        let opened = match opened {
+            // Another process has just made it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(libc::O_NONBLOCK),
+            opened => opened,
+        };
+        // A folder can be opened to be read, and locked.
+        let is_folder = |file: &File| file.metadata().is_ok_and(|found| found.is_dir());
+        match opened {
+            Ok(file) if is_folder(&file) => {
+                let source = io::Error::from_raw_os_error(libc::EISDIR);
+                Err(Error::Io { op: "open lock file", path: path.to_owned(), source })
+            }
             Ok(file) => Ok(LockFile { path: path.to_owned(), file }),
             Err(source) => Err(Error::Io { op: "open lock file", path: path.to_owned(), source }),
         }
@@ -76,7 +94,11 @@ impl LockFile {
         thread::Builder::new().stack_size(STACK).spawn(wait).map_err(|source| self.failed(source))?;
         match outcome.recv_timeout(timeout) {
             Ok(locked) => locked.map(|()| Lock { file: &self.file }).map_err(|source| self.failed(source)),
-            Err(_) => Err(Error::LockTimeout { path: self.path.clone(), seconds: timeout.as_secs() }),
+            Err(_) => {
+                let why = format!("held by somebody else for more than {} s", timeout.as_secs());
+                let source = io::Error::new(io::ErrorKind::TimedOut, why);
+                Err(Error::LockTimeout { path: self.path.clone(), source })
+            }
         }
     }
 

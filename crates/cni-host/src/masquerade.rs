@@ -10,6 +10,7 @@
 
 mod iptables;
 mod nftables;
+mod records;
 mod reference;
 
 pub(crate) use nftables::unless_unsupported;
@@ -56,8 +57,8 @@ pub fn masquerade_add(
     }
 }
 
-/// Removes what masquerades this owner's addresses, in both backends and whichever plugin made it. With the addresses of
-/// the result only these are looked for; without, all that there is. What is not there is no failure.
+/// Removes what masquerades this owner's addresses, in both backends and whichever plugin made it, be it told of all of them
+/// (`addresses`, those of the result) or not: that only makes it quicker. What is not there is no failure.
 pub fn masquerade_del(owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
     let nft = &mut Nft::new();
     both(del_nftables(nft, owner, addresses), iptables::del(nft, owner, addresses, path))

@@ -1,6 +1,8 @@
 //! Whose a piece of host state is: the key of all state, and the names derived from it.
 
-use sha2::{Digest, Sha512};
+use std::collections::HashSet;
+
+use sha2::{Digest, Sha256, Sha512};
 
 /// The kernel's limit (IFALIASZ in include/uapi/linux/if.h, less the NUL that old kernels store).
 const MAX_ALIAS: usize = 255;
@@ -53,6 +55,12 @@ impl Owner {
         self.tag(MAX_COMMENT)
     }
 
+    /// The key of this owner in a map of nf_tables whose keys are of type ifname: 15 hex digits, which is what fits, of the SHA-256
+    /// of the comment.
+    pub fn short_key(&self) -> String {
+        hex::<Sha256>(&self.comment(), 15)
+    }
+
     fn tag(&self, max: usize) -> String {
         let Owner { network, container_id, ifname } = self;
         let plain = format!("{PLAIN}{network}:{container_id}:{ifname}");
@@ -76,9 +84,23 @@ impl Owner {
         self.alias() == alias || self.comment() == alias
     }
 
+    /// All aliases and comments of these owners: a GC that asked each of many owners about each of many links would be at it for
+    /// minutes.
+    pub fn tags(owners: &[Owner]) -> HashSet<String> {
+        owners.iter().flat_map(|owner| [owner.alias(), owner.comment()]).collect()
+    }
+
     /// Whether an alias, in either form, tells of an owner at all.
     pub fn is_alias(alias: &str) -> bool {
         alias.starts_with(HASHED) || Owner::from_alias(alias).is_some()
+    }
+
+    /// Whether an alias or comment, in either form, is of an attachment of this container, to whatever network.
+    pub fn is_of_container(alias: &str, container_id: &str) -> bool {
+        match alias.strip_prefix(HASHED) {
+            Some(rest) => rest.split(':').nth(1) == Some(&hex_digest(container_id, 32)),
+            None => Owner::from_alias(alias).is_some_and(|owner| owner.container_id == container_id),
+        }
     }
 
     /// Whether an alias or comment, in either form, is of an attachment to this network. What cannot be told is not: GC keeps it.
@@ -92,7 +114,11 @@ impl Owner {
 
 /// The first `digits` hex digits of the text's SHA-512.
 pub(crate) fn hex_digest(text: &str, digits: usize) -> String {
-    let mut hex: String = Sha512::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    hex::<Sha512>(text, digits)
+}
+
+fn hex<D: Digest>(text: &str, digits: usize) -> String {
+    let mut hex: String = D::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(digits);
     hex
 }
@@ -112,6 +138,12 @@ mod tests {
     #[test]
     fn the_veth_name_of_a_key_never_changes() {
         assert_eq!(owner("blue", "c1", "eth0").veth_name(), "vethd3c1b05f553");
+    }
+
+    /// Counts that are in the kernel are found by it. The digits are those of `printf cni:blue:c1:eth0 | sha256sum`.
+    #[test]
+    fn the_short_key_of_an_owner_never_changes() {
+        assert_eq!(owner("blue", "c1", "eth0").short_key(), "23b4b120bad08f0");
     }
 
     #[test]
@@ -143,6 +175,8 @@ mod tests {
         assert!(Owner::is_of_network(&alias, "blue"));
         assert!(!Owner::is_of_network(&alias, "blu"));
         assert!(!Owner::is_of_network(&alias, "c1"));
+        assert!(Owner::is_of_container(&alias, "c1"));
+        assert!(!Owner::is_of_container(&alias, "blue"));
     }
 
     #[test]
@@ -154,6 +188,8 @@ mod tests {
         assert!(!other.owns(&long.alias()));
         assert!(Owner::is_of_network(&long.alias(), "blue"));
         assert!(!Owner::is_of_network(&long.alias(), "green"));
+        assert!(Owner::is_of_container(&long.alias(), &long.container_id));
+        assert!(!Owner::is_of_container(&long.alias(), &other.container_id));
     }
 
     #[test]
@@ -183,6 +219,8 @@ mod tests {
                 prop_assert!(Owner::is_of_network(&alias, &owner.network));
                 prop_assert_eq!(other.owns(&alias), other == owner);
                 prop_assert_eq!(Owner::is_of_network(&alias, &other.network), other.network == owner.network);
+                let is_others = Owner::is_of_container(&alias, &other.container_id);
+                prop_assert_eq!(is_others, other.container_id == owner.container_id);
                 if let Some(read) = Owner::from_alias(&alias) {
                     prop_assert_eq!(&read, &owner);
                 }

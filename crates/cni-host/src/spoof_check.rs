@@ -104,12 +104,13 @@ pub fn spoof_check_check(owner: &Owner, mac: MacAddr) -> Result<()> {
 
 /// Removes the elements of the network's attachments that are not among the valid ones.
 pub fn spoof_check_gc(network: &str, valid: &[Owner]) -> Result<()> {
+    let valid = Owner::tags(valid);
     let plan = |nft: &mut Nft| {
         let mut batch = Batch::default();
         for set in [&PORTS, &ALLOWED] {
             for found in nft.elements(set)? {
                 let comment = found.comment.as_deref().unwrap_or_default();
-                if Owner::is_of_network(comment, network) && !valid.iter().any(|owner| owner.owns(comment)) {
+                if Owner::is_of_network(comment, network) && !valid.contains(comment) {
                     batch.delete_element(set, found.key);
                 }
             }

@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 
 use cni_netlink::MacAddr;
 use cni_plugin::{Call, Error, Result};
-use cni_types::{Dns, json};
-use serde_json::Value;
+use cni_types::Dns;
+use cni_types::json::{RawObject, Unread};
 
 /// An MTU in bytes; zero is unset.
 pub fn mtu(mtu: i64) -> Result<Option<NonZeroU32>> {
@@ -27,9 +27,10 @@ pub fn mac(sources: &[(&str, Option<&str>)]) -> Result<Option<MacAddr>> {
 /// `dns`, set as the reference understands it: an empty list counts, an empty domain or object does not. Where it is set, it
 /// replaces IPAM's whole.
 pub fn dns(call: &Call) -> Option<Dns> {
-    let dns = json::get(&call.conf.raw, "dns")?.as_object()?;
-    let list = |key| json::get(dns, key).is_some_and(Value::is_array);
-    let domain = json::get(dns, "domain").and_then(Value::as_str).is_some_and(|domain| !domain.is_empty());
-    let set = domain || list("nameservers") || list("search") || list("options");
+    let dns = call.conf.raw.get::<Unread<'_>>("dns").ok()??;
+    let dns = RawObject::from_slice(dns.text().as_bytes()).ok()?;
+    let domain = dns.get::<String>("domain").ok().flatten().is_some_and(|domain| !domain.is_empty());
+    let list = |key: &&str| matches!(dns.get::<Unread<'_>>(key), Ok(Some(_)));
+    let set = domain || ["nameservers", "search", "options"].iter().any(list);
     set.then(|| call.conf.dns.clone())
 }

@@ -6,6 +6,7 @@
 //! plugin's own affair.
 
 mod check;
+mod forwarding;
 mod keys;
 mod link;
 mod masquerade;
@@ -18,6 +19,7 @@ mod setup;
 mod single;
 
 pub use check::{Reported, check_addresses, check_mac, check_mtu, check_up, expect_kind, reported_config};
+pub use forwarding::enable_forwarding;
 pub use keys::{dns, mac, mtu};
 pub use link::{link_add, link_del, link_own};
 pub use masquerade::{Masquerade, not_ready};
@@ -26,6 +28,6 @@ pub use outcome::{absent_is_fine, all};
 pub use owner::{owner, valid_owners};
 pub use pair::{collect_pairs, delete_attachment, delete_pair, near_end, pair_and_ipam};
 pub use result::{inside, on_host};
-pub use setup::{enable_forwarding, expect_free, iface_config, open_inside};
+pub use setup::{expect_free, iface_config, lock_or_go_on, open_inside};
 pub use setup::{ipam_add, ipam_wants_link, link_and_ipam, remove_and_release};
 pub use single::{check_link, configure, configure_on, set_link_up, single_and_ipam};

@@ -40,7 +40,12 @@ impl Masquerade {
         let undone = (owner.clone(), addresses.clone(), path.clone());
         // Armed first: one family can be done before the other fails.
         undo.push("stop masquerading", move || Ok(masquerade_del(&undone.0, &undone.1, &undone.2)?));
-        Ok(log::step("masquerade", || masquerade_add(owner, &addresses, self.backend, &path))?)
+        let added = log::step("masquerade", || masquerade_add(owner, &addresses, self.backend, &path));
+        added.map_err(|error| match error {
+            // The record of what iptables' rules do not tell.
+            cni_host::Error::Io { .. } => Error::new(ErrorCode::IO_FAILURE, error.to_string()),
+            error => error.into(),
+        })
     }
 
     /// Compares with what ADD made.
@@ -85,10 +90,12 @@ pub fn not_ready(error: cni_host::Error) -> Error {
     Error::new(code, error.to_string())
 }
 
-/// The addresses that DEL knows of; `None` when there never were any, since there is no IPAM.
+/// The addresses that DEL knows of; `None` when there never were any, since there is no IPAM. There was one, whatever the
+/// configuration says now, where the result has addresses.
 fn told<C>(req: &Request<C>) -> Option<Vec<IpNet>> {
-    let prev = || req.call.conf.prev_result().ok().flatten();
-    req.call.has_ipam().then(|| prev().map(addresses).unwrap_or_default())
+    let prev = req.call.conf.prev_result().ok().flatten();
+    let addresses = prev.map(addresses).unwrap_or_default();
+    (req.call.has_ipam() || !addresses.is_empty()).then_some(addresses)
 }
 
 fn addresses(result: &CniResult) -> Vec<IpNet> {

@@ -83,8 +83,15 @@ pub fn delete_attachment<C: Sync>(
         all([filter, if first { Ok(()) } else { req.ipam_del() }])
     };
     thread::scope(|scope| {
-        let pair = scope.spawn(|| log::step("delete the veth pair", || delete_pair(owner)));
-        let inside = log::step("delete the interface in the container", || delete_foreign_pair(req));
+        let delete = || log::step("delete the veth pair", || delete_pair(owner));
+        let foreign = || log::step("delete the interface in the container", || delete_foreign_pair(req));
+        // Where the process may have no more threads, one thing comes after the other.
+        let Ok(pair) = thread::Builder::new().spawn_scoped(scope, delete) else {
+            let (pair, inside) = (delete(), foreign());
+            let rest = if pair.is_ok() { rest() } else { Ok(()) };
+            return all([pair, inside, rest, early]);
+        };
+        let inside = foreign();
         let is_gone = wait_until_gone(owner, || pair.is_finished());
         let pair = || pair.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         if is_gone {
@@ -144,10 +151,10 @@ fn is_unowned_pair(host: &mut Socket, inside: u32, near: Option<u32>) -> Result<
 /// Deletes the near ends whose alias says that they are of this network, and that no valid attachment owns.
 pub fn collect_pairs(network: &str, valid: &[Owner]) -> Result<()> {
     let mut host = Socket::open()?;
-    let mut outcomes = Vec::new();
+    let (valid, mut outcomes) = (Owner::tags(valid), Vec::new());
     for link in host.link_dump(Some("veth"))? {
         let Some(alias) = link.alias.as_deref() else { continue };
-        if Owner::is_of_network(alias, network) && !valid.iter().any(|owner| owner.owns(alias)) {
+        if Owner::is_of_network(alias, network) && !valid.contains(alias) {
             outcomes.push(absent_is_fine(host.link_del(link.index)));
         }
     }

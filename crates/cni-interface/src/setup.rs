@@ -1,10 +1,10 @@
 //! The steps of ADD and DEL that are the same whatever the link is.
 
-use std::net::IpAddr;
+use std::time::Duration;
 
-use cni_host::{IfaceConfig, NetNs, sysctl_write};
+use cni_host::{IfaceConfig, Lock, LockFile, NetNs};
 use cni_netlink::{NextHop, RouteSpec, Socket};
-use cni_plugin::{Call, Context as _, Error, Request, Result, Undo};
+use cni_plugin::{Call, Error, Request, Result, Undo, log};
 use cni_types::{CniResult, IpConfig, Route};
 
 use crate::all;
@@ -129,24 +129,6 @@ pub fn iface_config<'a>(
     }
 }
 
-/// Lets the host pass packets on, for each family that one of these addresses is of. Host-wide, so nothing takes it back.
-pub fn enable_forwarding(addresses: impl IntoIterator<Item = IpAddr>) -> Result<()> {
-    let (mut v4, mut v6) = (false, false);
-    for address in addresses {
-        match address {
-            IpAddr::V4(_) => v4 = true,
-            IpAddr::V6(_) => v6 = true,
-        }
-    }
-    if v4 {
-        sysctl_write("net/ipv4/ip_forward", "1").context("cannot enable forwarding")?;
-    }
-    if v6 {
-        sysctl_write("net/ipv6/conf/all/forwarding", "1").context("cannot enable forwarding")?;
-    }
-    Ok(())
-}
-
 /// The container's namespace and a socket in it, for a DEL; `None` when it is gone or was not told.
 pub fn open_inside<C>(req: &Request<C>) -> Result<Option<(NetNs, Socket)>> {
     let Some(path) = &req.attachment.netns else { return Ok(None) };
@@ -158,4 +140,13 @@ pub fn open_inside<C>(req: &Request<C>) -> Result<Option<(NetNs, Socket)>> {
         Err(error) if error.is_netns_gone() => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// How long a DEL waits for a lock that who is in the container can hold.
+const DEL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The lock of a namespace, for a DEL. What it keeps is order among plugins; who is in the container can take it as well, and must
+/// not be able to keep the DEL from its work.
+pub fn lock_or_go_on(lock: &LockFile) -> Option<Lock<'_>> {
+    lock.lock(DEL_PATIENCE).inspect_err(|error| log::warn(format_args!("going on without: {error}"))).ok()
 }

@@ -15,8 +15,9 @@ const MAP_PORTS: u32 = 2;
 
 /// XT_CONNTRACK_STATE, of `match_flags`.
 const MATCH_STATE: u16 = 1;
-/// Bits of `state_mask`: XT_CONNTRACK_STATE_INVALID, XT_CONNTRACK_STATE_BIT(IP_CT_*).
-const STATES: [(&str, u16); 4] = [("INVALID", 1), ("ESTABLISHED", 2), ("RELATED", 4), ("NEW", 8)];
+/// Bits of `state_mask`: XT_CONNTRACK_STATE_INVALID, XT_CONNTRACK_STATE_BIT(IP_CT_*), XT_CONNTRACK_STATE_SNAT and _DNAT.
+const STATES: [(&str, u16); 6] =
+    [("INVALID", 1), ("ESTABLISHED", 2), ("RELATED", 4), ("NEW", 8), ("SNAT", 1 << 6), ("DNAT", 1 << 7)];
 /// Where struct xt_conntrack_mtinfo3 has `match_flags`, behind eight addresses and masks, two times and five numbers; two more sets
 /// of bits follow it, and four ports.
 const CONNTRACK_FLAGS: usize = 8 * ADDRESS + 2 * 4 + 5 * 2;

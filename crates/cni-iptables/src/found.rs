@@ -2,7 +2,9 @@
 
 use std::cell::OnceCell;
 
-use crate::entry::{Entry, Target};
+use ipnet::IpNet;
+
+use crate::entry::{Entry, Is, Masked, Target};
 use crate::{Family, Rule};
 
 /// One rule of a chain as it is. Its words are made when they are asked for: most rules of a long chain are somebody else's, which is
@@ -94,8 +96,51 @@ impl Found {
         }
     }
 
+    /// The network that its packets come from; `None` where the rule says anything else of that.
+    pub fn source(&self) -> Option<IpNet> {
+        self.network(|entry| entry.source.as_ref())
+    }
+
+    /// The network that its packets go to; `None` where the rule says anything else of that.
+    pub fn destination(&self) -> Option<IpNet> {
+        self.network(|entry| entry.destination.as_ref())
+    }
+
+    fn network(&self, field: impl Fn(&Entry) -> Option<&Is<Masked>>) -> Option<IpNet> {
+        let of = |entry: &Entry| {
+            let Is { value, .. } = field(entry).filter(|is| !is.negated)?;
+            IpNet::with_netmask(value.address, value.mask).ok()
+        };
+        match &self.entry {
+            Some(entry) => of(entry),
+            None => of(&Entry::from_rule(self.rule()?, self.family)?),
+        }
+    }
+
     /// Whether it is what `rule` would make.
     pub fn is(&self, rule: &Rule) -> bool {
         Wanted::new(rule, self.family).is(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_read_from_both_forms_of_a_rule() {
+        let net = |text: &str| Some(text.parse::<IpNet>().unwrap());
+        for (words, source, destination) in [
+            ("-s 10.88.0.5 -j ACCEPT", net("10.88.0.5/32"), None),
+            ("-d 10.88.0.5/24 -j ACCEPT", None, net("10.88.0.0/24")),
+            ("-s 10.88.0.0/16 ! -d 224.0.0.0/4 -j RETURN", net("10.88.0.0/16"), None),
+            ("-i eth0 -j ACCEPT", None, None),
+        ] {
+            let rule = Rule::new(&words.split(' ').collect::<Vec<_>>());
+            let entry = Entry::from_rule(&rule, Family::Ipv4).unwrap();
+            for found in [Found::of_entry(entry, Family::Ipv4, 0), Found::of_words(rule, Family::Ipv4)] {
+                assert_eq!((found.source(), found.destination()), (source, destination), "{words}");
+            }
+        }
     }
 }

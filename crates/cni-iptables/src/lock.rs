@@ -29,9 +29,7 @@ static GAVE_UP: AtomicBool = AtomicBool::new(false);
 /// Takes the lock; held until the file is closed. After a timeout a thread still waits, until the process ends.
 pub(crate) fn take() -> Result<File> {
     let failed = |op| move |source| Error::Lock { op, path: FILE.to_owned(), source };
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(FOLDER).map_err(failed("make the folder of"))?;
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(FILE);
-    let file = file.map_err(failed("open"))?;
+    let file = open().map_err(failed("open"))?;
     match file.try_lock() {
         Ok(()) => return Ok(file),
         Err(TryLockError::WouldBlock) => {}
@@ -45,11 +43,13 @@ pub(crate) fn take() -> Result<File> {
     // same open file.
     let waiter = file.try_clone().map_err(failed("lock"))?;
     let (done, outcome) = mpsc::channel();
-    thread::spawn(move || {
+    let wait = move || {
         let locked = waiter.lock();
         drop(waiter);
         let _ = done.send(locked);
-    });
+    };
+    // Not thread::spawn, which panics when the process may have no more threads.
+    thread::Builder::new().spawn(wait).map_err(failed("lock"))?;
     match outcome.recv_timeout(TIMEOUT) {
         Ok(locked) => locked.map(|()| file).map_err(failed("lock")),
         Err(_) => {
@@ -57,6 +57,18 @@ pub(crate) fn take() -> Result<File> {
             Err(timeout())
         }
     }
+}
+
+fn open() -> io::Result<File> {
+    let make = || {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(FOLDER)?;
+        fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(FILE)
+    };
+    make().or_else(|error| match error.kind() {
+        // A lock asks for no right to write: plugins that all see it read-only take turns by the file, or else by the folder.
+        io::ErrorKind::ReadOnlyFilesystem => File::open(FILE).or_else(|_| File::open("/run")),
+        _ => Err(error),
+    })
 }
 
 /// The lock of iptables-legacy itself (iptables, iptables/xshared.c, xtables_lock).

@@ -29,6 +29,10 @@ pub enum Error {
 }
 
 impl Error {
+    /// As the kernel says it of a link that is not there.
+    pub(crate) fn not_found(op: String) -> Self {
+        Error::Kernel { op, source: io::Error::from_raw_os_error(libc::ENODEV), text: String::new() }
+    }
     /// The kernel's errno, when it was the kernel that refused.
     pub fn errno(&self) -> Option<i32> {
         match self {

@@ -36,7 +36,7 @@ pub use link::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent, Tun};
 pub use mac::MacAddr;
 pub use monitor::{LinkMonitor, RouteMonitor};
 pub use route::{FoundRoute, NextHop, RouteSpec, Way};
-pub use rule::{FoundRule, Rule};
+pub use rule::{FoundRule, Rule, WholeRule};
 pub use socket::Socket;
 pub use tc::Tbf;
 pub use vlan::BridgeVlan;

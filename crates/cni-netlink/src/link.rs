@@ -15,7 +15,10 @@ use std::os::fd::BorrowedFd;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 
-use crate::{MacAddr, Result, Socket};
+use crate::{Error, MacAddr, Result, Socket};
+
+/// ALTIFNAMSIZ of linux/if.h without the terminating zero.
+const MAX_ALTERNATIVE_NAME: usize = 127;
 
 /// RFC 2863 operational state, IFLA_OPERSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub struct Link {
     pub mac: Option<MacAddr>,
     /// Its hardware address whatever the length: 20 bytes for IP over InfiniBand; empty when it has none.
     pub address: Vec<u8>,
+    /// The one that it was made with, which nobody can change (IFLA_PERM_ADDRESS, since Linux 5.6); empty when it has none.
+    pub permanent_address: Vec<u8>,
     /// MTU in bytes.
     pub mtu: u32,
     /// Length of its transmit queue in packets (IFLA_TXQLEN).
@@ -151,6 +156,11 @@ impl Socket {
 
     /// The link of this name (or alternative name, where the kernel has them: since 5.5).
     pub fn link_by_name(&mut self, name: &str) -> Result<Link> {
+        // No link can have such a name, and no message could ask for the longest.
+        if name.len() > MAX_ALTERNATIVE_NAME || name.contains('\0') {
+            let shown: String = name.chars().take(MAX_ALTERNATIVE_NAME).collect();
+            return Err(Error::not_found(format!("find link {shown}... ({} bytes)", name.len())));
+        }
         let request = build::get_by_name(name);
         self.get(request, || format!("find link {name}"), parse::link)
     }

@@ -1,5 +1,9 @@
 //! Rules that say which table routes a packet: `ip rule`.
 
+mod whole;
+
+pub use whole::WholeRule;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,5 +1,8 @@
 //! Writing requests by hand, for protocols without a message crate.
 
+/// Length of `struct nlmsghdr`.
+pub(crate) const NLMSG_HDR: usize = 16;
+
 /// NLA_F_NESTED
 const NESTED: u16 = 0x8000;
 

@@ -102,6 +102,7 @@
 
 mod batch;
 mod compile;
+mod disjoint;
 mod element;
 mod encode;
 mod error;

@@ -140,8 +140,7 @@ impl Call {
                 format!("cannot read the result of plugin {plugin}: {reason}"),
             )
         };
-        let json = serde_json::from_slice(stdout).map_err(|error| unreadable(error.to_string()))?;
-        CniResult::from_json(&json, self.conf.cni_version).map_err(|error| unreadable(error.to_string()))
+        CniResult::from_slice(stdout, self.conf.cni_version).map_err(|error| unreadable(error.to_string()))
     }
 }
 

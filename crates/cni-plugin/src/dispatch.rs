@@ -4,12 +4,12 @@ use std::io::Read;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use cni_types::{CniError, CniResult, SpecVersion, ValidAttachments, VersionInfo};
+use cni_types::{CniError, CniResult, ErrorCode, SpecVersion, ValidAttachments, VersionInfo};
 use serde_json::Value;
 
 use crate::incoming::{self, Command};
 use crate::vars::Vars;
-use crate::{Attachment, Call, Error, Request, Result, log, panic, process};
+use crate::{Attachment, Call, Error, Request, Result, log, panic, process, request};
 
 /// The version in a plugin's banner: the release of the reference's plugins that ours stand in for, and our own as its build
 /// metadata. Programs that run a plugin without CNI_COMMAND (nerdctl, Nomad) switch features by the first version that it
@@ -113,9 +113,10 @@ impl<C> Plugin<C> {
         }
         let attachment = incoming::attachment(command, vars)?;
         let input = incoming::read_input(stdin)?;
-        let conf = incoming::configuration(&input, self.versions)?;
+        let conf = incoming::configuration(command, &input, self.versions)?;
         *version = conf.cni_version;
         log::init(self.name, vars, Some(&conf));
+        conf.faults().iter().for_each(request::told);
         incoming::negotiate(command, *version, self.versions)?;
         let call = incoming::call(command, vars, self.name, conf, input);
 
@@ -126,8 +127,13 @@ impl<C> Plugin<C> {
         };
         let mut request = Request { call, attachment, config };
         match command {
-            Command::Add => return self.add(&request, vars).map(Answer::Output),
-            Command::Check => (self.check)(&request)?,
+            Command::Add => {
+                let added = self.add(&request, vars).map(Answer::Output);
+                return added.map_err(|error| without_netns(error, &request.attachment));
+            }
+            Command::Check => {
+                (self.check)(&request).map_err(|error| without_netns(error, &request.attachment))?;
+            }
             _ => self.del(&mut request, vars)?,
         }
         Ok(Answer::Nothing)
@@ -167,6 +173,15 @@ impl<C> Plugin<C> {
         (self.del)(request)?;
         Err(incoming::own_netns_error())
     }
+}
+
+/// A complaint of a namespace that is none has the code that says so. Plugins open namespaces by cni-host, which knows no codes.
+fn without_netns(mut error: Error, attachment: &Attachment) -> Error {
+    let about_netns = |netns: &str| error.0.msg.contains(netns) && !incoming::is_netns(netns);
+    if error.code() == ErrorCode::INTERNAL && attachment.netns.as_deref().is_some_and(about_netns) {
+        error.0.code = ErrorCode::INVALID_NETNS;
+    }
+    error
 }
 
 fn is_forbidden_netns(attachment: &Attachment, vars: &Vars) -> Result<bool> {

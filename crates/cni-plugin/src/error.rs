@@ -1,5 +1,7 @@
 //! The error that a plugin's functions return, and its way to the specification's error object.
 
+use std::io;
+
 use cni_exec::ExecError;
 use cni_types::{ArgsError, CniError, ConfError, ErrorCode, InvalidName, UnknownVersion};
 
@@ -96,6 +98,10 @@ fn code_of(error: &DynError) -> Option<ErrorCode> {
     if error.is::<InvalidName>() {
         return Some(ErrorCode::INVALID_NETWORK_CONFIG);
     }
+    // A lock that others hold, for one: it passes.
+    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+        return Some(ErrorCode::TRY_AGAIN_LATER);
+    }
     error.is::<ArgsError>().then_some(ErrorCode::INVALID_ENVIRONMENT)
 }
 
@@ -122,7 +128,6 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
     use std::path::PathBuf;
 
     use cni_types::{CniArgs, NetworkName, PluginConf, PluginType};

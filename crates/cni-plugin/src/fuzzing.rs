@@ -10,7 +10,7 @@ use crate::{Call, Result};
 pub fn call(args: &str, mut stdin: &[u8]) -> Result<Call> {
     let vars = Vars { args: args.to_owned(), ..Vars::default() };
     let input = incoming::read_input(&mut stdin)?;
-    let conf = incoming::configuration(&input, SpecVersion::ALL)?;
+    let conf = incoming::configuration(Command::Add, &input, SpecVersion::ALL)?;
     incoming::negotiate(Command::Add, conf.cni_version, SpecVersion::ALL)?;
     Ok(incoming::call(Command::Add, &vars, "fuzzed", conf, input))
 }

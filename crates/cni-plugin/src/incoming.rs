@@ -123,13 +123,18 @@ pub(crate) fn read_input(stdin: &mut dyn Read) -> Result<Vec<u8>> {
 }
 
 /// Reads the configuration. A version that nobody knows is refused as one that the plugin does not speak.
-pub(crate) fn configuration(input: &[u8], versions: &[SpecVersion]) -> Result<PluginConf> {
+pub(crate) fn configuration(command: Command, input: &[u8], versions: &[SpecVersion]) -> Result<PluginConf> {
     if let Err(error) = std::str::from_utf8(input) {
         let msg =
             format!("network configuration is not UTF-8: invalid byte at offset {}", error.valid_up_to());
         return Err(Error::new(ErrorCode::DECODING_FAILURE, msg));
     }
-    PluginConf::from_slice(input).map_err(|error| match error {
+    let read = match command {
+        Command::Del => PluginConf::for_del(input),
+        Command::Gc => PluginConf::for_gc(input),
+        _ => PluginConf::from_slice(input),
+    };
+    read.map_err(|error| match error {
         ConfError::Version(UnknownVersion(version)) => incompatible(&version, versions),
         ConfError::Syntax(error) => {
             Error::new(ErrorCode::DECODING_FAILURE, format!("network configuration is not JSON: {error}"))
@@ -183,6 +188,17 @@ pub(crate) fn is_own_netns(path: &str) -> Result<bool> {
         Error::new(ErrorCode::INVALID_NETNS, msg)
     })?;
     Ok((theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()))
+}
+
+/// Whether `CNI_NETNS` names a namespace at all. All of them are of one file system, nsfs, as our own is.
+pub(crate) fn is_netns(path: &str) -> bool {
+    let device = |path: &str| std::fs::metadata(path).map(|file| file.dev());
+    match (device(path), device("/proc/thread-self/ns/net")) {
+        (Ok(theirs), Ok(ours)) => theirs == ours,
+        (Err(_), _) => false,
+        // Nobody can tell.
+        (Ok(_), Err(_)) => true,
+    }
 }
 
 /// The answer to a `CNI_NETNS` that is the plugin's own, in the reference's words.

@@ -17,7 +17,7 @@ use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -226,8 +226,9 @@ struct Line<'a> {
 
 impl Log {
     fn open(plugin: &'static str, vars: &Vars, conf: Option<&PluginConf>) -> Option<Self> {
-        let key = |name| conf.and_then(|conf| cni_types::json::get(&conf.raw, name)).and_then(|v| v.as_str());
-        let level = Some(vars.log_level.as_str()).filter(|text| !text.is_empty()).or(key("logLevel"));
+        let key = |name| conf.and_then(|conf| conf.raw.get::<String>(name).ok().flatten());
+        let from_conf = key("logLevel");
+        let level = Some(vars.log_level.as_str()).filter(|text| !text.is_empty()).or(from_conf.as_deref());
         let path = Some(PathBuf::from(&vars.log_file))
             .filter(|path| !path.as_os_str().is_empty())
             .or_else(|| key("logFile").filter(|text| !text.is_empty()).map(PathBuf::from));
@@ -235,11 +236,7 @@ impl Log {
             return None;
         }
         let file = path.and_then(|path| {
-            OpenOptions::new()
-                .append(true)
-                .create(true)
-                .mode(0o600)
-                .open(&path)
+            open_file(&path)
                 .inspect_err(|error| {
                     to_stderr(&format!("{plugin}: cannot open log {}: {error}", path.display()));
                 })
@@ -298,6 +295,14 @@ impl Log {
         };
         serde_json::to_string(&line).unwrap_or_default()
     }
+}
+
+/// Opens a log to be appended to. A FIFO would be waited for until somebody reads it, and a device may be anything.
+fn open_file(path: &Path) -> std::io::Result<File> {
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
 /// Milliseconds with three digits after the point.

@@ -1,7 +1,7 @@
 //! The process around a plugin: the one place that reads the environment and standard input and writes standard output.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use crate::dispatch::Answer;
@@ -12,18 +12,48 @@ use crate::{log, panic};
 pub(crate) const DELEGATORS: &str = "CNI_DELEGATORS";
 
 /// Answers the request that this process was started with.
-pub(crate) fn run(answer: impl FnOnce(&Vars, &mut dyn std::io::Read) -> Answer) -> ExitCode {
+pub(crate) fn run(mut answer: impl FnMut(&Vars, &mut dyn Read) -> Answer) -> ExitCode {
     panic::install_hook();
-    let vars = vars(&[]);
+    let mut vars = vars(&[]);
     // Unlocked and unread: without CNI_COMMAND it may be a terminal.
-    match answer(&vars, &mut std::io::stdin()) {
+    let mut stdin = Kept { from: std::io::stdin(), read: Vec::new() };
+    match answer(&vars, &mut stdin) {
         Answer::Nothing => ExitCode::SUCCESS,
         Answer::About(text) => {
             log::to_stderr(&text);
             ExitCode::SUCCESS
         }
-        Answer::Output(json) => print(&json, ExitCode::SUCCESS),
-        Answer::Error(error, version) => print(&error.to_json(version.as_str()), ExitCode::FAILURE),
+        Answer::Output(json) => {
+            if print(&json) {
+                return ExitCode::SUCCESS;
+            }
+            // Nobody knows of the attachment now, and the specification has a failed ADD leave nothing.
+            if vars.command == "ADD" {
+                "DEL".clone_into(&mut vars.command);
+                if let Answer::Error(error, _) = answer(&vars, &mut &stdin.read[..]) {
+                    log::warn(format_args!("cannot take back the ADD: {error}"));
+                }
+            }
+            ExitCode::FAILURE
+        }
+        Answer::Error(error, version) => {
+            print(&error.to_json(version.as_str()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is read stays to be read again.
+struct Kept<R> {
+    from: R,
+    read: Vec<u8>,
+}
+
+impl<R: Read> Read for Kept<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.read.extend_from_slice(&buffer[..count]);
+        Ok(count)
     }
 }
 
@@ -39,17 +69,16 @@ pub fn environment(name: &str) -> String {
     std::env::var_os(name).unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn print(json: &serde_json::Value, code: ExitCode) -> ExitCode {
+/// Whether it could be.
+fn print(json: &serde_json::Value) -> bool {
     // As one text: standard output writes line by line what is formatted into it.
     let text = format!("{json:#}\n");
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => code,
-        Err(error) => {
-            log::warn(format_args!("cannot write the answer to standard output: {error}"));
-            ExitCode::FAILURE
-        }
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    if let Err(error) = &written {
+        log::warn(format_args!("cannot write the answer to standard output: {error}"));
     }
+    written.is_ok()
 }
 
 /// The variables of the process's environment, where `above` has no other value for one.

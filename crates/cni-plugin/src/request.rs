@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use cni_types::{CniArgs, CniResult, ContainerId, ErrorCode, IfName, PluginConf, json};
+use cni_types::{CniArgs, CniResult, ContainerId, ErrorCode, IfName, PluginConf};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{Error, Result, log};
 
 /// What every command has: the configuration, the arguments and the path of delegates.
 #[derive(Debug)]
@@ -26,10 +25,17 @@ pub struct Call {
 
 impl Call {
     /// Reads a plugin's own configuration from the whole object, keys and `null` taken as the reference takes them
-    /// ([`cni_types::json`]). What cannot be read is error code 6.
+    /// ([`cni_types::json`]). What cannot be read is error code 6, but for DEL and GC: to them it is unset, and a warning.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
-        Ok(json::from_value(&Value::Object(self.conf.raw.clone()))?)
+        let (own, faults) = self.conf.own()?;
+        faults.iter().for_each(told);
+        Ok(own)
     }
+}
+
+/// Says that a removal goes on without a part of the configuration.
+pub(crate) fn told(fault: impl std::fmt::Display) {
+    log::warn(format_args!("removing without what cannot be read of the configuration: {fault}"));
 }
 
 /// Whom ADD, CHECK and DEL are about. `(network name, container_id, ifname)` is the key of all state.

@@ -98,6 +98,11 @@ impl Container {
         self.run(|| ping::ping(to))
     }
 
+    /// Tells the host with this link-local address, by the link with this index inside, that the container is its router.
+    pub fn advertise_router(&self, to: std::net::Ipv6Addr, index: u32) {
+        self.run(|| crate::advertisement::advertise(to, index));
+    }
+
     fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
         self.ns().run(f).expect("cannot enter the container's namespace")
     }

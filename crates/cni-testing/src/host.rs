@@ -61,6 +61,11 @@ impl Host {
         namespace::cover(folder, &own);
     }
 
+    /// Makes a folder read-only that [`Host::cover`] has covered.
+    pub fn seal(&self, folder: &str) {
+        namespace::seal(folder);
+    }
+
     /// The folder of the executables under test: beside the test's own, or `CNI_TESTING_BIN` when set.
     pub fn bin_dir(&self) -> PathBuf {
         run::bin_dir()

@@ -7,6 +7,7 @@
 //!
 //! A fixture that cannot do its part panics: it is the test that has failed.
 
+mod advertisement;
 mod container;
 mod echo;
 mod host;

@@ -34,6 +34,13 @@ pub(crate) fn cover(folder: &str, by: &Path) {
         .unwrap_or_else(|error| panic!("cannot mount {} over {folder}: {error}", by.display()));
 }
 
+/// Makes a folder that was covered read-only, for the calling thread.
+pub(crate) fn seal(folder: &str) {
+    let none = None::<&str>;
+    mount(none, folder, none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, none)
+        .unwrap_or_else(|error| panic!("cannot make {folder} read-only: {error}"));
+}
+
 #[allow(clippy::disallowed_methods, reason = "the private host is made here, and nowhere else")]
 fn unshare_mounts() {
     nix::sched::unshare(CloneFlags::CLONE_NEWNS)

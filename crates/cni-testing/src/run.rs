@@ -24,6 +24,7 @@ pub struct PluginRun<'h> {
     program: PathBuf,
     env: Vec<(String, String)>,
     user: Option<u32>,
+    stdout: Option<Stdio>,
     #[cfg(target_arch = "x86_64")]
     watcher: Option<trace::Watcher<'h>>,
 }
@@ -42,6 +43,7 @@ impl<'h> PluginRun<'h> {
             program,
             env: Vec::new(),
             user: None,
+            stdout: None,
             #[cfg(target_arch = "x86_64")]
             watcher: None,
         }
@@ -65,6 +67,13 @@ impl<'h> PluginRun<'h> {
     #[must_use]
     pub fn user(mut self, id: u32) -> Self {
         self.user = Some(id);
+        self
+    }
+
+    /// Gives it this for standard output instead of a pipe that is read.
+    #[must_use]
+    pub fn answering_to(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = Some(stdout.into());
         self
     }
 
@@ -109,7 +118,8 @@ impl<'h> PluginRun<'h> {
         if let Some(user) = self.user {
             command.uid(user);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdout = self.stdout.take().unwrap_or_else(Stdio::piped);
+        command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
         #[cfg(target_arch = "x86_64")]
         if let Some(watcher) = &mut self.watcher {
             return trace::run(command, watcher, stdin);

@@ -1,9 +1,9 @@
 //! The attachments that a GC request names as valid.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::{ConfError, json};
+use crate::ConfError;
+use crate::json::RawObject;
 
 /// One attachment that is in use: GC keeps all that belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,26 +28,25 @@ pub enum ValidAttachments {
 
 impl ValidAttachments {
     /// Looks for either key in a configuration. The newer one counts when both are lists.
-    pub(crate) fn of_config(config: &Map<String, Value>) -> Result<Self, ConfError> {
+    pub(crate) fn of_config(config: &RawObject) -> Result<Self, ConfError> {
         const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
         for key in KEYS {
-            if let Some(value) = json::get(config, key) {
-                return json::from_value(value).map(Self::Known).map_err(|e| e.under(key));
+            if let Some(list) = config.get(key)? {
+                return Ok(Self::Known(list));
             }
         }
-        let is_there = config.keys().any(|key| KEYS.iter().any(|known| key.eq_ignore_ascii_case(known)));
-        Ok(if is_there { Self::Known(Vec::new()) } else { Self::Unknown })
+        Ok(if config.has_any(&KEYS) { Self::Known(Vec::new()) } else { Self::Unknown })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
     fn read(config: Value) -> Result<ValidAttachments, ConfError> {
-        ValidAttachments::of_config(config.as_object().unwrap())
+        ValidAttachments::of_config(&RawObject::from_slice(config.to_string().as_bytes())?)
     }
 
     fn known(pairs: &[(&str, &str)]) -> ValidAttachments {

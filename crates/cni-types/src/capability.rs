@@ -67,8 +67,14 @@ mod tests {
     fn a_bad_port_mapping_is_refused() {
         let error = |value| json::from_value::<PortMapping>(&value).unwrap_err().to_string();
         let with_port = |port: i64| json!({ "hostPort": port, "containerPort": 80, "protocol": "tcp" });
-        assert_eq!(error(with_port(65536)), "hostPort: invalid value: integer `65536`, expected u16");
-        assert_eq!(error(with_port(-1)), "hostPort: invalid value: integer `-1`, expected u16");
+        assert_eq!(
+            error(with_port(65536)),
+            "hostPort: invalid value: number 65536, expected a number from 0 to 65535"
+        );
+        assert_eq!(
+            error(with_port(-1)),
+            "hostPort: invalid value: number -1, expected a number from 0 to 65535"
+        );
         let mut bad_address = with_port(80);
         bad_address["hostIP"] = "10.0.0".into();
         assert_eq!(error(bad_address), r#"hostIP: invalid IP address "10.0.0""#);

@@ -1,9 +1,11 @@
 //! A plugin's configuration, as it arrives on standard input.
 
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
+use crate::json::{RawObject, Unread};
 use crate::{
-    CniResult, Dns, InvalidName, NetworkName, PluginType, SpecVersion, UnknownVersion, ValidAttachments, json,
+    CniResult, Dns, InvalidName, NetworkName, PluginType, SpecVersion, UnknownVersion, ValidAttachments,
 };
 
 /// Why a configuration, list or result could not be read.
@@ -68,9 +70,11 @@ pub struct PluginConf {
     pub dns: Dns,
     /// What a GC request says is in use.
     pub valid_attachments: ValidAttachments,
-    /// Every field as it came, unknown ones included.
-    pub raw: Map<String, Value>,
+    /// The whole as it came, unknown fields included.
+    pub raw: RawObject,
     prev_result: Option<Result<CniResult, Unreadable>>,
+    /// What could not be read, where that does not matter.
+    faults: Option<Vec<String>>,
 }
 
 /// The place and the reason of a [`ConfError::Field`].
@@ -79,25 +83,70 @@ type Unreadable = (String, String);
 impl PluginConf {
     /// Reads and validates a configuration. One without `cniVersion` is of 0.1.0, one without `name` is refused.
     pub fn from_slice(json: &[u8]) -> Result<Self, ConfError> {
-        let raw = json::object_from_slice(json)?;
-        let cni_version = json::optional::<String>(&raw, "cniVersion")?.unwrap_or_default().parse()?;
-        let name = NetworkName::new(json::optional::<String>(&raw, "name")?.unwrap_or_default())?;
-        let plugin = plugin_type(json::optional(&raw, "type")?)?;
-        let ipam = match json::optional::<WireIpam>(&raw, "ipam")? {
-            Some(ipam) => Some(IpamConf { plugin: plugin_type(ipam.plugin)? }),
-            None => None,
+        Self::read(json, None, ValidAttachments::of_config)
+    }
+
+    /// Reads what there is for a DEL, which needs nothing but `name` and must not be kept by anything else from removing what an
+    /// ADD has made: what cannot be read is taken for unset, an unreadable `cniVersion` for the newest one, and
+    /// [`PluginConf::faults`] tells.
+    pub fn for_del(json: &[u8]) -> Result<Self, ConfError> {
+        Self::read(json, Some(Vec::new()), |_| Ok(ValidAttachments::Unknown))
+    }
+
+    /// The same for a GC, which needs to know as well what is in use.
+    pub fn for_gc(json: &[u8]) -> Result<Self, ConfError> {
+        Self::read(json, Some(Vec::new()), ValidAttachments::of_config)
+    }
+
+    fn read(
+        json: &[u8],
+        mut faults: Option<Vec<String>>,
+        attachments: impl FnOnce(&RawObject) -> Result<ValidAttachments, ConfError>,
+    ) -> Result<Self, ConfError> {
+        let raw = RawObject::from_slice(json)?;
+        let wire: Wire<'_> = raw.read()?;
+        let mut forgive = |error: ConfError| match &mut faults {
+            Some(faults) => {
+                faults.push(error.to_string());
+                Ok(())
+            }
+            None => Err(error),
         };
-        let prev_result = json::get(&raw, "prevResult").map(|value| read_prev_result(value, cni_version));
-        Ok(PluginConf {
+        let cni_version = match optional::<String>(wire.cni_version, "cniVersion") {
+            Ok(version) => version.unwrap_or_default().parse()?,
+            Err(error) => forgive(error).map(|()| SpecVersion::V1_1_0)?,
+        };
+        let name = NetworkName::new(optional::<String>(wire.name, "name")?.unwrap_or_default())?;
+        let plugin = optional(wire.plugin, "type").and_then(|name| Ok(plugin_type(name)?));
+        let ipam = optional::<WireIpam>(wire.ipam, "ipam")
+            .and_then(|ipam| Ok(ipam.map(|ipam| plugin_type(ipam.plugin)).transpose()?));
+        let dns = optional::<Dns>(wire.dns, "dns");
+        let conf = PluginConf {
             cni_version,
             name,
-            plugin,
-            ipam,
-            dns: json::optional(&raw, "dns")?.unwrap_or_default(),
-            valid_attachments: ValidAttachments::of_config(&raw)?,
-            prev_result,
+            plugin: plugin.or_else(|error| forgive(error).map(|()| None))?,
+            ipam: ipam.or_else(|error| forgive(error).map(|()| None))?.map(|plugin| IpamConf { plugin }),
+            dns: dns.or_else(|error| forgive(error).map(|()| None))?.unwrap_or_default(),
+            valid_attachments: attachments(&raw)?,
+            prev_result: wire.prev_result.map(|value| read_prev_result(value, cni_version)),
+            faults: None,
             raw,
-        })
+        };
+        Ok(PluginConf { faults, ..conf })
+    }
+
+    /// Reads a plugin's own keys, as strictly as these were read. Where that is not strictly, the second part tells what could
+    /// not be read.
+    pub fn own<T: DeserializeOwned>(&self) -> Result<(T, Vec<ConfError>), ConfError> {
+        match self.faults {
+            Some(_) => self.raw.read_what_can_be(),
+            None => Ok((self.raw.read()?, Vec::new())),
+        }
+    }
+
+    /// What [`PluginConf::for_del`] and [`PluginConf::for_gc`] could not read.
+    pub fn faults(&self) -> &[String] {
+        self.faults.as_deref().unwrap_or_default()
     }
 
     /// The result of the plugins before this one. Whoever does not ask is not kept from working by one that cannot be
@@ -111,14 +160,38 @@ impl PluginConf {
     }
 }
 
-fn read_prev_result(value: &Value, config_version: SpecVersion) -> Result<CniResult, Unreadable> {
-    CniResult::from_json(value, config_version).map_err(|error| match error.under("prevResult") {
-        ConfError::Field { path, reason } => (path, reason),
-        other => ("prevResult.cniVersion".to_owned(), other.to_string()),
+/// Reads the value of one key. Errors are placed under the key.
+pub(crate) fn optional<'t, T: Deserialize<'t>>(
+    value: Option<Unread<'t>>,
+    key: &str,
+) -> Result<Option<T>, ConfError> {
+    value.map(|value| value.read().map_err(|error| error.under(key))).transpose()
+}
+
+fn read_prev_result(value: Unread<'_>, config_version: SpecVersion) -> Result<CniResult, Unreadable> {
+    CniResult::from_slice(value.text().as_bytes(), config_version).map_err(|error| {
+        match error.under("prevResult") {
+            ConfError::Field { path, reason } => (path, reason),
+            other => ("prevResult.cniVersion".to_owned(), other.to_string()),
+        }
     })
 }
 
-#[derive(serde::Deserialize)]
+/// The keys that are everybody's.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Wire<'t> {
+    #[serde(borrow)]
+    cni_version: Option<Unread<'t>>,
+    name: Option<Unread<'t>>,
+    #[serde(rename = "type")]
+    plugin: Option<Unread<'t>>,
+    ipam: Option<Unread<'t>>,
+    dns: Option<Unread<'t>>,
+    prev_result: Option<Unread<'t>>,
+}
+
+#[derive(Deserialize)]
 struct WireIpam {
     #[serde(rename = "type", default)]
     plugin: Option<String>,
@@ -129,137 +202,4 @@ fn plugin_type(name: Option<String>) -> Result<Option<PluginType>, InvalidName> 
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn read(conf: Value) -> Result<PluginConf, ConfError> {
-        PluginConf::from_slice(conf.to_string().as_bytes())
-    }
-
-    fn error(conf: Value) -> String {
-        read(conf).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn only_a_name_is_needed() {
-        let conf = read(json!({ "name": "net" })).unwrap();
-        assert_eq!(conf.cni_version, SpecVersion::V0_1_0);
-        assert_eq!((conf.plugin.as_ref(), conf.ipam.as_ref()), (None, None));
-        assert_eq!(conf.valid_attachments, ValidAttachments::Unknown);
-        assert!(conf.dns.is_empty() && conf.prev_result().unwrap().is_none());
-    }
-
-    #[test]
-    fn keys_may_be_spelled_in_any_case_and_null_is_unset() {
-        let conf = read(json!({
-            "CNIVersion": "1.0.0", "Name": "net", "TYPE": "bridge", "ipam": { "Type": "host-local" }, "dns": null,
-            "prevResult": null,
-        }))
-        .unwrap();
-        assert_eq!((conf.cni_version, conf.name.as_str()), (SpecVersion::V1_0_0, "net"));
-        assert_eq!(conf.plugin.unwrap().as_str(), "bridge");
-        assert_eq!(conf.ipam.unwrap().plugin.unwrap().as_str(), "host-local");
-    }
-
-    #[test]
-    fn an_ipam_object_without_a_type_is_told_apart_from_none() {
-        for ipam in [json!({}), json!({ "type": "" }), json!({ "type": null, "subnet": "10.0.0.0/8" })] {
-            assert_eq!(
-                read(json!({ "name": "n", "ipam": ipam })).unwrap().ipam,
-                Some(IpamConf { plugin: None })
-            );
-        }
-    }
-
-    #[test]
-    fn unknown_fields_survive() {
-        let given = json!({ "name": "n", "sysctl": { "a": 18446744073709551615_u64 }, "keyA": [1.5, null] });
-        assert_eq!(Value::Object(read(given.clone()).unwrap().raw), given);
-    }
-
-    #[test]
-    fn a_missing_or_impossible_name_is_refused() {
-        for conf in [json!({}), json!({ "name": "" }), json!({ "name": null })] {
-            assert_eq!(error(conf), "missing network name");
-        }
-        assert!(matches!(read(json!({ "name": "../etc" })), Err(ConfError::Name(_))));
-    }
-
-    #[test]
-    fn an_unknown_version_is_an_error_of_its_own_even_without_a_name() {
-        let outcome = read(json!({ "cniVersion": "1.2.0" }));
-        assert!(matches!(&outcome, Err(ConfError::Version(version)) if version.0 == "1.2.0"), "{outcome:?}");
-    }
-
-    #[test]
-    fn types_that_would_be_paths_are_refused() {
-        assert!(error(json!({ "name": "n", "type": "../sh" })).contains("invalid plugin type"));
-        assert!(error(json!({ "name": "n", "ipam": { "type": "/bin/sh" } })).contains("invalid plugin type"));
-    }
-
-    #[test]
-    fn wrong_types_are_named() {
-        assert_eq!(error(json!({ "name": 5 })), "name: invalid type: integer `5`, expected a string");
-        assert_eq!(
-            error(json!({ "name": "n", "ipam": { "type": [] } })),
-            "ipam.type: invalid type: sequence, expected a string"
-        );
-        assert_eq!(
-            error(json!({ "name": "n", "dns": { "search": [1] } })),
-            "dns.search[0]: invalid type: integer `1`, expected a string"
-        );
-        assert_eq!(error(json!(["name"])), "not an object");
-        assert!(matches!(PluginConf::from_slice(b"{"), Err(ConfError::Syntax(_))));
-    }
-
-    #[test]
-    fn a_prev_result_without_a_version_has_the_configuration_s() {
-        let with = |version: &str, prev_result: Value| {
-            let conf =
-                read(json!({ "cniVersion": version, "name": "n", "prevResult": prev_result })).unwrap();
-            conf.prev_result().unwrap().cloned().unwrap().ips.len()
-        };
-        let new = json!({ "ips": [{ "address": "10.0.0.5/24" }] });
-        let old = json!({ "ip4": { "ip": "10.0.0.5/24" } });
-        assert_eq!(with("1.0.0", new.clone()), 1);
-        assert_eq!(with("0.2.0", old.clone()), 1);
-        assert_eq!(with("0.2.0", new), 0);
-        // Its own counts when it has one.
-        let mut own = old;
-        own["cniVersion"] = "0.2.0".into();
-        assert_eq!(with("1.0.0", own), 1);
-    }
-
-    #[test]
-    fn a_prev_result_that_cannot_be_read_hurts_only_who_asks_for_it() {
-        let reason = |prev_result: Value| {
-            let conf =
-                read(json!({ "cniVersion": "1.0.0", "name": "n", "prevResult": prev_result })).unwrap();
-            assert!(conf.raw.contains_key("prevResult"));
-            conf.prev_result().unwrap_err().to_string()
-        };
-        assert_eq!(
-            reason(json!({ "ips": [{ "address": "10.0.0.5" }] })),
-            r#"prevResult.ips[0].address: invalid address with prefix length "10.0.0.5""#
-        );
-        assert_eq!(
-            reason(json!({ "cniVersion": "5.0.0" })),
-            r#"prevResult.cniVersion: unknown CNI version "5.0.0""#
-        );
-        assert_eq!(
-            reason(json!({ "interfaces": "eth0" })),
-            r#"prevResult.interfaces: invalid type: string "eth0", expected a sequence"#
-        );
-    }
-
-    #[test]
-    fn attachments_are_read_from_the_configuration() {
-        let conf = read(
-            json!({ "name": "n", "cni.dev/valid-attachments": [{ "containerID": "a", "ifname": "b" }] }),
-        )
-        .unwrap();
-        assert!(matches!(conf.valid_attachments, ValidAttachments::Known(known) if known.len() == 1));
-    }
-}
+mod tests;

@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(second(json!({ "type": "" })), "plugins[1].type: missing");
         assert_eq!(
             second(json!({ "type": 1 })),
-            "plugins[1].type: invalid type: integer `1`, expected a string"
+            "plugins[1].type: invalid type: number 1, expected a string"
         );
         assert_eq!(
             second(json!({ "type": "../x" })),
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(second(json!("bridge")), "plugins[1]: not an object");
         assert_eq!(
             second(json!({ "type": "t", "capabilities": { "mac": "yes" } })),
-            r#"plugins[1].capabilities.mac: invalid type: string "yes", expected a boolean"#
+            r#"plugins[1].capabilities.mac: invalid type: string "yes", expected true or false"#
         );
         assert_eq!(list(json!({ "plugins": [{ "Type": "bridge" }] })).unwrap().plugins.len(), 1);
     }

@@ -38,7 +38,7 @@
 //! let conf = PluginConf::from_slice(stdin)?;
 //! assert_eq!((conf.name.as_str(), conf.cni_version), ("dbnet", SpecVersion::V1_0_0));
 //!
-//! let own: Config = json::from_object(&conf.raw)?;
+//! let own: Config = conf.raw.read()?;
 //! assert_eq!(own.mtu, Some(1400));
 //! assert_eq!(own.runtime_config.port_mappings[0].host_port, 8080);
 //!
@@ -187,5 +187,6 @@ pub use conflist::NetworkConfigList;
 pub use dns::Dns;
 pub use error::{CniError, ErrorCode};
 pub use names::{ContainerId, IfName, InvalidName, NetworkName, PluginType};
+pub use result::address::{parse_address, parse_network};
 pub use result::{CniResult, Interface, IpConfig, ResultError, Route};
 pub use version::{SpecVersion, UnknownVersion, VersionInfo};

@@ -160,6 +160,6 @@ mod tests {
             error(json!({ "cniVersion": "1.0.0" })),
             "supportedVersions: missing from the answer to VERSION"
         );
-        assert_eq!(error(json!("1.0.0")), r#"invalid type: string "1.0.0", expected struct WireVersionInfo"#);
+        assert_eq!(error(json!("1.0.0")), r#"invalid type: string "1.0.0", expected an object"#);
     }
 }

@@ -47,7 +47,8 @@ impl Tool {
                     wanted.push(entry)
                 }
                 Ok(_) => {}
-                Err(error) => outcome.notes.push(error.to_string()),
+                // Whose rules they are nobody can tell: they are not put back, and that must not look like success.
+                Err(error) => outcome.failures.push(Failure::new(error.to_string())),
             }
         }
         // Of two that claim the same, such as a port of the host, the later ADD has it.
@@ -56,7 +57,10 @@ impl Tool {
         let mut put_back = Vec::new();
         for entry in &wanted {
             match present(entry) {
-                Err(reason) => skipped.push((entry, reason)),
+                Err(Absent::Gone(reason)) => skipped.push((entry, reason)),
+                Err(Absent::Unreadable(reason)) => {
+                    outcome.failures.push(Failure::new(format!("cannot put back {}: {reason}", name(entry))));
+                }
                 Ok(result) => put_back.push((entry, self.reapply_one(entry, &result, &mut outcome.failures))),
             }
         }
@@ -184,18 +188,27 @@ fn backend(name: &str) -> Result<Option<MasqueradeBackend>, String> {
     }
 }
 
+/// Why nothing is put back for an attachment.
+enum Absent {
+    /// It is not there any more.
+    Gone(String),
+    /// What the cache says of it cannot be read.
+    Unreadable(String),
+}
+
 /// The result of an attachment that is still there; why it is left out, when it is not. An address may be another
 /// container's by now, which would lose it to rules of one that is gone: so the interface must have it.
-fn present(entry: &CacheEntry) -> Result<CniResult, String> {
-    let result = entry.result.as_ref().ok_or("the cache has no result of it")?;
+fn present(entry: &CacheEntry) -> Result<CniResult, Absent> {
+    let gone = |reason: &str| Absent::Gone(reason.to_owned());
+    let result = entry.result.as_ref().ok_or_else(|| gone("the cache has no result of it"))?;
     let result = CniResult::from_json(result, SpecVersion::V0_1_0)
-        .map_err(|error| format!("cannot read its cached result: {error}"))?;
-    let netns = entry.attachment.netns.as_deref().ok_or("it has no namespace")?;
+        .map_err(|error| Absent::Unreadable(format!("cannot read its cached result: {error}")))?;
+    let netns = entry.attachment.netns.as_deref().ok_or_else(|| gone("it has no namespace"))?;
     let ifname = entry.attachment.ifname.as_str();
-    let found = addresses_inside(netns, ifname).map_err(|error| error.to_string())?;
+    let found = addresses_inside(netns, ifname).map_err(|error| Absent::Gone(error.to_string()))?;
     let ours = |address: &IpAddr| found.contains(address);
     match result.ips.iter().map(|ip| ip.address.addr()).find(|address| !ours(address)) {
-        Some(address) => Err(format!("{ifname} in {netns} does not have address {address}")),
+        Some(address) => Err(Absent::Gone(format!("{ifname} in {netns} does not have address {address}"))),
         None => Ok(result),
     }
 }

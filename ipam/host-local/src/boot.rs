@@ -35,7 +35,8 @@ impl Boot {
 
     /// Whether something that was last written at `written` is of before this boot, as far as clocks can tell.
     pub(crate) fn is_after(&self, written: SystemTime) -> bool {
-        written + MARGIN < self.time
+        // Some file systems hold times that a sum cannot.
+        written.checked_add(MARGIN).is_some_and(|written| written < self.time)
     }
 
     /// A boot that never was.

@@ -7,12 +7,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use cni_plugin::Call;
-use cni_types::{Route, SpecVersion};
-use serde::Deserialize;
-use serde_json::Value;
+use cni_types::json::Unread;
+use cni_types::{Route, SpecVersion, parse_address, parse_network};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::Error;
-use crate::range::{Range, RangeSet, parse_address};
+use crate::range::{Range, RangeSet};
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
@@ -43,8 +43,23 @@ struct Wire {
     ipam: IpamConf,
     runtime_config: RuntimeConf,
     args: ArgsConf,
-    /// Read leniently: it is the runtime's, and of no use to ADD.
-    capabilities: Value,
+    #[serde(deserialize_with = "ip_ranges_of")]
+    capabilities: IpRanges,
+}
+
+/// Whether `capabilities` says that the runtime brings ranges.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct IpRanges(bool);
+
+/// Read leniently: it is the runtime's, and of no use to ADD.
+fn ip_ranges_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpRanges, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Capabilities {
+        ip_ranges: bool,
+    }
+    let capabilities = Unread::deserialize(deserializer)?.read::<Capabilities>();
+    Ok(IpRanges(capabilities.is_ok_and(|capabilities| capabilities.ip_ranges)))
 }
 
 #[derive(Default, Deserialize)]
@@ -110,12 +125,14 @@ struct FolderConf {
 impl Config {
     /// Reads what every command needs, and keeps the rest's error for those that need the rest.
     pub(crate) fn new(call: &Call) -> cni_plugin::Result<Self> {
-        let Some(ipam) = call.read::<FolderWire>()?.ipam else {
-            return Err(Error::config("ipam", "missing; host-local has its ranges there").coded());
+        let ipam = call.read::<FolderWire>()?.ipam;
+        let plan = match &ipam {
+            Some(_) => Plan::new(call),
+            None => Err(Error::config("ipam", "missing; host-local has its ranges there").coded()),
         };
-        let data_dir =
-            ipam.data_dir.filter(|dir| !dir.is_empty()).unwrap_or_else(|| DEFAULT_DATA_DIR.to_owned());
-        let plan = Plan::new(call).map_err(|error| (error.code(), error.to_string()));
+        let plan = plan.map_err(|error| (error.code(), error.to_string()));
+        let data_dir = ipam.and_then(|ipam| ipam.data_dir).filter(|dir| !dir.is_empty());
+        let data_dir = data_dir.unwrap_or_else(|| DEFAULT_DATA_DIR.to_owned());
         Ok(Config { data_dir: PathBuf::from(data_dir), plan })
     }
 
@@ -173,7 +190,7 @@ fn range_sets(wire: &Wire) -> Result<Vec<RangeSet>, Error> {
         .chain(several("ipam.ranges", &ipam.ranges))
         .collect::<Result<Vec<RangeSet>, Error>>()?;
 
-    if sets.is_empty() && wire.capabilities.get("ipRanges") != Some(&Value::Bool(true)) {
+    if sets.is_empty() && wire.capabilities != IpRanges(true) {
         let orphan =
             [("rangeStart", &ipam.range_start), ("rangeEnd", &ipam.range_end), ("gateway", &ipam.gateway)];
         return Err(match orphan.iter().find(|(_, value)| value.is_some()) {
@@ -220,10 +237,7 @@ fn requested(call: &Call, wire: &Wire) -> cni_plugin::Result<Vec<IpAddr>> {
 }
 
 fn parse_requested(text: &str) -> Option<IpAddr> {
-    match text.parse::<ipnet::IpNet>() {
-        Ok(net) => Some(net.addr().to_canonical()),
-        Err(_) => parse_address(text),
-    }
+    parse_network(text).map(|network| network.addr().to_canonical()).or_else(|| parse_address(text))
 }
 
 #[cfg(test)]

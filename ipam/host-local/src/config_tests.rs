@@ -1,5 +1,5 @@
 use cni_types::{CniArgs, PluginConf};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -97,5 +97,8 @@ fn versions_before_0_3_0_take_one_range_set_of_a_family() {
 #[test]
 fn a_configuration_without_ipam_is_refused() {
     let call = call(json!({ "cniVersion": "1.0.0", "name": "net", "type": "bridge" }), "");
-    assert_eq!(Config::new(&call).unwrap_err().to_string(), "ipam: missing; host-local has its ranges there");
+    assert_eq!(
+        Config::new(&call).unwrap().plan().unwrap_err().to_string(),
+        "ipam: missing; host-local has its ranges there"
+    );
 }

@@ -1,7 +1,8 @@
 //! What a lease file says. Its name is the address, its text the holder, as the reference writes them.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use cni_types::{ContainerId, IfName};
@@ -41,7 +42,9 @@ impl Contents {
     /// Reads a lease file; `None` when there is none. What cannot be read is unknown, and no reason to give up on all others.
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let mut text = Vec::with_capacity(128);
-        match File::open(path).and_then(|file| file.take(MAX_LEN).read_to_end(&mut text)) {
+        // A FIFO would be waited for.
+        let opened = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path);
+        match opened.and_then(|file| file.take(MAX_LEN).read_to_end(&mut text)) {
             Ok(_) => Some(Contents::parse(&text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(_) => Some(Contents::Unknown),

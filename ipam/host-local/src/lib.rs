@@ -4,6 +4,8 @@
 //! set, in turn; `DEL` frees it. The files are the reference's, byte for byte, so that a node can go from one to the other
 //! and back with its containers running. It knows only this host: two hosts that serve one subnet need ranges apart.
 
+use std::collections::HashSet;
+
 use cni_plugin::{Call, Error as PluginError, Plugin, Request, Result};
 use cni_types::{CniResult, Dns, ErrorCode, GcAttachment, IpConfig, SpecVersion, ValidAttachments};
 
@@ -137,13 +139,17 @@ fn collect(folder: Folder, boot: Boot, valid: &[GcAttachment]) -> Result<(), Err
     let Some(store) = Store::open(folder, boot)? else {
         return Ok(());
     };
-    let mut session = store.lock()?;
+    let attachments: HashSet<(&str, &str)> =
+        valid.iter().map(|valid| (valid.container_id.as_str(), valid.ifname.as_str())).collect();
+    let containers: HashSet<&str> = valid.iter().map(|valid| valid.container_id.as_str()).collect();
     let is_valid = |contents: &Contents| match contents {
-        Contents::Held { id, ifname } => valid.iter().any(|a| a.container_id == *id && a.ifname == *ifname),
-        Contents::HeldByContainer { id } => valid.iter().any(|a| a.container_id == *id),
+        Contents::Held { id, ifname } => attachments.contains(&(id.as_str(), ifname.as_str())),
+        Contents::HeldByContainer { id } => containers.contains(id.as_str()),
         Contents::Leftover => false,
         Contents::Unknown => true,
     };
+    // Others wait from here on.
+    let mut session = store.lock()?;
     let gone = session.leases()?.into_iter().filter(|(_, contents)| !is_valid(contents));
     let outcomes: Vec<_> = gone.map(|(address, _)| session.release(address)).collect();
     session.rebuild_index()?;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
+use cni_types::{parse_address, parse_network};
 use ipnet::IpNet;
 
 use crate::config::RangeConf;
@@ -36,7 +37,7 @@ impl Range {
         let invalid = |reason: String| Error::config(place.as_str(), reason);
 
         let text = conf.subnet.as_deref().ok_or_else(|| invalid("subnet is missing".to_owned()))?;
-        let subnet: IpNet = text.parse().map_err(|_| {
+        let subnet = parse_network(text).ok_or_else(|| {
             invalid(format!("subnet {text:?} is not an address with a prefix length, as in 10.1.0.0/16"))
         })?;
         if subnet.network() != subnet.addr() {
@@ -48,8 +49,8 @@ impl Range {
         if subnet.prefix_len() > subnet.max_prefix_len() - 2 {
             return Err(invalid(format!("subnet {subnet} is too small to allocate from")));
         }
-        if subnet.addr() != subnet.addr().to_canonical() {
-            return Err(invalid(format!("subnet {subnet} mixes IPv4 and IPv6; write it as IPv4")));
+        if text.contains(':') && subnet.addr().to_canonical().is_ipv4() {
+            return Err(invalid(format!("subnet {text} mixes IPv4 and IPv6; write it as IPv4")));
         }
 
         let given = |key: &str, value: &Option<String>| match value.as_deref() {
@@ -222,11 +223,6 @@ impl RangeSet {
         }
         spans
     }
-}
-
-/// Reads an address as Go does: IPv4 mapped into IPv6 is IPv4.
-pub(crate) fn parse_address(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 /// An address as a number; only numbers of one family compare.

@@ -1,15 +1,17 @@
 //! The settings of a file in the form of resolv.conf(5).
 
-use std::fs;
 use std::path::Path;
 
 use cni_types::Dns;
 
 use crate::error::Error;
 
+/// Longer than any that a resolver reads.
+const MAX_LEN: u64 = 1 << 20;
+
 /// Reads the file that `ipam.resolvConf` names.
 pub(crate) fn read(path: &Path) -> Result<Dns, Error> {
-    let text = fs::read(path).map_err(Error::io("read ipam.resolvConf", path))?;
+    let text = cni_host::read_regular(path, MAX_LEN).map_err(Error::io("read ipam.resolvConf", path))?;
     Ok(parse(&String::from_utf8_lossy(&text)))
 }
 

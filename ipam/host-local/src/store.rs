@@ -20,7 +20,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -39,6 +39,9 @@ use crate::taken::Taken;
 /// to read every lease several times. Runtimes give up after two to four minutes, and should hear the reason before; a plugin
 /// whose ADD of IPAM failed asks for a DEL, which waits as long again.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// No address is longer.
+const MAX_ADDRESS: u64 = 64;
 
 /// A network's folder, for looking only.
 #[derive(Debug)]
@@ -140,7 +143,8 @@ impl Folder {
 
     /// The address that a range set handed out last. Losing it costs nothing but the turn.
     pub(crate) fn last_reserved(&self, set: usize) -> Option<IpAddr> {
-        fs::read_to_string(self.last_reserved_path(set)).ok()?.parse().ok()
+        let text = cni_host::read_regular(&self.last_reserved_path(set), MAX_ADDRESS).ok()?;
+        str::from_utf8(&text).ok()?.parse().ok()
     }
 }
 
@@ -244,12 +248,9 @@ impl Session<'_> {
     /// Notes where the round robin stands.
     pub(crate) fn set_last_reserved(&self, set: usize, address: IpAddr) -> Result<(), Error> {
         let path = self.folder.last_reserved_path(set);
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        cni_host::open_to_write(&mut options, &path)
             .and_then(|mut file| file.write_all(address.to_canonical().to_string().as_bytes()))
             .map_err(Error::io("write", &path))
     }
@@ -281,7 +282,7 @@ impl Session<'_> {
     /// Marks a lease of before the boot as in use now.
     pub(crate) fn renew(&self, address: IpAddr) -> Result<(), Error> {
         let path = self.folder.lease(address);
-        File::open(&path)
+        cni_host::open_to_write(OpenOptions::new().read(true), &path)
             .and_then(|file| file.set_modified(SystemTime::now()))
             .map_err(Error::io("renew lease", &path))
     }

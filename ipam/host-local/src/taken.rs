@@ -45,7 +45,8 @@ impl<'a> Taken<'a> {
         let number = bits(address);
         let at = number % BLOCK;
         let path = self.path(address.is_ipv4(), number);
-        let file = OpenOptions::new().read(true).write(true).create(taken).mode(0o600).open(&path);
+        let mut options = OpenOptions::new();
+        let file = cni_host::open_to_write(options.read(true).write(true).create(taken).mode(0o600), &path);
         let file = match file {
             Err(error) if error.kind() == ErrorKind::NotFound && !taken => return Ok(()),
             other => other?,
@@ -74,13 +75,9 @@ impl<'a> Taken<'a> {
             fs::remove_file(stale)?;
         }
         for (path, block) in blocks {
-            OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(path)?
-                .write_all_at(&block, 0)?;
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600);
+            cni_host::open_to_write(&mut options, &path)?.write_all_at(&block, 0)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use cni_plugin::{Call, Error, Result};
-use cni_types::{Dns, ErrorCode, Route, SpecVersion};
+use cni_types::{Dns, ErrorCode, Route, SpecVersion, parse_address, parse_network};
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -108,17 +108,17 @@ fn configured(index: usize, conf: &AddressConf) -> Result<(IpNet, Option<IpAddr>
     let place = format!("ipam.addresses[{index}]");
     let text =
         conf.address.as_deref().ok_or_else(|| Error::config(format!("{place}: address is missing")))?;
-    let address = parse_net(text).ok_or_else(|| not_cidr(&format!("{place}.address"), text))?;
+    let address = network(text).ok_or_else(|| not_cidr(&format!("{place}.address"), text))?;
     let gateway = match conf.gateway.as_deref() {
         None | Some("") => None,
-        Some(text) => Some(parse_ip(text).ok_or_else(|| not_ip(&format!("{place}.gateway"), text))?),
+        Some(text) => Some(parse_address(text).ok_or_else(|| not_ip(&format!("{place}.gateway"), text))?),
     };
     Ok((address, gateway))
 }
 
 /// These have no gateways.
 fn replacing(key: &str, addresses: &[String]) -> Result<Vec<(IpNet, Option<IpAddr>)>> {
-    let parse = |(i, text): (usize, &String)| match parse_net(text) {
+    let parse = |(i, text): (usize, &String)| match network(text) {
         Some(address) => Ok((address, None)),
         None => Err(not_cidr(&format!("{key}[{i}]"), text)),
     };
@@ -133,10 +133,10 @@ fn from_cni_args(call: &Call) -> Result<Vec<(IpNet, Option<IpAddr>)>> {
     };
     let mut addresses = Vec::new();
     for text in list("IP").into_iter().flatten() {
-        addresses.push((parse_net(text).ok_or_else(|| not_cidr("IP in CNI_ARGS", text))?, None));
+        addresses.push((network(text).ok_or_else(|| not_cidr("IP in CNI_ARGS", text))?, None));
     }
     for text in list("GATEWAY").into_iter().flatten() {
-        let gateway = parse_ip(text).ok_or_else(|| not_ip("GATEWAY in CNI_ARGS", text))?;
+        let gateway = parse_address(text).ok_or_else(|| not_ip("GATEWAY in CNI_ARGS", text))?;
         for (_, of) in addresses.iter_mut().filter(|(address, _)| address.contains(&gateway)) {
             *of = Some(gateway);
         }
@@ -155,19 +155,9 @@ fn check_families(addresses: &[(IpNet, Option<IpAddr>)], version: SpecVersion) -
     Ok(())
 }
 
-/// IPv4 written as IPv6 is IPv4, for the reference too.
-fn parse_net(text: &str) -> Option<IpNet> {
-    let net: IpNet = text.parse().ok()?;
-    match net.addr().to_canonical() {
-        IpAddr::V4(v4) if net.addr().is_ipv6() => {
-            IpNet::new(v4.into(), net.prefix_len().checked_sub(96)?).ok()
-        }
-        _ => Some(net),
-    }
-}
-
-fn parse_ip(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+/// An IPv4 address in IPv6 form with a shorter prefix than that form has itself would be neither.
+fn network(text: &str) -> Option<IpNet> {
+    parse_network(text).filter(|network| network.addr() == network.addr().to_canonical())
 }
 
 fn not_cidr(place: &str, text: &str) -> Error {

@@ -63,8 +63,7 @@ impl Wire {
     pub(crate) fn read(call: &Call) -> Result<Self> {
         let mut wire: Wire = call.read()?;
         let keys = ["ingressRate", "ingressBurst", "egressRate", "egressBurst"];
-        wire.at_top =
-            call.conf.raw.keys().any(|key| keys.iter().any(|known| key.eq_ignore_ascii_case(known)));
+        wire.at_top = call.conf.raw.has_any(&keys);
         Ok(wire)
     }
 

@@ -94,10 +94,10 @@ fn by_name(socket: &mut Socket, name: &str) -> Result<Option<Link>> {
 /// For GC: deletes those of this network that no valid attachment owns. What says nothing of its owner is kept.
 pub(crate) fn collect(network: &str, valid: &[Owner]) -> Result<()> {
     let mut host = Socket::open()?;
-    let mut outcomes = Vec::new();
+    let (valid, mut outcomes) = (Owner::tags(valid), Vec::new());
     for link in host.link_dump(Some(LinkKind::Ifb.name()))? {
         let Some(alias) = link.alias.as_deref() else { continue };
-        if Owner::is_of_network(alias, network) && !valid.iter().any(|owner| owner.owns(alias)) {
+        if Owner::is_of_network(alias, network) && !valid.contains(alias) {
             outcomes.push(delete(&mut host, &link));
         }
     }

@@ -8,9 +8,8 @@ use std::num::NonZeroU32;
 use cni_interface::Masquerade;
 use cni_netlink::{BridgePort, MacAddr};
 use cni_plugin::{Call, Error, Result};
-use cni_types::{Dns, IfName, json};
+use cni_types::{Dns, IfName};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::vlan::Vlans;
 
@@ -69,7 +68,7 @@ struct WireMac {
 impl Wire {
     /// Reads the keys. An error names the key that has the wrong type.
     pub(crate) fn read(call: &Call) -> Result<Self> {
-        Ok(json::from_value(&Value::Object(call.conf.raw.clone()))?)
+        call.read()
     }
 
     /// `bridge` and `vlan` where both can be, for DEL and GC.

@@ -1,6 +1,6 @@
 use cni_host::MasqueradeBackend;
 use cni_types::{CniArgs, ErrorCode, PluginConf};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 

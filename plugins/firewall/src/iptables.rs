@@ -1,11 +1,12 @@
 //! The iptables backend: the reference's chains, rules, comments and order to the letter, since people and programs look
-//! at them.
+//! at them, and one rule more for each address, without which its published ports would end at a FORWARD that drops.
 //!
 //! ```text
 //! FORWARD                1. CNI-ISOLATION-STAGE-1 (with a policy)   2. CNI-FORWARD
 //! CNI-ISOLATION-STAGE-1  from a bridge with a policy to anywhere else: CNI-ISOLATION-STAGE-2; within an isolated one: drop
 //! CNI-ISOLATION-STAGE-2  to a bridge with a policy: drop
-//! CNI-FORWARD            1. CNI-ADMIN, which is the owner's   2. answers to a container and what it sends: accept
+//! CNI-FORWARD            1. CNI-ADMIN, which is the owner's   2. answers to a container, what it sends, and what comes for it by
+//!                        a published port: accept
 //! ```
 
 use std::collections::HashSet;
@@ -30,6 +31,10 @@ const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 /// The name of this backend's records.
 pub(crate) const NAME: &str = "iptables";
 
+/// Noted of an address that has all its rules. One without the note has what the reference makes: the reference itself or an
+/// earlier release added it.
+const PUBLISHED: &str = "published ports";
+
 /// Whether iptables is installed; IPv4's stands for both.
 pub(crate) fn is_installed(path: &str) -> bool {
     Iptables::find(&[Family::Ipv4], path).is_ok()
@@ -48,7 +53,7 @@ pub(crate) fn add<'a>(
     // Whose the addresses are stands there before the rules do, so that a late DEL of another owner that finds the rules
     // finds that they are not its own.
     undo.push("remove the container's iptables rules", || del(&mut Nft::new(), pod, path));
-    let new = records.set_all(&pod.addresses, &pod.owner)?;
+    let new = records.set_all(&pod.addresses, &pod.owner, PUBLISHED)?;
     let plan = |table: &mut Table<'_>| {
         ensure_pods(table, admin_chain, &of_family(&pod.addresses, table.family()), &new)?;
         bridge.map_or(Ok(()), |bridge| ensure_policy(table, bridge))
@@ -74,10 +79,16 @@ pub(crate) fn gc(nft: &mut Nft, network: &str, valid: &HashSet<String>, path: &s
 
 /// Compares with what ADD made; an error says what differs.
 pub(crate) fn check(pod: &Pod, admin_chain: &str, bridge: Option<&Bridge<'_>>, path: &str) -> Result<()> {
+    let records = Records::of(NAME);
+    let of_address = |address: IpAddr| {
+        let is_ours =
+            records.holds(address, &pod.owner) && records.note(address).as_deref() == Some(PUBLISHED);
+        pod_rules(address).into_iter().take(if is_ours { usize::MAX } else { REFERENCES })
+    };
     for family in families(&pod.addresses) {
         let mut wanted = vec![(FORWARD, to_pods()), (PODS, to_admin(admin_chain))];
         let addresses = of_family(&pod.addresses, family);
-        wanted.extend(addresses.into_iter().flat_map(pod_rules).map(|rule| (PODS, rule)));
+        wanted.extend(addresses.into_iter().flat_map(of_address).map(|rule| (PODS, rule)));
         wanted.extend(bridge.into_iter().flat_map(policy_rules));
         expect(family, path, wanted)?;
     }
@@ -146,12 +157,13 @@ fn to_admin(chain: &str) -> Rule {
     Rule::new(&["-m", "comment", "--comment", "CNI firewall plugin admin overrides", "-j", chain])
 }
 
-fn pod_rules(address: IpAddr) -> [Rule; 2] {
+/// How many of [`pod_rules`] the reference makes: the first.
+const REFERENCES: usize = 2;
+
+fn pod_rules(address: IpAddr) -> [Rule; 3] {
     let address = ipnet::IpNet::from(address).to_string();
-    [
-        Rule::new(&["-d", &address, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"]),
-        Rule::new(&["-s", &address, "-j", "ACCEPT"]),
-    ]
+    let to = |states| Rule::new(&["-d", &address, "-m", "conntrack", "--ctstate", states, "-j", "ACCEPT"]);
+    [to("RELATED,ESTABLISHED"), Rule::new(&["-s", &address, "-j", "ACCEPT"]), to("DNAT")]
 }
 
 /// A policy's rules, each with its chain, in the order in which the reference puts them there.

@@ -10,9 +10,10 @@ use std::net::IpAddr;
 
 use cni_host::Owner;
 use cni_interface::{all, owner, valid_owners};
+use cni_netlink::Socket;
 use cni_nftables::Nft;
 use cni_plugin::{Call, Error, Plugin, Request, Result, Undo, environment, log};
-use cni_types::{CniResult, ErrorCode, SpecVersion};
+use cni_types::{CniResult, ErrorCode, IfName, SpecVersion};
 
 mod config;
 mod dbus;
@@ -51,8 +52,6 @@ pub(crate) struct Pod {
 pub(crate) struct Bridge<'a> {
     pub(crate) name: &'a str,
     pub(crate) policy: Policy,
-    /// It is not on the host but in the container, as what macvlan makes is.
-    is_inside: bool,
 }
 
 fn add(req: &Request<Wire>) -> Result<CniResult> {
@@ -60,18 +59,11 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let result = req.prev_result()?;
     let pod = pod(req, Some(result));
     let bridge = bridge(result, config.policy)?;
+    bridge.as_ref().filter(has_policy).map_or(Ok(()), expect_bridge)?;
     let path = environment("PATH");
 
     let backend = config.backend.unwrap_or_else(|| of_this_host(&path));
     log::debug(format_args!("backend: {backend:?}"));
-    if let Some(bridge) = bridge.as_ref().filter(has_policy).filter(|bridge| bridge.is_inside) {
-        let error = about_no_bridge(bridge.policy, &format!("{} is inside the container", bridge.name));
-        if backend == Backend::Nftables {
-            return Err(error);
-        }
-        // The reference takes it, and containers of such networks are to start.
-        log::warn(error);
-    }
     let mut undo = Undo::default();
     match backend {
         // One transaction: nothing of a failed one is left.
@@ -99,6 +91,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
     let pod = pod(req, Some(result));
     let bridge = bridge(result, config.policy)?.filter(|bridge| has_policy(&bridge));
     let bridge = bridge.as_ref();
+    bridge.map_or(Ok(()), expect_bridge)?;
     let path = environment("PATH");
     match config.backend.unwrap_or_else(|| in_use(&pod, &path)) {
         Backend::Nftables => {
@@ -212,18 +205,55 @@ fn pod(req: &Request<Wire>, result: Option<&CniResult>) -> Pod {
         }
     }
     // As the bridge plugin tells it: the bridge, the port, the container's interface.
-    let port = result.and_then(|result| result.interfaces.get(1)).filter(|port| port.sandbox.is_none());
+    let port = result.and_then(|result| result.interfaces.get(1));
+    let port = port.filter(|port| port.sandbox.is_none() && expect_one_link(&port.name).is_ok());
     Pod { owner: owner(req), addresses, port: port.map(|port| port.name.clone()) }
 }
 
 /// The result's first interface, which is the bridge when the plugin of that name made it. A policy needs one; without a
 /// policy it is looked at to take back an earlier one.
 fn bridge(result: &CniResult, policy: Policy) -> Result<Option<Bridge<'_>>> {
-    match result.interfaces.first().filter(|interface| !interface.name.is_empty()) {
-        Some(first) => Ok(Some(Bridge { name: &first.name, policy, is_inside: first.sandbox.is_some() })),
-        None if policy == Policy::Open => Ok(None),
-        None => Err(about_no_bridge(policy, "prevResult names no interface")),
+    let first = result.interfaces.first().filter(|interface| !interface.name.is_empty());
+    let expected = match first {
+        None => Err("prevResult names no interface".to_owned()),
+        // macvlan's, say. The host may have one of that name too, which is its uplink as likely as not.
+        Some(first) if first.sandbox.is_some() => Err(format!("{} is inside the container", first.name)),
+        Some(first) => expect_one_link(&first.name).map(|()| first),
+    };
+    match expected {
+        Ok(first) => Ok(Some(Bridge { name: &first.name, policy })),
+        Err(_) if policy == Policy::Open => Ok(None),
+        Err(reason) => Err(about_no_bridge(policy, &reason)),
     }
+}
+
+/// Fails unless the host has a bridge of that name: rules for another kind of link, an uplink, say, would be about all that
+/// passes it.
+fn expect_bridge(bridge: &Bridge<'_>) -> Result<()> {
+    let Bridge { name, policy } = bridge;
+    let reason = match Socket::open()?.link_by_name(name) {
+        // Rules go by a link's name, and not by others that it has beside.
+        Ok(link) if link.name != *name => format!("{name} is an alternative name of {}", link.name),
+        Ok(link) if link.kind == "bridge" => return Ok(()),
+        Ok(link) if link.kind.is_empty() => format!("{name} is a device without a kind"),
+        Ok(link) => format!("{name} is a link of kind {}", link.kind),
+        Err(error) if error.is_not_found() => format!("the host has no interface {name}"),
+        Err(error) => return Err(error.into()),
+    };
+    Err(about_no_bridge(*policy, &reason))
+}
+
+/// A name that means one link wherever it is written: iptables takes `br+` for all that begin with br, nftables `br*`, and some
+/// characters end a name in the text of either.
+fn expect_one_link(name: &str) -> std::result::Result<(), String> {
+    IfName::new(name).map_err(|error| format!("prevResult: {error}"))?;
+    let ends_or_widens = |c: char| c.is_control() || "\"'\\*;".contains(c);
+    if name.ends_with('+') || name.starts_with(['-', '!']) || name.contains(ends_or_widens) {
+        return Err(format!(
+            "the name {name:?} of prevResult's first interface is a pattern to iptables or nftables"
+        ));
+    }
+    Ok(())
 }
 
 fn about_no_bridge(policy: Policy, reason: &str) -> Error {

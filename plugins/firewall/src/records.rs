@@ -13,8 +13,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cni_host::{LockFile, Owner};
-use cni_plugin::{Error, Result};
+use cni_host::{LockFile, Owner, is_read_only};
+use cni_plugin::{Error, Result, log};
 use cni_types::ErrorCode;
 
 use crate::Pod;
@@ -38,6 +38,13 @@ impl Records {
 
     /// Runs `work` while no other process changes the records.
     pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        if is_read_only(&self.folder) {
+            log::warn(format_args!(
+                "{} is read-only: nothing is recorded, and DEL will go by prevResult",
+                self.folder.display()
+            ));
+            return work();
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -50,15 +57,19 @@ impl Records {
         work()
     }
 
-    /// Makes addresses this owner's, whoever had them before. Those that were not.
-    pub(crate) fn set_all(&self, addresses: &[IpAddr], owner: &Owner) -> Result<Vec<IpAddr>> {
+    /// Makes addresses this owner's, whoever had them before, with this note. Those that were not.
+    pub(crate) fn set_all(&self, addresses: &[IpAddr], owner: &Owner, note: &str) -> Result<Vec<IpAddr>> {
         if addresses.is_empty() {
             return Ok(Vec::new());
         }
         self.locked(|| {
             let new: Vec<IpAddr> =
                 addresses.iter().copied().filter(|address| !self.holds(*address, owner)).collect();
-            new.iter().try_for_each(|address| self.set(*address, owner, ""))?;
+            for address in addresses {
+                if new.contains(address) || self.note(*address).as_deref() != Some(note) {
+                    self.set(*address, owner, note)?;
+                }
+            }
             Ok(new)
         })
     }
@@ -84,11 +95,15 @@ impl Records {
 
     /// Makes an address this owner's, whoever had it before. `note` is one line, for [`Records::note`].
     pub(crate) fn set(&self, address: IpAddr, owner: &Owner, note: &str) -> Result<()> {
+        if is_read_only(&self.folder) {
+            return Ok(());
+        }
         let (path, new) = (self.path(address), self.unfinished());
         let text = format!("{}\n{note}\n", owner.comment());
         // In its place only when it is complete: half a record would be nobody's.
         let mut options = fs::OpenOptions::new();
-        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&new);
+        options.create(true).write(true).truncate(true).mode(0o600);
+        let file = cni_host::open_to_write(&mut options, &new);
         let written = file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
         written.and_then(|()| fs::rename(&new, &path)).map_err(|error| {
             let _ = fs::remove_file(&new);
@@ -105,7 +120,9 @@ impl Records {
     pub(crate) fn remove(&self, address: IpAddr) -> Result<()> {
         let path = self.path(address);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", &path, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound && path.exists() => {
+                Err(cannot("remove", &path, &error))
+            }
             _ => Ok(()),
         }
     }

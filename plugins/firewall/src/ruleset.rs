@@ -6,6 +6,7 @@
 //!     set pods6 { type ipv6_addr }
 //!     set bridges { type ifname; elements = { "blue0" comment "cni:blue::" } }
 //!     set within { type ifname . ifname; elements = { "blue0" . "blue0" comment "cni:blue::" } }
+//!     map owners { type ifname : mark; elements = { "23b4b120bad08f0" comment "cni:blue:c1:eth0" : 0x00000001 } }
 //!     chain admin { }
 //!     chain forward {
 //!         type filter hook forward priority filter; policy accept;
@@ -13,6 +14,7 @@
 //!         jump admin
 //!         ip daddr @pods4 ct state established,related accept
 //!         ip saddr @pods4 accept
+//!         ip daddr @pods4 ct status dnat accept
 //!         ...
 //!     }
 //! }
@@ -34,9 +36,10 @@
 //! }
 //! ```
 
+use cni_host::Owner;
 use cni_nftables::{
-    Batch, Chain, DataType, Family, Hook, Nft, Op, Policy, Result, Selector, Set, Statement, Table, Value,
-    Verdict,
+    Batch, Chain, DataType, Expr, Family, Hook, Nft, Op, Policy, Result, Selector, Set, Statement, Table,
+    Value, Verdict,
 };
 
 pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "cni_firewall" };
@@ -48,6 +51,11 @@ pub(crate) const PODS6: Set = set("pods6", &[DataType::Ipv6Addr]);
 pub(crate) const BRIDGES: Set = set("bridges", &[DataType::IfName]);
 /// Bridges that packets may pass from and to all the same: twice the same name.
 pub(crate) const WITHIN: Set = set("within", &[DataType::IfName, DataType::IfName]);
+
+/// How many elements an attachment has, ports among them. By it DEL knows whether it has found all of them, without a look at
+/// those of all others.
+pub(crate) const OWNERS: Set =
+    Set { table: TABLE, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] };
 
 pub(crate) const BRIDGE_TABLE: Table = Table { family: Family::Bridge, name: "cni_firewall" };
 /// Ports of isolated containers, on the host: nothing passes between any two of them.
@@ -67,14 +75,40 @@ const NFPROTO_IPV6: u8 = 10;
 
 /// `ct state established,related`
 const ESTABLISHED_RELATED: u32 = 2 | 4;
+/// `ct status dnat`
+const IPS_DST_NAT: u32 = 32;
 
 const fn set(name: &'static str, key: &'static [DataType]) -> Set {
     Set { table: TABLE, name, key, data: &[] }
 }
 
-/// Whether the chain has its rules. More than ours are the owner's business.
-pub(crate) fn has_all_rules(nft: &mut Nft, table: Table) -> Result<bool> {
-    Ok(nft.rules(table, FORWARD)?.len() >= rules(table).len())
+/// The key of an attachment in [`OWNERS`].
+pub(crate) fn owner_key(owner: &Owner) -> Vec<Value> {
+    vec![Value::IfName(owner.short_key())]
+}
+
+/// Whether the chain has its rules, or as many as earlier releases made, which the next ADD completes: nothing is wrong with a
+/// node or a container meanwhile. More than ours are the owner's business.
+pub(crate) fn has_rules(nft: &mut Nft, table: Table) -> Result<bool> {
+    Ok(nft.rules(table, FORWARD)?.len() >= rules(table).len() - published(table))
+}
+
+/// Whether the chain has all its rules.
+fn has_all_rules(nft: &mut Nft, table: Table) -> Result<bool> {
+    let found = nft.rules(table, FORWARD)?;
+    // To the fewer of an earlier release the owner may have added some.
+    let of_dnat = found.iter().filter(|rule| rule.exprs.iter().any(is_about_dnat)).count();
+    Ok(found.len() >= rules(table).len() && of_dnat >= published(table))
+}
+
+/// How many rules are for published ports, which earlier releases did not make: one for each family.
+fn published(table: Table) -> usize {
+    if table.family == Family::Bridge { 0 } else { 2 }
+}
+
+/// What is left of the connection's status by `ct status dnat`.
+fn is_about_dnat(expr: &Expr) -> bool {
+    matches!(expr, Expr::Bitwise { mask, .. } if *mask == IPS_DST_NAT.to_ne_bytes())
 }
 
 /// What makes a table complete: nothing as a rule, all of it on a node's first ADD, the rules when somebody flushed
@@ -89,7 +123,7 @@ pub(crate) fn repair(nft: &mut Nft, table: Table) -> Result<Batch> {
         Family::Bridge => (&[&PORTS][..], PRIORITY_BRIDGE_FILTER),
         _ => {
             batch.add_chain(table, &Chain { name: ADMIN, base: None });
-            (&[&PODS4, &PODS6, &BRIDGES, &WITHIN][..], PRIORITY_FILTER)
+            (&[&PODS4, &PODS6, &BRIDGES, &WITHIN, &OWNERS][..], PRIORITY_FILTER)
         }
     };
     for set in sets {
@@ -117,20 +151,23 @@ fn rules(table: Table) -> Vec<Vec<Statement>> {
     let not_within = in_set(&[IifName, OifName], Op::Ne, &WITHIN);
     let across = [&between(&BRIDGES)[..], &[not_within, drop]].concat();
     let admin = vec![Statement::Verdict(Verdict::Jump(ADMIN.to_owned()))];
-    let [to4, from4] = accept(NFPROTO_IPV4, IpDaddr, IpSaddr, &PODS4);
-    let [to6, from6] = accept(NFPROTO_IPV6, Ip6Daddr, Ip6Saddr, &PODS6);
-    vec![across, admin, to4, from4, to6, from6]
+    let v4 = accept(NFPROTO_IPV4, IpDaddr, IpSaddr, &PODS4);
+    let v6 = accept(NFPROTO_IPV6, Ip6Daddr, Ip6Saddr, &PODS6);
+    [vec![across, admin], v4.to_vec(), v6.to_vec()].concat()
 }
 
-/// Answers to the containers, and what they send.
-fn accept(family: u8, daddr: Selector, saddr: Selector, pods: &Set) -> [Vec<Statement>; 2] {
+/// Answers to the containers, what they send, and what came for them by a published port.
+fn accept(family: u8, daddr: Selector, saddr: Selector, pods: &Set) -> [Vec<Statement>; 3] {
     let is = |selector, value| Statement::Match { selector, op: Op::Eq, value };
     let family = is(Selector::NfProto, Value::Proto(family));
     let answers = is(Selector::CtState, Value::Bits(ESTABLISHED_RELATED));
+    let published = is(Selector::CtStatus, Value::Bits(IPS_DST_NAT));
     let accept = Statement::Verdict(Verdict::Accept);
+    let to = in_set(&[daddr], Op::Eq, pods);
     [
-        vec![family.clone(), in_set(&[daddr], Op::Eq, pods), answers, accept.clone()],
-        vec![family, in_set(&[saddr], Op::Eq, pods), accept],
+        vec![family.clone(), to.clone(), answers, accept.clone()],
+        vec![family.clone(), in_set(&[saddr], Op::Eq, pods), accept.clone()],
+        vec![family, to, published, accept],
     ]
 }
 

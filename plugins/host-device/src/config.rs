@@ -27,6 +27,8 @@ pub struct Wire {
     pci_bus_id: Option<String>,
     #[serde(rename = "runtimeConfig")]
     runtime_config: WireRuntime,
+    #[serde(rename = "useInterfaceNetwork")]
+    use_interface_network: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     /// `pciBusID`, or `runtimeConfig.deviceID` when it is one; the driver that counts is this device's, even when the
     /// interface is chosen otherwise.
     pub(crate) pci: Option<String>,
+    /// The device's addresses, routes and rules go with it.
+    pub(crate) with_network: bool,
 }
 
 impl Wire {
@@ -105,7 +109,7 @@ impl Config {
                 "no device is named: set device, hwaddr, kernelpath, pciBusID or runtimeConfig.deviceID",
             ));
         };
-        Ok(Config { selector, pci })
+        Ok(Config { selector, pci, with_network: wire.use_interface_network })
     }
 }
 

@@ -57,11 +57,20 @@ fn the_runtimes_device_replaces_the_one_on_the_pci_bus_and_no_other() {
         read(conf).unwrap()
     };
     let pci = runtime(PCI, json!({}));
-    assert_eq!(pci, Config { selector: Selector::Pci(PCI.into()), pci: Some(PCI.into()) });
+    assert_eq!(
+        pci,
+        Config { selector: Selector::Pci(PCI.into()), pci: Some(PCI.into()), with_network: false }
+    );
     let auxiliary = runtime("mlx5_core.sf.2", json!({}));
-    assert_eq!(auxiliary, Config { selector: Selector::Auxiliary("mlx5_core.sf.2".into()), pci: None });
+    assert_eq!(
+        auxiliary,
+        Config { selector: Selector::Auxiliary("mlx5_core.sf.2".into()), pci: None, with_network: false }
+    );
     let named = runtime(PCI, json!({"device": "ens3"}));
-    assert_eq!(named, Config { selector: Selector::Name("ens3".into()), pci: Some(PCI.into()) });
+    assert_eq!(
+        named,
+        Config { selector: Selector::Name("ens3".into()), pci: Some(PCI.into()), with_network: false }
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Finding the device on the host, and what it loses by being moved: a failed ADD gives it back.
 
 use cni_interface::all;
-use cni_netlink::{Addr, AddrFlags, Link, LinkChange, RouteSpec, Socket};
+use cni_netlink::{FoundAddr, FoundRoute, Link, LinkChange, Socket};
 use cni_plugin::{Context as _, Error, Result};
 
 use crate::config::{Config, Selector};
@@ -33,8 +33,8 @@ fn by_address(host: &mut Socket, address: &[u8]) -> Result<Link> {
 pub(crate) struct Before {
     up: bool,
     master: Option<u32>,
-    addresses: Vec<Addr>,
-    routes: Vec<RouteSpec>,
+    addresses: Vec<FoundAddr>,
+    routes: Vec<FoundRoute>,
 }
 
 impl Before {
@@ -42,8 +42,8 @@ impl Before {
         Ok(Before {
             up: link.up,
             master: link.master,
-            addresses: host.addr_dump(link.index)?,
-            routes: host.route_dump(link.index, None)?,
+            addresses: host.addr_dump_found(link.index)?,
+            routes: routes_of(host, link.index)?,
         })
     }
 
@@ -57,19 +57,23 @@ impl Before {
             ..LinkChange::default()
         };
         outcomes.push(host.link_change(index, &change));
-        for addr in &self.addresses {
-            outcomes.push(host.addr_add(index, addr.address, AddrFlags { nodad: true }));
-        }
-        for route in &self.routes {
-            let mut route = route.clone();
-            route.next_hops.retain(|hop| hop.index != 0);
-            for hop in &mut route.next_hops {
-                hop.index = index;
-            }
-            outcomes.push(host.route_add(&route));
-        }
+        outcomes.extend(self.addresses.iter().map(|addr| host.addr_put(&addr.on(index))));
+        // Those on the link first: the others' gateways are reached by them.
+        let mut routes: Vec<FoundRoute> = self.routes.iter().map(|route| route.on(index)).collect();
+        routes.sort_by_key(has_gateway);
+        outcomes.extend(routes.iter().map(|route| host.route_put_new(route)));
         // Link-local addresses, and the routes of addresses, the kernel has added already.
         let failed = outcomes.into_iter().filter(|outcome| !outcome.as_ref().is_err_and(|e| e.is_exists()));
         all(failed.map(|outcome| Ok(outcome?)))
     }
+}
+
+/// The routes that leave by the link, each as far as it is the link's own.
+pub(crate) fn routes_of(host: &mut Socket, index: u32) -> Result<Vec<FoundRoute>> {
+    let found = host.route_dump_found(index, None)?.into_iter();
+    Ok(found.filter_map(|route| route.only_by(index)).collect())
+}
+
+pub(crate) fn has_gateway(route: &FoundRoute) -> bool {
+    route.spec.next_hops.iter().any(|hop| hop.gateway.is_some())
 }

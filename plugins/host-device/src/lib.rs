@@ -6,10 +6,12 @@
 //! (`records`) and the lease. A device on the PCI bus whose driver hands it to a program (DPDK) has no interface; it is told
 //! of in the result and left alone.
 
+use std::collections::HashSet;
+
 use cni_host::{NetNs, Owner};
 use cni_interface::{
-    Reported, all, check_addresses, check_mac, configure, expect_free, inside as reported, ipam_add,
-    ipam_wants_link, open_inside, owner, remove_and_release, set_link_up, valid_owners,
+    Reported, all, check_addresses, check_mac, configure, expect_free, inside as reported, ipam_wants_link,
+    open_inside, owner, remove_and_release, set_link_up, valid_owners,
 };
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
@@ -17,7 +19,9 @@ use cni_types::{CniResult, Dns, ErrorCode, IfName, Interface, SpecVersion};
 
 mod config;
 mod device;
+mod kept;
 mod moving;
+mod network;
 mod records;
 mod returned;
 mod sysfs;
@@ -26,7 +30,8 @@ pub use config::Wire;
 use config::{Config, Selector};
 use device::Before;
 use moving::{Home, Inside};
-use records::{Record, Records};
+use network::Network;
+use records::{Moved, Record, Records};
 use returned::Found;
 use sysfs::Sysfs;
 
@@ -45,6 +50,7 @@ pub const PLUGIN: Plugin<Wire> = Plugin {
 fn add(req: &Request<Wire>) -> Result<CniResult> {
     let sysfs = Sysfs::host();
     let config = Config::new(&req.config, &sysfs)?;
+    network::expect_interface(&config, is_in_userspace(&config, &sysfs)?)?;
     // Read before anything is touched: one that cannot be read fails the ADD.
     let prev = req.call.conf.prev_result()?;
     let netns = NetNs::open(req.netns()?)?;
@@ -57,6 +63,12 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
         Some(log::step("find the device", || find_at_home(&mut host, &config, &sysfs))?)
     };
 
+    let ifname = req.attachment.ifname.as_str();
+    let network = match &device {
+        Some(device) if config.with_network => Some(Network::of(&mut host, device, &mut inside, ifname)?),
+        _ => None,
+    };
+
     // Undone last, when nothing uses the address any more: what is made later is dropped before.
     let mut lease = Undo::default();
     let mut undo = Undo::default();
@@ -64,23 +76,33 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     let wants_link = ipam_wants_link(&req.call);
     if req.call.has_ipam() && !wants_link {
         // Not beside the move: a device that the host uses is not to be cut off for an address that there is not.
-        result = ipam_add(req, &mut lease)?;
+        result = network::ipam_add(network.as_ref(), req, &mut lease)?;
     }
     let link = match &device {
-        Some(device) => Some(take(req, &mut host, device, &mut inside, &mut undo)?),
+        Some(device) => Some(take(req, &mut host, device, network.as_ref(), &mut inside, &mut undo)?),
         None => None,
     };
+    if let (Some(network), Some(link)) = (&network, &link) {
+        network.give_addresses(&mut inside, link)?;
+    }
     if wants_link {
         if let Some(link) = &link {
             set_link_up(&mut inside.socket, link)?;
         }
-        result = ipam_add(req, &mut lease)?;
+        result = network::ipam_add(network.as_ref(), req, &mut lease)?;
     }
     // As with the reference, whatever IPAM says.
     result.dns = if req.call.has_ipam() { req.call.conf.dns.clone() } else { Dns::default() };
     let mut interface = match link {
         Some(link) => {
-            configure(&netns, &mut inside.socket, &link, &result)?;
+            match &network {
+                Some(network) => {
+                    network.configure_rest(&mut inside, &link, &result)?;
+                    network.give_routes(&mut inside, &link, &mut undo)?;
+                    network.tell(&mut result);
+                }
+                None => configure(&netns, &mut inside.socket, &link, &result)?,
+            }
             reported(&link, req.netns()?)
         }
         None => Interface {
@@ -107,23 +129,30 @@ fn find_at_home(host: &mut Socket, config: &Config, sysfs: &Sysfs) -> Result<Lin
         (Ok(link), _) => {
             let alias = link.alias.as_deref().filter(|alias| *alias != link.name);
             let record = alias.and_then(|alias| records.of_device(alias));
-            record.map(|record| (Home::of(&record), record.kind))
+            record.map(|record| (Home::of(&record), Some(record)))
         }
     };
-    let Some((home, kind)) = home else { return found };
-    if returned::restore(host, &home, &kind)? != Found::Restored {
+    let Some((home, record)) = home else { return found };
+    // Of what nobody recorded it is known that it did not die with its namespace.
+    let is_device = |link: &Link| match &record {
+        Some(record) => record.is_of_make(link),
+        None => link.kind.is_empty(),
+    };
+    if returned::restore(host, &home, is_device)? != Found::Restored {
         return found;
     }
     for record in records.all().iter().filter(|record| record.device == home.name) {
+        kept::give_home(host, &records, &record.owner(), home.name.as_str());
         records.remove(&record.owner())?;
     }
     device::find(host, config, sysfs)
 }
 
-/// What is known of a device of which nothing but its name is: that it did not die with its namespace.
-fn by_name_only(name: IfName, records: &Records) -> (Home, String) {
-    let alias = records.of_device(name.as_str()).map(|record| record.alias).unwrap_or_default();
-    (Home { name, alias }, String::new())
+/// What is known of a device of which nothing but its name is.
+fn by_name_only(name: IfName, records: &Records) -> (Home, Option<Record>) {
+    let record = records.of_device(name.as_str());
+    let alias = record.as_ref().map(|record| record.alias.clone()).unwrap_or_default();
+    (Home { name, alias }, record)
 }
 
 /// Moves the device into the container, after it has been recorded.
@@ -131,6 +160,7 @@ fn take<'a>(
     req: &'a Request<Wire>,
     host: &mut Socket,
     device: &Link,
+    network: Option<&Network>,
     inside: &mut Inside<'a>,
     undo: &mut Undo<'a>,
 ) -> Result<Link> {
@@ -138,7 +168,14 @@ fn take<'a>(
     let record = Record::new(&owner, req.netns()?, device)?;
     let before = Before::of(host, device).with_context(|| format!("cannot move {}", device.name))?;
     let home = Home::of(&record);
-    Records::host().set(&record)?;
+    let records = Records::host();
+    records.set(&record)?;
+    if let Some(network) = network
+        && let Err(error) = kept::set(&records, &owner, network)
+    {
+        records.remove(&owner)?;
+        return Err(error);
+    }
     let ifname = req.attachment.ifname.as_str();
     let moved = log::step("move the device", || moving::move_in(host, device, inside, ifname, &home));
     let link = match moved {
@@ -162,6 +199,7 @@ fn take<'a>(
         }
         Ok(())
     });
+    Records::host().set(&Record { moved: Some(Moved::of(&link)), ..record })?;
     Ok(link)
 }
 
@@ -200,10 +238,12 @@ fn check(req: &Request<Wire>) -> Result<()> {
 
 fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
-    remove_and_release(req, || {
+    let rules = kept::take_rules(req, &owner);
+    let device = remove_and_release(req, || {
         let device = log::step("give the device back", || give_back(req, &owner));
         all([device, Records::host().remove_unfinished(&owner)])
-    })
+    });
+    all([rules, device])
 }
 
 fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {
@@ -212,24 +252,30 @@ fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {
     if record.is_none() && was_in_userspace(&req.config) {
         return Ok(());
     }
-    if let Some((_netns, mut inside)) = open_inside(req)?
-        && let Some((link, home)) = moving::find_inside(&mut inside, &owner.ifname, record.as_ref())?
+    let mut inside = open_inside(req)?;
+    if let Some((_netns, inside)) = &mut inside
+        && let Some((link, home)) = moving::find_inside(inside, &owner.ifname, record.as_ref())?
         // Without a record of this attachment, another's device is not to be taken.
         && (record.is_some() || records.of_device(home.name.as_str()).is_none())
     {
-        return match moving::move_out(&mut inside, &link, &home)? {
-            true => records.remove(owner),
+        return match moving::move_out(inside, &link, &home)? {
+            true => {
+                kept::give_home(&mut Socket::open()?, &records, owner, home.name.as_str());
+                records.remove(owner)
+            }
             // Kept until it has its name again.
             false => Ok(()),
         };
     }
     match record {
-        Some(record) => settle(&records, &record),
+        Some(record) => settle(&records, &record, inside.is_some()),
         // The reference's: without its configured name there is nothing to know it by.
         None => match req.config.device().map(IfName::new) {
             Some(Ok(name)) => {
-                let (home, kind) = by_name_only(name, &records);
-                returned::restore(&mut Socket::open()?, &home, &kind).map(drop)
+                let (home, record) = by_name_only(name, &records);
+                let is_it = |link: &Link| record.as_ref().is_none_or(|record| record.is_of_make(link));
+                let is_device = |link: &Link| link.kind.is_empty() && is_it(link);
+                returned::restore(&mut Socket::open()?, &home, is_device).map(drop)
             }
             _ => Ok(()),
         },
@@ -238,13 +284,23 @@ fn give_back(req: &Request<Wire>, owner: &Owner) -> Result<()> {
 
 /// Deals with a device that is not in its container any more: it gets its name again if it came back, and is forgotten then,
 /// or when it died. One that may still come is kept in mind, since a namespace that ends does so some time later, and so is
-/// one whose name is taken.
-fn settle(records: &Records, record: &Record) -> Result<()> {
-    match returned::restore(&mut Socket::open()?, &Home::of(record), &record.kind)? {
-        Found::NameTaken => Ok(()),
-        Found::Nothing if record.kind.is_empty() => Ok(()),
-        Found::Nothing | Found::InPlace | Found::Restored => records.remove(&record.owner()),
+/// one whose name is taken. While the container's namespace is there (`open`) it should have been found: somebody moved it on.
+fn settle(records: &Records, record: &Record, open: bool) -> Result<()> {
+    let mut host = Socket::open()?;
+    match returned::restore(&mut host, &Home::of(record), |link| record.is_of_make(link))? {
+        Found::NameTaken => return Ok(()),
+        Found::Nothing if record.kind.is_empty() && open => {
+            return Err(Error::failed(format!(
+                "cannot give {} back: it is neither on the host nor in {}; it stays recorded",
+                record.device, record.netns
+            )));
+        }
+        Found::Nothing if record.kind.is_empty() => return Ok(()),
+        Found::Restored => kept::give_home(&mut host, records, &record.owner(), record.device.as_str()),
+        Found::InPlace => kept::give_home_if_same(&mut host, records, record),
+        Found::Nothing => {}
     }
+    records.remove(&record.owner())
 }
 
 /// Only what is recorded: the alias that the reference leaves does not tell the network.
@@ -253,6 +309,7 @@ fn gc(call: &Call, _: &Wire) -> Result<()> {
     let records = Records::host();
     let network = call.conf.name.as_str();
     let mut stale = records.all();
+    let valid: HashSet<Owner> = valid.into_iter().collect();
     stale.retain(|record| record.network == network && !valid.contains(&record.owner()));
     let outcomes: Vec<_> = stale.iter().map(|record| collect(&records, record)).collect();
     all(outcomes.into_iter().chain([call.ipam_gc()]))
@@ -263,12 +320,14 @@ fn collect(records: &Records, record: &Record) -> Result<()> {
     match NetNs::open(&record.netns) {
         Ok(netns) if !netns.is_same(&NetNs::current()?)? => {
             let mut inside = netns.socket()?;
-            let found = moving::find_inside(&mut inside, &record.ifname, Some(record))?;
-            // The path may have become another container's: the alias has to tell.
-            let carries = |link: &Link| link.alias.as_deref() == Some(record.device.as_str());
-            if let Some((link, home)) = found.filter(|(link, _)| carries(link)) {
+            kept::take_rules_from(&mut inside, records, &record.owner())?;
+            // The path may have become another container's.
+            if let Some((link, home)) = moving::find_inside(&mut inside, &record.ifname, Some(record))? {
                 return match moving::move_out(&mut inside, &link, &home)? {
-                    true => records.remove(&record.owner()),
+                    true => {
+                        kept::give_home(&mut Socket::open()?, records, &record.owner(), home.name.as_str());
+                        records.remove(&record.owner())
+                    }
                     false => Ok(()),
                 };
             }
@@ -277,7 +336,7 @@ fn collect(records: &Records, record: &Record) -> Result<()> {
         Err(error) if error.is_netns_gone() => {}
         Err(error) => return Err(error.into()),
     }
-    settle(records, record)
+    settle(records, record, false)
 }
 
 fn status(call: &Call, wire: &Wire) -> Result<()> {

@@ -107,34 +107,33 @@ pub(crate) fn move_out(inside: &mut Socket, link: &Link, home: &Home) -> Result<
         .with_context(|| format!("cannot move {} to the host as {name}", link.name))
 }
 
-/// The device in the container, and what it was on the host. With a record it is what carries the recorded name in its alias,
-/// whatever the container calls it now, or what is still as it came but for the alias; without one the reference has moved it,
-/// and an interface without a name in its alias is not this plugin's.
+/// The device in the container, and what it was on the host. With a record it is the link that the record knows, whatever the
+/// container calls it now and has written on it. Without one the reference has moved it, and its alias is all that tells: that is
+/// not believed of a link that has a kind, which anybody in the container can make.
 pub(crate) fn find_inside(
     inside: &mut Socket,
     ifname: &str,
     record: Option<&Record>,
 ) -> Result<Option<(Link, Home)>> {
-    let by_name = match inside.link_by_name(ifname) {
-        Ok(link) => Some(link),
-        Err(error) if error.is_not_found() => None,
+    if let Some(record) = record {
+        let found = inside.link_dump(None)?.into_iter().find(|link| record.is_inside(link));
+        return Ok(found.map(|link| (link, Home::of(record))));
+    }
+    let link = match inside.link_by_name(ifname) {
+        Ok(link) => link,
+        Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let Some(record) = record else {
-        let named = |link: Link| {
-            let name = IfName::new(link.alias.clone()?).ok()?;
-            Some((link, Home { name, alias: String::new() }))
-        };
-        return Ok(by_name.and_then(named));
+    let Some(name) = link.alias.as_deref().and_then(|alias| IfName::new(alias).ok()) else {
+        return Ok(None);
     };
-    let carries = |link: &Link| link.alias.as_deref() == Some(record.device.as_str());
-    if let Some(link) = by_name.clone().filter(carries) {
-        return Ok(Some((link, Home::of(record))));
+    if !link.kind.is_empty() {
+        log::warn(format_args!(
+            "{ifname} is left in the container: its alias says that it is {name} of the host, which is not believed of a {} \
+             without a record",
+            link.kind
+        ));
+        return Ok(None);
     }
-    if let Some(link) = inside.link_dump(None)?.into_iter().find(carries) {
-        return Ok(Some((link, Home::of(record))));
-    }
-    let same =
-        |link: &Link| link.kind == record.kind && link.address_text().unwrap_or_default() == record.address;
-    Ok(by_name.filter(same).map(|link| (link, Home::of(record))))
+    Ok(Some((link, Home { name, alias: String::new() })))
 }

@@ -10,9 +10,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use cni_host::Owner;
+use cni_host::{Owner, is_read_only};
 use cni_netlink::Link;
-use cni_plugin::{Error, Result};
+use cni_plugin::{Error, Result, log};
 use cni_types::{ErrorCode, IfName};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -36,6 +36,29 @@ pub(crate) struct Record {
     pub(crate) kind: String,
     /// Its hardware address when it left.
     pub(crate) address: String,
+    /// The one that nobody can change; empty for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) permanent_address: Vec<u8>,
+    /// Written when the device has been moved, and so missing when the ADD was killed before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved: Option<Moved>,
+}
+
+/// By what a device is known in the container, where all else can be made up: who may change links there may write what he likes
+/// into an alias, give a link any name, address and index, but not make one whose other end is on the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Moved {
+    index: u32,
+    /// The link that it stands on or is a pair with, and where that is as the container sees it.
+    peer: Option<u32>,
+    peer_netnsid: Option<i32>,
+}
+
+impl Moved {
+    pub(crate) fn of(link: &Link) -> Self {
+        Moved { index: link.index, peer: link.peer, peer_netnsid: link.peer_netnsid }
+    }
 }
 
 impl Record {
@@ -51,7 +74,27 @@ impl Record {
             alias,
             kind: link.kind.clone(),
             address: link.address_text().unwrap_or_default(),
+            permanent_address: link.permanent_address.clone(),
+            moved: None,
         })
+    }
+
+    /// Whether a link in the container is the device.
+    pub(crate) fn is_inside(&self, link: &Link) -> bool {
+        let same = self.is_of_make(link);
+        match &self.moved {
+            Some(moved) => same && *moved == Moved::of(link),
+            // The container has not been started yet by a runtime whose ADD was killed.
+            None => {
+                let carries = link.alias.as_deref() == Some(self.device.as_str());
+                same && carries && link.address_text().unwrap_or_default() == self.address
+            }
+        }
+    }
+
+    /// Whether a link has what the device cannot lose.
+    pub(crate) fn is_of_make(&self, link: &Link) -> bool {
+        link.kind == self.kind && link.permanent_address == self.permanent_address
     }
 
     pub(crate) fn owner(&self) -> Owner {
@@ -76,26 +119,53 @@ impl Records {
 
     /// Writes a record, whole or not at all.
     pub(crate) fn set(&self, record: &Record) -> Result<()> {
+        if self.is_read_only() {
+            log::warn(format_args!(
+                "{} is read-only: {} is not recorded, and its alias is all that DEL will know it by",
+                self.folder.display(),
+                record.device
+            ));
+            return Ok(());
+        }
+        self.write(&self.path(&record.owner()), record)
+    }
+
+    /// Whether nothing can be recorded.
+    pub(crate) fn is_read_only(&self) -> bool {
+        is_read_only(&self.folder)
+    }
+
+    /// Writes a file of the folder, whole or not at all.
+    pub(crate) fn write(&self, path: &Path, content: &impl Serialize) -> Result<()> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
             .create(&self.folder)
             .map_err(|error| cannot("make", &self.folder, &error))?;
-        let path = self.path(&record.owner());
-        let temporary = unfinished(&path);
-        let json = serde_json::to_vec(record)?;
+        let temporary = unfinished(path);
+        let json = serde_json::to_vec(content)?;
         let mut options = OpenOptions::new();
-        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&temporary);
-        file.and_then(|mut file| file.write_all(&json)).and_then(|()| fs::rename(&temporary, &path)).map_err(
+        options.create(true).write(true).truncate(true).mode(0o600);
+        let file = cni_host::open_to_write(&mut options, &temporary);
+        file.and_then(|mut file| file.write_all(&json)).and_then(|()| fs::rename(&temporary, path)).map_err(
             |error| {
                 let _ = fs::remove_file(&temporary);
-                cannot("write", &path, &error)
+                cannot("write", path, &error)
             },
         )
     }
 
+    /// Where the network is that went with an attachment's device ([`crate::kept`]).
+    pub(crate) fn network_of(&self, owner: &Owner) -> PathBuf {
+        self.path(owner).with_extension("network")
+    }
+
     /// Forgets an attachment's device.
     pub(crate) fn remove(&self, owner: &Owner) -> Result<()> {
+        let network = self.network_of(owner);
+        remove(&unfinished(&network))?;
+        remove(&network)?;
+        // Last: without it nobody looks for the others.
         remove(&self.path(owner))
     }
 
@@ -128,12 +198,17 @@ impl Records {
 
 /// A record while it is being written.
 fn unfinished(path: &Path) -> PathBuf {
-    path.with_extension("new")
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }
 
 fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(cannot("remove", path, &error)),
+        // A file system that is read-only says so before it looks.
+        Err(error) if error.kind() != io::ErrorKind::NotFound && path.exists() => {
+            Err(cannot("remove", path, &error))
+        }
         _ => Ok(()),
     }
 }
@@ -167,6 +242,8 @@ mod tests {
             alias: "uplink".into(),
             kind: String::new(),
             address: "02:00:00:00:00:01".into(),
+            permanent_address: Vec::new(),
+            moved: None,
         }
     }
 

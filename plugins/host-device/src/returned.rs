@@ -22,10 +22,11 @@ pub(crate) enum Found {
     Nothing,
 }
 
-/// Gives the device its name and alias again if it came back: a link of this kind whose alias is that name.
-pub(crate) fn restore(host: &mut Socket, home: &Home, kind: &str) -> Result<Found> {
+/// Gives the device its name and alias again if it came back: a link that can be the device, with that name as
+/// its alias.
+pub(crate) fn restore(host: &mut Socket, home: &Home, is_device: impl Fn(&Link) -> bool) -> Result<Found> {
     let name = home.name.as_str();
-    let is_it = |link: &Link| link.kind == kind && link.alias.as_deref() == Some(name);
+    let is_it = |link: &Link| is_device(link) && link.alias.as_deref() == Some(name);
     let link = match host.link_by_name(name) {
         // Under the same name in the container as on the host.
         Ok(link) if is_it(&link) && link.name == name => {

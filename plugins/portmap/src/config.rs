@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use cni_nftables::{Statement, parse_matches};
 use cni_plugin::{Error, Result};
+use cni_types::parse_address;
 use ipnet::IpNet;
 use serde::Deserialize;
 
@@ -159,6 +160,18 @@ impl Forward {
         let of_all = host.ip().is_unspecified()
             && (host.is_ipv4(), host.port()) == (self.host.is_ipv4(), self.host.port());
         self.protocol == protocol && (self.host == host || of_all)
+    }
+
+    /// Whether a packet can be for both: the port is the same, and so is the address, or one of the two has all of the host's.
+    pub(crate) fn overlaps(&self, other: &Forward) -> bool {
+        self.displaces(other.protocol, other.host) || other.displaces(self.protocol, self.host)
+    }
+
+    /// The same port of all the host's addresses.
+    pub(crate) fn of_all_addresses(mut self) -> Self {
+        let any = if self.host.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        self.host.set_ip(any);
+        self
     }
 }
 
@@ -330,11 +343,7 @@ impl WireMapping {
             .ok_or_else(|| format!("protocol: {:?} is none of tcp, udp, sctp", self.protocol))?;
         let host_ip = match self.host_ip.as_str() {
             "" => None,
-            text => {
-                let address =
-                    text.parse::<IpAddr>().map_err(|_| format!("hostIP: {text:?} is no IP address"))?;
-                Some(address.to_canonical())
-            }
+            text => Some(parse_address(text).ok_or_else(|| format!("hostIP: {text:?} is no IP address"))?),
         };
         Ok(Mapping {
             protocol,

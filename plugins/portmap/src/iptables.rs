@@ -12,38 +12,57 @@ use crate::Pod;
 use crate::config::{Config, Forward};
 use crate::nftables::tell_displaced;
 
+mod attachment;
+mod holders;
+mod order;
 mod rules;
 
-use rules::{
-    DNAT, OLD_PREFIX, OLD_SNAT, PREFIX, PodChain, chain_name, entries, forward, jump_to_masquerading,
-};
+pub(crate) use attachment::Attachment;
+use attachment::delete_chain;
+pub(crate) use holders::{Chained, holders, mappings};
+use rules::{DNAT, PREFIX, PodChain, chain_name, entries, forward, jump_to_masquerading};
 use rules::{masquerading, pod_chains, port_of, read_comment};
 
 const TABLE: &str = "nat";
 const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
 
-/// Maps the ports, for the families that the container has an address of.
-pub(crate) fn add(nft: &mut Nft, config: &Config, pod: &Pod, path: &str) -> Result<()> {
+/// Maps the ports, for the families that the container has an address of, in place of what an earlier ADD of the attachment
+/// mapped.
+pub(crate) fn add(
+    nft: &mut Nft,
+    config: &Config,
+    pod: &Pod,
+    attachment: &Attachment<'_>,
+    path: &str,
+) -> Result<()> {
     let chains = pod_chains(config, pod);
-    if chains.is_empty() {
+    let mut families: Vec<Family> = chains.iter().map(|(family, _)| *family).collect();
+    if families.is_empty() {
         return Ok(());
     }
-    let families: Vec<Family> = chains.iter().map(|(family, _)| *family).collect();
-    let iptables = Iptables::find(&families, path)?;
     let mut undo = Undo::default();
-    let owner = &pod.owner;
     undo.push("remove the container's iptables rules", move || {
-        del(&mut Nft::new(), owner, path, &mut Vec::new())
+        del(&mut Nft::new(), attachment, path, &mut Vec::new())
     });
-    iptables.update(nft, TABLE, |table| {
-        let of_family = chains.iter().find(|(family, _)| *family == table.family());
-        of_family.map_or(Ok(()), |(_, chain)| plan(table, config, chain))
+    families.extend(attachment.families().filter(|family| !chains.iter().any(|(of, _)| of == family)));
+    let name = chain_name(&pod.owner.network, &pod.owner.container_id);
+    Iptables::find(&families, path)?.update(nft, TABLE, |table| {
+        match chains.iter().find(|(family, _)| *family == table.family()) {
+            Some((_, chain)) => plan(table, config, chain, attachment),
+            None if table.has_chain(&name)? => attachment.take(table, &name, &mut Vec::new()),
+            None => Ok(()),
+        }
     })?;
     undo.commit();
     Ok(())
 }
 
-fn plan(table: &mut Table<'_>, config: &Config, chain: &PodChain) -> cni_iptables::Result<()> {
+fn plan(
+    table: &mut Table<'_>,
+    config: &Config,
+    chain: &PodChain,
+    attachment: &Attachment<'_>,
+) -> cni_iptables::Result<()> {
     for (chain, rule) in masquerading(config) {
         table.ensure_chain(chain)?;
         table.append_unique(chain, rule)?;
@@ -55,23 +74,13 @@ fn plan(table: &mut Table<'_>, config: &Config, chain: &PodChain) -> cni_iptable
     for (hook, rule) in entries() {
         table.append_unique(hook, rule)?;
     }
-    if table.has_chain(&chain.name)? {
-        for rule in &chain.rules {
-            table.append_unique(&chain.name, rule.clone())?;
-        }
-    } else {
-        // Without comparing each with all of thousands.
-        table.replace_chain(&chain.name, chain.rules.clone());
-    }
-    for rule in &chain.jumps {
-        table.append_unique(DNAT, rule.clone())?;
-    }
-    Ok(())
+    attachment.put(table, chain)
 }
 
-/// Compares with what ADD made, wherever it is.
+/// Compares with what ADD made, wherever it is. Another container's rule that stands before it and has the port is an error too.
 pub(crate) fn check(nft: &mut Nft, config: &Config, pod: &Pod, path: &str) -> Result<()> {
     for (family, chain) in pod_chains(config, pod) {
+        let (name, jumps) = (chain.name.clone(), chain.jumps.clone());
         let shared = entries().into_iter().chain(masquerading(config));
         let jump = jump_to_masquerading(config).map(|rule| ("POSTROUTING", rule));
         let mut wanted = vec![(chain.name.as_str(), chain.rules), (DNAT, chain.jumps)];
@@ -83,18 +92,29 @@ pub(crate) fn check(nft: &mut Nft, config: &Config, pod: &Pod, path: &str) -> Re
                 "chain {chain} of the {program} table {TABLE} does not have the rule: {rule}"
             )));
         }
+        if let Some((forward, earlier)) = order::first_taken(nft, family, &name, &jumps, path)? {
+            return Err(Error::failed(format!(
+                "{forward} is chain {earlier}'s, which comes before {name} in chain {DNAT} of table {TABLE}"
+            )));
+        }
     }
     Ok(())
 }
 
-/// Removes the chains that the reference's plugin or this one made for the container and network, and adds the mappings that
-/// were in them to `gone`. They do not tell interfaces.
-pub(crate) fn del(nft: &mut Nft, owner: &Owner, path: &str, gone: &mut Vec<Forward>) -> Result<()> {
+/// Removes what the reference's plugin or this one made for the attachment, and adds the mappings that were in it to `gone`.
+pub(crate) fn del(
+    nft: &mut Nft,
+    attachment: &Attachment<'_>,
+    path: &str,
+    gone: &mut Vec<Forward>,
+) -> Result<()> {
+    let owner = attachment.owner();
     let chain = chain_name(&owner.network, &owner.container_id);
-    remove(nft, path, gone, |table| {
+    // What an earlier try has found stays: flows to it are stale as well.
+    Ok(Iptables::wherever(&FAMILIES, path).update(nft, TABLE, |table| {
         // The older one is not without this one.
-        Ok(if table.has_chain(&chain)? { vec![chain.clone()] } else { Vec::new() })
-    })
+        if table.has_chain(&chain)? { attachment.take(table, &chain, gone) } else { Ok(()) }
+    })?)
 }
 
 /// Removes the chains of this network's containers that are not among the valid ones. Which container a chain is for is told
@@ -106,7 +126,8 @@ pub(crate) fn gc(
     path: &str,
     gone: &mut Vec<Forward>,
 ) -> Result<()> {
-    remove(nft, path, gone, |table| {
+    Ok(Iptables::wherever(&FAMILIES, path).update(nft, TABLE, |table| {
+        let family = table.family();
         let of_rule = |rule: &Found| {
             let (of, container_id) = read_comment(rule.comment()?)?;
             let chain = chain_name(network, container_id);
@@ -114,8 +135,13 @@ pub(crate) fn gc(
             stale.then_some(chain)
         };
         let chains: BTreeSet<String> = table.rules(DNAT)?.iter().filter_map(of_rule).collect();
-        Ok(chains.into_iter().collect())
-    })
+        for chain in chains {
+            let rules = table.rules(&chain)?;
+            gone.extend(rules.iter().filter_map(|found| forward(found.rule()?, family)));
+            delete_chain(table, &chain)?;
+        }
+        Ok(())
+    })?)
 }
 
 /// Takes these ports from containers whose chains have them, which come before the other backend's.
@@ -163,29 +189,6 @@ pub(crate) fn maps(nft: &mut Nft, wanted: &Forward, path: &str) -> Result<bool> 
         Ok(None)
     })?;
     Ok(found.is_some())
-}
-
-/// Removes chains and what leads to them, wherever they are.
-fn remove(
-    nft: &mut Nft,
-    path: &str,
-    gone: &mut Vec<Forward>,
-    chains: impl Fn(&mut Table<'_>) -> cni_iptables::Result<Vec<String>>,
-) -> Result<()> {
-    // What an earlier try has found stays: flows to it are stale as well.
-    Ok(Iptables::wherever(&FAMILIES, path).update(nft, TABLE, |table| {
-        let family = table.family();
-        for chain in chains(table)? {
-            let rules = table.rules(&chain)?;
-            gone.extend(rules.iter().filter_map(|found| forward(found.rule()?, family)));
-            let old = chain.replacen(PREFIX, OLD_PREFIX, 1);
-            for (top, chain) in [(DNAT, &chain), (OLD_SNAT, &old)] {
-                table.delete_matching(top, |found| found.leads_to(chain))?;
-                table.delete_chain(chain)?;
-            }
-        }
-        Ok(())
-    })?)
 }
 
 /// Whether iptables is installed. Whether the kernel agrees shows when it runs.

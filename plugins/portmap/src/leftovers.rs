@@ -89,6 +89,20 @@ fn forward(rule: &FoundRule, family: Family) -> Option<Forward> {
     Some(Forward { protocol, host, pod: SocketAddr::new(pod?, port?) })
 }
 
+/// All mappings to addresses of IPv4.
+pub(crate) fn mappings(nft: &mut Nft) -> Result<Vec<Forward>> {
+    let [table, _] = TABLES;
+    let mut found = Vec::new();
+    for chain in [HOST_PORTS, OLD_HOST_IPS] {
+        let rules = match nft.rules(table, chain) {
+            Err(error) if error.is_unsupported() => return Ok(found),
+            rules => rules?,
+        };
+        found.extend(rules.iter().filter_map(|rule| forward(rule, table.family)));
+    }
+    Ok(found)
+}
+
 /// Whether a rule of the reference, whoever's it is, leads from the same port to the same place.
 pub(crate) fn maps(nft: &mut Nft, wanted: &Forward) -> Result<bool> {
     let table = TABLES[usize::from(wanted.pod.is_ipv6())];

@@ -1,16 +1,17 @@
 //! The `portmap` plugin: forwards ports of the host to a container. Chained after the plugin that gives the container its
 //! address, whose result it passes on; the runtime says which ports (capability `portMappings`).
 //!
-//! Two backends: nftables with elements in maps of a table of its own, in which the latest ADD of a port wins, and
+//! Two backends: nftables with elements in maps of a table of its own, in which the latest ADD of a port wins within a network, and
 //! iptables with the reference's rules. Whatever is made carries its owner, so that DEL and GC need neither the container's
 //! namespace nor the list of ports.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
-use cni_host::Owner;
+use cni_host::{AddressRecord, AddressRecords, Owner};
 use cni_interface::{all, owner, valid_owners};
 use cni_nftables::Nft;
-use cni_plugin::{Call, Error, Plugin, Request, Result, environment, log};
+use cni_plugin::{Call, Error, Plugin, Request, Result, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
 use ipnet::IpNet;
 
@@ -19,6 +20,7 @@ mod flows;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod holder;
 mod iptables;
 mod leftovers;
 mod localnet;
@@ -27,11 +29,16 @@ mod ruleset;
 
 pub use config::Wire;
 use config::{Backend, Config, Forward, Masquerade, Protocol};
+use holder::Claim;
+use iptables::Attachment;
 use nftables::Wanted;
+
+/// Its name, and that of its folder in `/run/cni-plugins-rs`.
+const NAME: &str = "portmap";
 
 /// The plugin's table of functions.
 pub const PLUGIN: Plugin<Wire> =
-    Plugin { name: "portmap", versions: SpecVersion::ALL, config: Call::read, add, check, del, gc, status };
+    Plugin { name: NAME, versions: SpecVersion::ALL, config: Call::read, add, check, del, gc, status };
 
 /// A container as seen from the host.
 #[derive(Debug)]
@@ -44,6 +51,8 @@ pub(crate) struct Pod {
 fn add(req: &Request<Wire>) -> Result<CniResult> {
     let config = Config::new(&req.config)?;
     let result = req.prev_result()?;
+    let nft = &mut Nft::new();
+    log::step("see that 127.0.0.0/8 is guarded", || localnet::guard(nft, result))?;
     if !req.config.has_mappings() {
         return Ok(result.clone());
     }
@@ -54,15 +63,28 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
     }
     let path = environment("PATH");
     let backend = backend(&config, &req.config, &path)?;
-    let nft = &mut Nft::new();
+    let wanted = match backend {
+        Backend::Nftables => Some(Wanted::new(&config, &pod, &forwards)?),
+        Backend::Iptables => None,
+    };
+    let claim = match &wanted {
+        Some(wanted) => Claim::by_nftables(&pod.owner, &forwards, wanted.scopes(), &path),
+        None => Claim::by_iptables(&pod.owner, &forwards),
+    };
+    log::step("see who has the ports", || claim.expect_free(nft))?;
+    let records = AddressRecords::new(NAME);
+    let attachment = Attachment::new(&pod.owner, &records, &hosts(&pod.addresses));
+    let mut undo = Undo::default();
+    remember(&pod, req.netns()?, &mut undo)?;
     if config.masquerade != Masquerade::Nobody {
-        log::step("let 127.0.0.0/8 reach the container", || localnet::enable(nft, &forwards, backend))?;
+        log::step("let 127.0.0.0/8 reach the container", || {
+            localnet::enable(nft, &forwards, backend, &pod.owner, &path, &mut undo)
+        })?;
     }
-    match backend {
+    match &wanted {
         // One transaction, and nothing after it fails the ADD: what another container loses to this one need not be given back.
-        Backend::Nftables => {
-            let wanted = Wanted::new(&config, &pod, &forwards)?;
-            log::step("map the ports in nf_tables", || nftables::add(nft, &wanted, &pod.owner))?;
+        Some(wanted) => {
+            log::step("map the ports in nf_tables", || nftables::add(nft, wanted, &claim))?;
             let displaced = log::step("take the ports from iptables", || {
                 iptables::displace(nft, &forwards, &pod.owner, &path)
             });
@@ -70,12 +92,44 @@ fn add(req: &Request<Wire>) -> Result<CniResult> {
                 log::warn(format_args!("iptables may still have another container's mapping: {error}"));
             }
         }
-        Backend::Iptables => {
-            log::step("map the ports with iptables", || iptables::add(nft, &config, &pod, &path))?
+        None => {
+            log::step("map the ports with iptables", || {
+                iptables::add(nft, &config, &pod, &attachment, &path)
+            })?;
+            undo.push("remove the container's iptables rules", || {
+                iptables::del(&mut Nft::new(), &attachment, &path, &mut Vec::new())
+            });
+            // Once more: of an ADD by nftables at the same time, one sees what the other has made.
+            log::step("take the ports from nf_tables", || claim.take(nft))?;
         }
     }
+    undo.commit();
     flows::redirect(&forwards);
     Ok(result.clone())
+}
+
+/// Records whose rules are for which addresses, and where the container is; both are told by no rule of iptables.
+fn remember<'a>(pod: &'a Pod, netns: &str, undo: &mut Undo<'a>) -> Result<()> {
+    let records = AddressRecords::new(NAME);
+    let record =
+        AddressRecord { owner: pod.owner.clone(), netns: netns.to_owned(), addresses: pod.addresses.clone() };
+    let before = records.find(&pod.owner);
+    if before.as_ref() == Some(&record) {
+        return Ok(());
+    }
+    undo.push("put the record of addresses back", move || match before {
+        Some(before) => kept(AddressRecords::new(NAME).set(&before)),
+        None => kept(AddressRecords::new(NAME).remove(&pod.owner)),
+    });
+    kept(records.set(&record))
+}
+
+/// A file of the plugin's own that could not be written has a code of its own.
+fn kept(done: cni_host::Result<()>) -> Result<()> {
+    done.map_err(|error| match error {
+        cni_host::Error::Io { .. } => Error::new(ErrorCode::IO_FAILURE, error.to_string()),
+        error => error.into(),
+    })
 }
 
 fn check(req: &Request<Wire>) -> Result<()> {
@@ -108,6 +162,8 @@ fn del(req: &Request<Wire>) -> Result<()> {
     let owner = owner(req);
     let path = environment("PATH");
     let ((forwards, told), nft) = (told(req), &mut Nft::new());
+    let records = AddressRecords::new(NAME);
+    let attachment = Attachment::new(&owner, &records, &told_addresses(req));
     let mut gone: Vec<Forward> = Vec::new();
     let outcomes = [
         log::step("remove the mappings from nf_tables", || {
@@ -116,12 +172,17 @@ fn del(req: &Request<Wire>) -> Result<()> {
         log::step("remove the reference's nf_tables rules", || {
             leftovers::del(nft, &owner.container_id, &mut gone)
         }),
-        log::step("remove the iptables rules", || iptables::del(nft, &owner, &path, &mut gone)),
+        log::step("remove the iptables rules", || iptables::del(nft, &attachment, &path, &mut gone)),
     ];
     let unmapped = forwards.into_iter().filter(|told| !gone.contains(told) && is_unmapped(nft, told, &path));
     gone.extend(unmapped.collect::<Vec<_>>());
     flows::forget(&gone);
-    all(outcomes)
+    all(outcomes)?;
+    // The last, since by it whoever comes next tells whose the rules were.
+    all([
+        log::step("turn route_localnet off", || localnet::release(nft, &owner, &path)),
+        kept(records.remove(&owner)),
+    ])
 }
 
 /// What the request says that its ADD made; it may say anything.
@@ -133,6 +194,16 @@ fn told(req: &Request<Wire>) -> (Vec<Forward>, Option<Wanted>) {
     let forwards = forwards(&config, &pod);
     let wanted = Wanted::new(&config, &pod, &forwards).ok();
     (forwards, wanted)
+}
+
+/// The addresses that the request tells of, whatever else of it cannot be read.
+fn told_addresses(req: &Request<Wire>) -> Vec<IpAddr> {
+    let result = req.call.conf.prev_result().ok().flatten();
+    hosts(&result.map(|result| addresses(result, req.attachment.ifname.as_str())).unwrap_or_default())
+}
+
+fn hosts(addresses: &[IpNet]) -> Vec<IpAddr> {
+    addresses.iter().map(IpNet::addr).collect()
 }
 
 /// Whether a mapping that this request tells of leads nowhere any more: somebody has flushed the rules, or this is not the
@@ -151,20 +222,26 @@ fn is_unmapped(nft: &mut Nft, told: &Forward, path: &str) -> bool {
 
 fn gc(call: &Call, _: &Wire) -> Result<()> {
     let Some(valid) = valid_owners(call) else { return Ok(()) };
-    let network = call.conf.name.as_str();
+    let nft = &mut Nft::new();
+    let guarded = log::step("see that 127.0.0.0/8 is guarded", || localnet::guard_all(nft));
+    let (network, path) = (call.conf.name.as_str(), environment("PATH"));
     let mut gone: Vec<Forward> = Vec::new();
     let owners: HashSet<String> = valid.iter().map(Owner::comment).collect();
     // The reference's rules know containers, not their interfaces.
-    let nft = &mut Nft::new();
     let containers: HashSet<&str> = valid.iter().map(|valid| valid.container_id.as_str()).collect();
-    let outcomes = [
+    let collected = all([
         log::step("collect nf_tables mappings", || nftables::gc(nft, network, &owners, &mut gone)),
-        log::step("collect iptables rules", || {
-            iptables::gc(nft, network, &containers, &environment("PATH"), &mut gone)
-        }),
-    ];
+        log::step("collect iptables rules", || iptables::gc(nft, network, &containers, &path, &mut gone)),
+    ]);
     flows::forget(&gone);
-    all(outcomes)
+    // As with DEL.
+    let forgotten = collected.and_then(|()| {
+        all([
+            log::step("turn route_localnet off", || localnet::collect(nft, network, &owners, &path)),
+            kept(AddressRecords::new(NAME).retain(network, &valid)),
+        ])
+    });
+    all([guarded, forgotten])
 }
 
 /// Cheap, since it is asked every few seconds: no program is run.

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use crate::Pod;
 use crate::config::{Config, Forward, Protocol};
+use crate::holder::{Claim, Held, describe};
 use crate::leftovers;
 use crate::ruleset::{Group, Rules, Scope, TABLE, martians, owner_key, owners, self_set, setup};
 
@@ -59,7 +60,7 @@ impl Wanted {
             groups.push(group);
         }
         let count = u32::try_from(mappings.len() + masquerade.len()).unwrap_or(u32::MAX);
-        let entry = element(owner_key(&comment), vec![Value::Mark(count)]);
+        let entry = element(owner_key(&pod.owner), vec![Value::Mark(count)]);
         Ok(Wanted { mappings, masquerade, entry, scopes, groups })
     }
 
@@ -67,6 +68,15 @@ impl Wanted {
     fn elements(&self) -> impl Iterator<Item = (&Set, &Element)> {
         let mappings = self.mappings.iter().map(|(set, element, _)| (set, element));
         mappings.chain(self.masquerade.iter().map(|(set, element)| (set, element)))
+    }
+
+    fn has_key(&self, set: &Set, key: &[Value]) -> bool {
+        self.elements().any(|(of, wanted)| of == set && wanted.key == key)
+    }
+
+    /// The conditions that its mappings have.
+    pub(crate) fn scopes(&self) -> &[Scope] {
+        &self.scopes
     }
 
     fn chains(&self) -> impl Iterator<Item = Rules> {
@@ -86,24 +96,27 @@ impl Wanted {
     }
 }
 
-/// Maps the ports, all of them or none. A port that another container has goes to this one.
-pub(crate) fn add(nft: &mut Nft, wanted: &Wanted, owner: &Owner) -> Result<()> {
+/// Maps the ports, all of them or none. A port that another container of the network has goes to this one, and so does one whose
+/// holder in another network is gone.
+pub(crate) fn add(nft: &mut Nft, wanted: &Wanted, claim: &Claim<'_>) -> Result<()> {
+    let owner = claim.owner;
     let mut displaced: Vec<(Forward, String)> = Vec::new();
-    nft.update("map the ports", None, |nft| {
+    claim.update(nft, "map the ports", |nft, gone| {
         let mut batch = wanted.setup(nft)?;
         displaced.clear();
         if nft.element(&owners(), &wanted.entry.key)?.is_some() {
             // An ADD before this one, whose ports may have been others.
             for (set, element) in elements(nft, &|comment| owner.owns(comment))? {
-                let is_wanted = |(of, wanted): (&Set, &Element)| *of == set && wanted.key == element.key;
-                if set != owners() && !wanted.elements().any(is_wanted) {
+                if set != owners() && !wanted.has_key(&set, &element.key) {
                     batch.delete_element(&set, element.key);
                 }
             }
         }
-        let forwards: Vec<Forward> = wanted.mappings.iter().map(|(_, _, forward)| *forward).collect();
-        leftovers::displace(nft, &mut batch, &forwards, &mut displaced)?;
-        for (set, element, forward) in displaced_by_new_conditions(nft, wanted, owner)? {
+        leftovers::displace(nft, &mut batch, claim.forwards, &mut displaced)?;
+        let elsewhere = displaced_by_new_conditions(nft, wanted, owner)?;
+        // What has the key of a wanted one is told of below.
+        let gone = gone.into_iter().filter(|held| !wanted.has_key(&held.set, &held.element.key));
+        for Held { set, element, forward } in elsewhere.into_iter().chain(gone) {
             displaced.push((forward, element.comment.unwrap_or_default()));
             batch.delete_element(&set, element.key);
         }
@@ -151,9 +164,9 @@ fn displaced_by_new_conditions(
     nft: &mut Nft,
     wanted: &Wanted,
     owner: &Owner,
-) -> cni_nftables::Result<Vec<(Set, Element, Forward)>> {
+) -> cni_nftables::Result<Vec<Held>> {
     let mut found = Vec::new();
-    for scope in Scope::all(&nft.sets(TABLE)?) {
+    for scope in Scope::found(nft)? {
         if wanted.scopes.iter().any(|wanted| wanted.is_named_like(&scope)) {
             continue;
         }
@@ -165,7 +178,7 @@ fn displaced_by_new_conditions(
             let Some(element) = nft.element(&set, &element.key)? else { continue };
             let comment = element.comment.as_deref().unwrap_or_default();
             if Owner::is_of_network(comment, &owner.network) && !owner.owns(comment) {
-                found.push((set, element, *forward));
+                found.push(Held { set, element, forward: *forward });
             }
         }
     }
@@ -226,17 +239,26 @@ pub(crate) fn expect_undisplaced(nft: &mut Nft, owner: &Owner, forwards: &[Forwa
 
 /// Whether an element of this table, whoever's it is, leads from the same port to the same place.
 pub(crate) fn maps(nft: &mut Nft, wanted: &Forward) -> Result<bool> {
-    let names = match nft.sets(TABLE) {
-        Err(error) if error.is_unsupported() => return Ok(false),
-        names => names?,
-    };
-    for scope in Scope::all(&names).into_iter().filter(|scope| scope.is_v6() == wanted.host.is_ipv6()) {
+    for scope in Scope::found(nft)?.into_iter().filter(|scope| scope.is_v6() == wanted.host.is_ipv6()) {
         let found = nft.element(&scope.map_of(wanted.host.ip()), &key(wanted))?;
         if found.as_ref().and_then(forward).as_ref() == Some(wanted) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// All mappings to addresses of IPv4.
+pub(crate) fn mappings(nft: &mut Nft) -> Result<Vec<Forward>> {
+    let mut found = Vec::new();
+    for scope in Scope::found(nft)?.iter().filter(|scope| !scope.is_v6()) {
+        for map in [scope.host_ip(), scope.host_port()] {
+            // What is about to expire has no comment any more.
+            let there = nft.elements(&map)?.into_iter().filter(|element| element.comment.is_some());
+            found.extend(there.filter_map(|element| forward(&element)));
+        }
+    }
+    Ok(found)
 }
 
 /// Removes what carries this owner and nothing else, and adds the mappings among it to `gone`. When what the request tells
@@ -255,7 +277,7 @@ pub(crate) fn del(
             found.extend(there.filter(|there| is_meant(there, &owned)).map(|there| (*set, there)));
         }
         let count = Value::Mark(u32::try_from(found.len()).unwrap_or(u32::MAX));
-        match nft.element(&owners(), &owner_key(&owner.comment()))? {
+        match nft.element(&owners(), &owner_key(owner))? {
             Some(entry) if is_meant(&entry, &owned) && entry.data == [count] => {
                 found.push((owners(), entry));
                 Ok(found)
@@ -345,7 +367,8 @@ pub(crate) fn is_usable() -> Result<()> {
     Ok(Nft::new().probe()?)
 }
 
-fn key(forward: &Forward) -> Vec<Value> {
+/// The key of a mapping.
+pub(crate) fn key(forward: &Forward) -> Vec<Value> {
     let port = [Value::Proto(forward.protocol.number()), Value::Port(forward.host.port())];
     match forward.host.ip() {
         any if any.is_unspecified() => port.to_vec(),
@@ -359,7 +382,7 @@ fn masquerade_key(forward: &Forward) -> Vec<Value> {
 }
 
 /// Reads the mapping that an element is; `None` for those of masquerading.
-fn forward(element: &Element) -> Option<Forward> {
+pub(crate) fn forward(element: &Element) -> Option<Forward> {
     let [Value::Addr(pod), Value::Port(pod_port)] = element.data[..] else { return None };
     let any: IpAddr = if pod.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let (host, protocol, port) = match element.key[..] {
@@ -372,14 +395,4 @@ fn forward(element: &Element) -> Option<Forward> {
         host: SocketAddr::new(host, port),
         pod: SocketAddr::new(pod, pod_port),
     })
-}
-
-/// Whose an element is, for people.
-fn describe(comment: &str) -> String {
-    match Owner::from_alias(comment) {
-        Some(Owner { network, container_id, ifname }) => {
-            format!("container {container_id} ({ifname}, network {network})")
-        }
-        None => format!("container {comment}"),
-    }
 }

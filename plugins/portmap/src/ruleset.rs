@@ -26,9 +26,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use cni_host::Owner;
 use cni_nftables::{
-    Batch, Chain, DataType, Family, Hook, NatFamily, Nft, Op, Policy, Selector, Set, Statement, Table, Value,
-    Verdict,
+    Batch, Chain, DataType, Family, FoundRule, Hook, NatFamily, Nft, Op, Policy, Selector, Set, Statement,
+    Table, Value, Verdict,
 };
 use ipnet::{IpNet, Ipv4Net};
 use sha2::{Digest, Sha256};
@@ -97,8 +98,10 @@ impl Scope {
         let mut suffix = if v6 { "6" } else { "4" }.to_owned();
         if !conditions.is_empty() {
             let text: Vec<String> = conditions.iter().map(ToString::to_string).collect();
+            // Twelve hex digits.
+            let digest = Sha256::digest(text.join(" "));
             suffix.push('_');
-            suffix.push_str(&digits(&text.join(" "), 12));
+            suffix.extend(digest.iter().take(6).map(|byte| format!("{byte:02x}")));
         }
         Self { v6, conditions, suffix }
     }
@@ -110,6 +113,14 @@ impl Scope {
             Some(Scope { v6: suffix.starts_with('6'), conditions: Vec::new(), suffix: suffix.to_owned() })
         };
         sets.iter().filter_map(of_map).collect()
+    }
+
+    /// The same, as they are in the kernel; none where it has no nf_tables.
+    pub(crate) fn found(nft: &mut Nft) -> cni_nftables::Result<Vec<Self>> {
+        match nft.sets(TABLE) {
+            Err(error) if error.is_unsupported() => Ok(Vec::new()),
+            names => Ok(Self::all(&names?)),
+        }
     }
 
     pub(crate) fn is_v6(&self) -> bool {
@@ -188,6 +199,18 @@ impl Scope {
     pub(crate) fn is_named_like(&self, other: &Scope) -> bool {
         self.suffix == other.suffix
     }
+
+    /// Whether a packet can be for both, unless conditions plainly exclude each other. Those of one that was found are in its chain.
+    pub(crate) fn meets(&self, found: &Scope, nft: &mut Nft) -> cni_nftables::Result<bool> {
+        let is_conditioned = !self.conditions.is_empty() && found.suffix.contains('_');
+        if !is_conditioned || self.v6 != found.v6 || self.is_named_like(found) {
+            return Ok(self.v6 == found.v6);
+        }
+        let [_, own, _] = self.chains();
+        let rules = nft.rules(TABLE, &format!("prerouting{}", found.suffix))?;
+        let excludes = |rule: &FoundRule| own.rules.iter().all(|own| rule.excludes(TABLE.family, own));
+        Ok(rules.is_empty() || !rules.iter().all(excludes))
+    }
 }
 
 /// Makes what containers share and is missing, and puts right what is there.
@@ -209,15 +232,9 @@ pub(crate) fn owners() -> Set {
     Set { table: TABLE, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] }
 }
 
-/// The key of a container in [`owners`]: 15 hex digits, which is what fits, of the SHA-256 of its elements' comment.
-pub(crate) fn owner_key(comment: &str) -> Vec<Value> {
-    vec![Value::IfName(digits(comment, 15))]
-}
-
-fn digits(text: &str, digits: usize) -> String {
-    let mut hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.truncate(digits);
-    hex
+/// The key of a container in [`owners`].
+pub(crate) fn owner_key(owner: &Owner) -> Vec<Value> {
+    vec![Value::IfName(owner.short_key())]
 }
 
 /// Containers to which the same sources are masqueraded: those of a subnet, of a family with `masqAll`, or those that are

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use cni_plugin::{Error, Result};
+use cni_types::parse_address;
 use serde::Deserialize;
 
 /// The plugin's keys of the network configuration, read but not yet judged.
@@ -55,10 +56,8 @@ impl Own {
 fn gateways(list: &[String]) -> Result<Vec<IpAddr>> {
     let mut gateways: Vec<IpAddr> = Vec::new();
     for text in list {
-        let gateway: IpAddr =
-            text.parse().map_err(|_| Error::config(format!("gateways: {text:?} is not an IP address")))?;
-        // As the reference reads ::ffff:192.0.2.1.
-        let gateway = gateway.to_canonical();
+        let gateway = parse_address(text)
+            .ok_or_else(|| Error::config(format!("gateways: {text:?} is not an IP address")))?;
         if let Some(other) = gateways.iter().find(|other| other.is_ipv4() == gateway.is_ipv4()) {
             let why = "there can be one of IPv4 and one of IPv6";
             return Err(Error::config(format!("gateways: both {other} and {gateway}: {why}")));

@@ -4,11 +4,12 @@
 //! A rule for each address leads to a table of its own (`from 10.1.0.5 lookup 100`), and the interface's routes move from the main
 //! table there, beside a default route by the address's gateway. All of that is in the container's namespace, and dies with it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use cni_host::{LockFile, NetNs};
-use cni_interface::{absent_is_fine, all, open_inside};
+use cni_interface::{absent_is_fine, all, lock_or_go_on, open_inside};
 use cni_netlink::{Rule, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, SpecVersion};
@@ -96,7 +97,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
 fn del(req: &Request<Wire>) -> Result<()> {
     let Some((netns, mut inside)) = open_inside(req)? else { return Ok(()) };
     let lock = LockFile::of(&netns)?;
-    let _held = lock.lock(PATIENCE)?;
+    let _held = lock_or_go_on(&lock);
     let link = match inside.link_by_name(req.attachment.ifname.as_str()) {
         Ok(link) => Some(link.index),
         Err(error) if error.is_not_found() => None,
@@ -118,7 +119,9 @@ fn del(req: &Request<Wire>) -> Result<()> {
     let mut outcomes: Vec<Result<()>> =
         rules.iter().map(|rule| absent_is_fine(inside.rule_del(rule))).collect();
     if let (Some(index), None) = (link, req.config.table) {
-        outcomes.extend(rules.iter().map(|rule| tables::empty(&mut inside, index, rule.table)));
+        // Once each: anybody in the container can have made any number of rules that lead to one.
+        let own: BTreeSet<u32> = rules.iter().map(|rule| rule.table).collect();
+        outcomes.extend(own.into_iter().map(|table| tables::empty(&mut inside, index, table)));
     }
     all(outcomes)
 }

@@ -58,8 +58,10 @@ pub(crate) fn tap_add(netns: &NetNs, new: &NewTap<'_>, context: &str) -> Result<
 /// Whether the kernel would take the label.
 pub(crate) fn check(context: &str) -> Result<()> {
     // On a thread of its own, for the label stays with it.
-    thread::scope(|scope| scope.spawn(|| set_exec_label(context)).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, || set_exec_label(context))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn set_exec_label(context: &str) -> Result<()> {

@@ -16,6 +16,9 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 
 use crate::attributes::Attributes;
 
+/// A backup has some hundred bytes; what is longer is none.
+const MAX_LEN: u64 = 64 << 10;
+
 /// The file's keys, in the order in which the reference writes them.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -96,7 +99,7 @@ impl BackupFile {
 
     /// `None` when there is no file. What cannot be understood is a backup of nothing.
     pub(crate) fn read(&self) -> Result<Option<Backup>> {
-        match fs::read(&self.path) {
+        match cni_host::read_regular(&self.path, MAX_LEN) {
             Ok(text) => Ok(Some(Backup::from_json(&text).unwrap_or_default())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(cannot("read", &self.path, &error)),
@@ -113,12 +116,9 @@ impl BackupFile {
             .map_err(|error| cannot("make", folder, &error))?;
         let temporary = self.unfinished();
         let text = backup.to_json()?;
-        let written = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).truncate(true).mode(0o600);
+        let written = cni_host::open_to_write(&mut options, &temporary)
             .and_then(|mut file: File| file.write_all(&text))
             .and_then(|()| fs::rename(&temporary, &self.path));
         written.map_err(|error| {
@@ -155,11 +155,14 @@ pub(crate) fn collect(data_dir: &Path, network: &str, valid: &[Owner]) -> Result
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(cannot("read", data_dir, &error)),
     };
-    let mut outcomes = Vec::new();
+    let (valid, mut outcomes) = (Owner::tags(valid), Vec::new());
     for path in files.flatten().map(|file| file.path()).filter(|path| path.is_file()) {
-        let Some(backup) = fs::read(&path).ok().and_then(|text| Backup::from_json(&text)) else { continue };
-        let in_use = valid.iter().any(|owner| owner.owns(&backup.owner));
-        if Owner::is_of_network(&backup.owner, network) && !in_use {
+        let Some(backup) =
+            cni_host::read_regular(&path, MAX_LEN).ok().and_then(|text| Backup::from_json(&text))
+        else {
+            continue;
+        };
+        if Owner::is_of_network(&backup.owner, network) && !valid.contains(&backup.owner) {
             outcomes.push(remove(&path));
         }
     }

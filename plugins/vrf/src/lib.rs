@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use cni_host::{LockFile, NetNs};
-use cni_interface::{absent_is_fine, all, expect_kind, open_inside};
+use cni_interface::{absent_is_fine, all, expect_kind, lock_or_go_on, open_inside};
 use cni_netlink::{Link, LinkChange, LinkKind, NewLink, Socket};
 use cni_plugin::{Call, Context as _, Error, Plugin, Request, Result, Undo, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
@@ -158,7 +158,7 @@ fn check(req: &Request<Wire>) -> Result<()> {
 fn del(req: &Request<Wire>) -> Result<()> {
     let Some((netns, mut inside)) = open_inside(req)? else { return Ok(()) };
     let lock = LockFile::of(&netns)?;
-    let _held = lock.lock(PATIENCE)?;
+    let _held = lock_or_go_on(&lock);
     let vrfs = inside.link_dump(Some(KIND))?;
     let link = match inside.link_by_name(req.attachment.ifname.as_str()) {
         Ok(link) => Some(link),

@@ -8,16 +8,17 @@
 //! ```
 //!
 //! The chain's name has no interface in it, so that two attachments of one container to one network share it: it goes with
-//! the last rule that leads to it. In one thing the reference is not followed: a second subnet's ACCEPT stands before
-//! MASQUERADE too, or its packets would never reach it.
+//! the last rule that leads to it. Which of these rules are whose is on record ([`records`]). In one thing the reference is not
+//! followed: a second subnet's ACCEPT stands before MASQUERADE too, or its packets would never reach it.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use cni_iptables::{Family, Found, Iptables, Rule, Table};
 use cni_nftables::Nft;
 use ipnet::IpNet;
 
-use super::{not_masqueraded, of_family};
+use super::{not_masqueraded, of_family, records};
 use crate::owner::hex_digest;
 use crate::{Owner, Result};
 
@@ -38,10 +39,39 @@ pub(super) fn add(nft: &mut Nft, owner: &Owner, addresses: &[IpNet], path: &str)
         return Ok(());
     }
     let iptables = Iptables::find(&families, path)?;
-    Ok(iptables.update(nft, TABLE, |table| additions(table, owner, &of(addresses, table.family())))?)
+    let earlier = records::begin(owner, addresses)?;
+    let mut takes_over = false;
+    let added = iptables.update(nft, TABLE, |table| {
+        takes_over |= additions(table, owner, &of(addresses, table.family()), &earlier)?;
+        Ok(())
+    });
+    if let Err(error) = added {
+        if error.is_unusable() && earlier.is_empty() {
+            // Nothing has been changed, and the other backend may be tried, of which nothing is on record.
+            let _ = records::forget(owner);
+        }
+        return Err(error.into());
+    }
+    if takes_over {
+        records::take_over(owner, addresses)?;
+    }
+    let outdated = records::without(&earlier, addresses);
+    if !outdated.is_empty() {
+        // Of the other family, or made by the other iptables, which was this host's then.
+        del_recorded(nft, owner, &outdated, path)?;
+        records::end(owner, addresses)?;
+    }
+    Ok(())
 }
 
-fn additions(table: &mut Table<'_>, owner: &Owner, addresses: &[IpNet]) -> cni_iptables::Result<()> {
+/// What an ADD does in one table, where nothing stays of an `earlier` one's other addresses. Says whether it takes over an address
+/// that another interface of the container may have on record.
+fn additions(
+    table: &mut Table<'_>,
+    owner: &Owner,
+    addresses: &[IpNet],
+    earlier: &[IpNet],
+) -> cni_iptables::Result<bool> {
     let chain = chain(&owner.network, &owner.container_id);
     let rules = Rules::new(owner, &chain);
     let is_new = !table.has_chain(&chain)?;
@@ -55,43 +85,90 @@ fn additions(table: &mut Table<'_>, owner: &Owner, addresses: &[IpNet]) -> cni_i
         }
     }
     table.append_unique(&chain, rules.masquerade(table.family()))?;
+    let jumps = rules.jumps(table)?;
     for address in addresses {
         table.append_unique(POSTROUTING, rules.jump(&IpNet::from(address.addr())))?;
     }
-    Ok(())
+    let outdated = records::without(earlier, addresses);
+    rules.delete(table, |jump| rules.is_for(jump, &outdated), addresses)?;
+    let new = records::without(addresses, earlier);
+    Ok(jumps.iter().any(|jump| rules.is_for(jump, &new)))
 }
 
-pub(super) fn del(nft: &mut Nft, owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
+/// Removes what is for the addresses on record, and of those that DEL is told of what no other interface of the container has
+/// on record; where neither is anything, all that no other has.
+pub(super) fn del(nft: &mut Nft, owner: &Owner, told: &[IpNet], path: &str) -> Result<()> {
+    let record = records::find(owner);
+    let own = record.as_deref().unwrap_or_default();
+    // Without its addresses the other family would be looked at for nothing.
+    let all = [own, told].concat();
+    let families = if all.is_empty() { FAMILIES.to_vec() } else { families(&all) };
+    del_jumps(nft, owner, &families, path, |rules, jumps| {
+        let is_own = |jump: &Found| rules.is_for(jump, own);
+        let is_told = |jump: &Found| match record {
+            Some(_) => rules.is_for(jump, told),
+            None => told.is_empty() || rules.is_for(jump, told) || rules.is_for_subnet(jump, told),
+        };
+        let (mut meant, mut doubtful) = (Vec::new(), Vec::new());
+        for jump in jumps {
+            if is_own(&jump) {
+                meant.push(jump);
+            } else if is_told(&jump) {
+                doubtful.push(jump);
+            }
+        }
+        if !doubtful.is_empty() {
+            // Read after the rules: an ADD writes its record before it makes any.
+            let others = records::of_others(owner);
+            doubtful.retain(|jump| !rules.is_for(jump, &others));
+            meant.append(&mut doubtful);
+        }
+        meant
+    })?;
+    records::forget(owner)
+}
+
+/// Removes what is for addresses that the attachment has on record.
+fn del_recorded(nft: &mut Nft, owner: &Owner, addresses: &[IpNet], path: &str) -> Result<()> {
+    del_jumps(nft, owner, &families(addresses), path, |rules, mut jumps| {
+        jumps.retain(|jump| rules.is_for(jump, addresses));
+        jumps
+    })
+}
+
+/// Removes those of the rules that lead to the container's chain that `meant` picks.
+fn del_jumps(
+    nft: &mut Nft,
+    owner: &Owner,
+    families: &[Family],
+    path: &str,
+    meant: impl Fn(&Rules<'_>, Vec<Found>) -> Vec<Found>,
+) -> Result<()> {
     let chain = chain(&owner.network, &owner.container_id);
     let rules = Rules::new(owner, &chain);
-    // Old releases of the reference matched the whole subnet.
-    let wanted: Vec<Rule> = addresses
-        .iter()
-        .flat_map(|address| [rules.jump(&IpNet::from(address.addr())), rules.jump(&address.trunc())])
-        .collect();
-    let plan = |table: &mut Table<'_>| {
+    update_wherever(nft, families, path, |table| {
         if !table.has_chain(&chain)? {
             return Ok(());
         }
-        let is_wanted = |found: &Found| wanted.is_empty() || wanted.iter().any(|wanted| found.is(wanted));
-        table.delete_matching(POSTROUTING, |found| found.leads_to(&chain) && is_wanted(found))?;
-        if table.rules(POSTROUTING)?.iter().filter(|found| found.leads_to(&chain)).all(is_wanted) {
-            table.delete_chain(&chain)?;
-        }
-        Ok(())
-    };
-    // Without its addresses the other family would be looked at for nothing.
-    let families = if addresses.is_empty() { FAMILIES.to_vec() } else { families(addresses) };
-    update_wherever(nft, &families, path, plan)
+        let meant = meant(&rules, rules.jumps(table)?);
+        rules.delete(table, |jump| meant.contains(jump), &[])
+    })
 }
 
-/// The network's name is in the comments, so that no record beside the rules is needed.
+/// The network's name is in the comments, so that no record is needed; but for what is of one interface of a container that has
+/// another, and for names so long that the comments do not tell them.
 pub(super) fn gc(nft: &mut Nft, network: &str, valid: &[Owner], path: &str) -> Result<()> {
-    let is_valid = |id: &str| valid.iter().any(|owner| owner.container_id == id);
+    let stale = records::stale(network, valid);
+    let ids: HashSet<&str> = valid.iter().map(|owner| owner.container_id.as_str()).collect();
+    let (of_valid, of_none): (Vec<_>, Vec<_>) =
+        stale.into_iter().partition(|record| ids.contains(record.owner.container_id.as_str()));
+    let of_none: HashSet<String> =
+        of_none.iter().map(|record| chain(network, &record.owner.container_id)).collect();
     update_wherever(nft, &FAMILIES, path, |table| {
         let mut stale = Vec::new();
         for name in table.chains()?.into_iter().filter(|name| is_name(name)) {
-            if is_of(&table.rules(&name)?, &name, network, |id| !is_valid(id)) {
+            let is_recorded = of_none.contains(&name);
+            if is_recorded || is_of(&table.rules(&name)?, &name, network, |id| !ids.contains(id)) {
                 stale.push(name);
             }
         }
@@ -99,7 +176,11 @@ pub(super) fn gc(nft: &mut Nft, network: &str, valid: &[Owner], path: &str) -> R
             table.delete_matching(POSTROUTING, |found| found.leads_to(chain))?;
         }
         stale.iter().try_for_each(|chain| table.delete_chain(chain))
-    })
+    })?;
+    for record in of_valid {
+        del_recorded(nft, &record.owner, &record.addresses, path)?;
+    }
+    records::retain(network, valid)
 }
 
 /// Whether a rule in the chain says by its comment that the chain is this network's, of a container that `pick` picks, and
@@ -198,6 +279,52 @@ impl<'a> Rules<'a> {
             comment.pop();
         }
         Rules { chain, comment }
+    }
+
+    /// The rules that lead to the chain.
+    fn jumps(&self, table: &mut Table<'_>) -> cni_iptables::Result<Vec<Found>> {
+        let rules = table.rules(POSTROUTING)?;
+        Ok(rules.iter().filter(|found| found.leads_to(self.chain)).cloned().collect())
+    }
+
+    /// Whether one of these is for one of the addresses.
+    fn is_for(&self, jump: &Found, addresses: &[IpNet]) -> bool {
+        addresses.iter().any(|address| jump.is(&self.jump(&IpNet::from(address.addr()))))
+    }
+
+    /// Whether one of these is for the whole subnet of one of the addresses, as old releases of the reference made it.
+    fn is_for_subnet(&self, jump: &Found, addresses: &[IpNet]) -> bool {
+        addresses.iter().any(|address| jump.is(&self.jump(&address.trunc())))
+    }
+
+    /// Deletes the rules that lead to the chain and that `meant` picks, with the chain when none is left nor `added`; else with
+    /// what the chain has for subnets that no address is in any more.
+    fn delete(
+        &self,
+        table: &mut Table<'_>,
+        meant: impl Fn(&Found) -> bool,
+        added: &[IpNet],
+    ) -> cni_iptables::Result<()> {
+        let jumps = self.jumps(table)?;
+        let (gone, left): (Vec<&Found>, Vec<&Found>) = jumps.iter().partition(|jump| meant(jump));
+        if left.is_empty() && added.is_empty() {
+            table.delete_matching(POSTROUTING, |found| found.leads_to(self.chain))?;
+            return table.delete_chain(self.chain);
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        table.delete_matching(POSTROUTING, |found| found.leads_to(self.chain) && meant(found))?;
+        // What only iptables itself understands may be for any address.
+        let Some(mut sources) = left.iter().map(|jump| jump.source()).collect::<Option<Vec<IpNet>>>() else {
+            return Ok(());
+        };
+        sources.extend(added.iter().map(|address| IpNet::from(address.addr())));
+        table.delete_matching(self.chain, |found| {
+            let is_unused =
+                |net: IpNet| !sources.iter().any(|from| net.contains(from) || from.contains(&net));
+            found.destination().is_some_and(|net| is_unused(net) && found.is(&self.own_subnet(&net)))
+        })
     }
 
     fn jump(&self, from: &IpNet) -> Rule {

@@ -4,6 +4,8 @@
 //! table ip cni_masquerade {
 //!     map sources { type ipv4_addr : verdict
 //!         elements = { 10.88.0.5 comment "cni:net:c1:eth0" : goto subnet-10.88.0.0/16 } }
+//!     map owners { type ifname : mark
+//!         elements = { "0771aa8adb1a0cc" comment "cni:net:c1:eth0" : 0x00000001 } }
 //!     chain postrouting { type nat hook postrouting priority 100; policy accept;
 //!         ip daddr 224.0.0.0/4 return
 //!         ip saddr vmap @sources }
@@ -13,119 +15,176 @@
 //! }
 //! ```
 //!
+//! `owners` says how many elements an attachment has in `sources`. By it DEL knows whether it has found all of them, without a
+//! look at those of all other containers. An earlier release's table
+//! has no such map.
+//!
 //! The same in `ip6 cni_masquerade`. Two tables and not one of family inet, which a kernel built without IPv6 lacks. Not the
 //! reference's table either: it empties its base chain at each ADD. Priority 100 is NF_IP_PRI_NAT_SRC.
 
+mod table;
+
 use std::collections::HashSet;
 
-use cni_nftables::{Batch, Chain, DataType, Element, Family, Hook, Nft, Op, Policy, Selector, Set};
-use cni_nftables::{Statement, Table, Value, Verdict};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use cni_nftables::{Batch, Element, Nft, Set, Table, Value, Verdict};
+use ipnet::IpNet;
 
+use self::table::{
+    POSTROUTING, RULES, SIDE4, SIDE6, SUBNET, Side, chain_of_address, element, side, subnet_chain,
+};
 use super::{not_masqueraded, of_family, reference};
 use crate::{Error, Owner, Result};
 
-const NAME: &str = "cni_masquerade";
-const TABLE4: Table = Table { family: Family::Ip, name: NAME };
-const TABLE6: Table = Table { family: Family::Ip6, name: NAME };
-
-const POSTROUTING: &str = "postrouting";
-const PRIORITY: i32 = 100;
-const SUBNET: &str = "subnet-";
-/// As many rules has each chain here: one for what is left alone, one for the rest.
-const RULES: usize = 2;
-
-/// What is different in the two families.
-struct Side {
-    table: Table,
-    sources: Set,
-    multicast: IpNet,
-    saddr: Selector,
-    daddr: Selector,
+/// What an attachment has in one family's table.
+struct Share {
+    side: &'static Side,
+    addresses: Vec<IpNet>,
+    /// In its map `sources`, one for each address.
+    elements: Vec<Element>,
+    /// In its map `owners`.
+    entry: Element,
 }
 
-const SIDE4: Side = Side {
-    table: TABLE4,
-    sources: Set { table: TABLE4, name: "sources", key: &[DataType::Ipv4Addr], data: &[DataType::Verdict] },
-    multicast: IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::new(224, 0, 0, 0), 4)),
-    saddr: Selector::IpSaddr,
-    daddr: Selector::IpDaddr,
-};
+impl Share {
+    fn new(side: &'static Side, owner: &Owner, addresses: &[IpNet]) -> Self {
+        let mut addresses = of_family(addresses, side.multicast.addr().is_ipv4());
+        // A result may name an address twice.
+        let mut seen = HashSet::new();
+        addresses.retain(|address| seen.insert(address.addr()));
+        let elements: Vec<Element> = addresses.iter().map(|address| element(owner, address)).collect();
+        let entry = Element {
+            key: vec![Value::IfName(owner.short_key())],
+            data: vec![count(elements.len())],
+            comment: Some(owner.comment()),
+        };
+        Share { side, addresses, elements, entry }
+    }
 
-const SIDE6: Side = Side {
-    table: TABLE6,
-    sources: Set { table: TABLE6, name: "sources", key: &[DataType::Ipv6Addr], data: &[DataType::Verdict] },
-    multicast: IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)),
-    saddr: Selector::Ip6Saddr,
-    daddr: Selector::Ip6Daddr,
-};
+    /// Of both families.
+    fn both(owner: &Owner, addresses: &[IpNet]) -> [Self; 2] {
+        [&SIDE4, &SIDE6].map(|side| Share::new(side, owner, addresses))
+    }
 
-fn side(address: &IpNet) -> &'static Side {
-    if address.addr().is_ipv4() { &SIDE4 } else { &SIDE6 }
+    /// Puts it into the table, in the place of what is there, an earlier ADD's and others' who had the addresses.
+    fn put(&self, nft: &mut Nft, batch: &mut Batch, owner: &Owner) -> cni_nftables::Result<()> {
+        let Side { sources, owners, .. } = self.side;
+        let mut own = 0;
+        for wanted in &self.elements {
+            let found = nft.element(sources, &wanted.key)?;
+            own += usize::from(found.as_ref().is_some_and(|found| is_of(owner, found)));
+            match found {
+                Some(found) if found == *wanted => continue,
+                // An earlier owner's, whose late DEL will find that it is not its own any more.
+                Some(found) if found.data == wanted.data => drop(batch.delete_element(sources, found.key)),
+                Some(found) => delete(batch, sources, found),
+                None => {}
+            }
+            batch.add_element(sources, wanted.clone());
+        }
+        let entry = nft.element(owners, &self.entry.key)?;
+        if entry.as_ref().is_some_and(|entry| is_of(owner, entry) && entry.data != [count(own)]) {
+            for found in all_of(nft, owner, self.side)? {
+                if !self.elements.iter().any(|wanted| wanted.key == found.key) {
+                    delete(batch, sources, found);
+                }
+            }
+        }
+        match (entry, self.elements.is_empty()) {
+            (None, true) => {}
+            (None, false) => drop(batch.add_element(owners, self.entry.clone())),
+            (Some(found), true) => drop(batch.delete_element(owners, found.key)),
+            (Some(found), false) if found == self.entry => {}
+            (Some(found), false) => {
+                batch.delete_element(owners, found.key).add_element(owners, self.entry.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes it and whatever else this owner has in the table; without being told of any address, all that there is.
+    fn remove(
+        &self,
+        nft: &mut Nft,
+        batch: &mut Batch,
+        owner: &Owner,
+        is_told: bool,
+    ) -> cni_nftables::Result<()> {
+        let Side { sources, owners, .. } = self.side;
+        let mut found = Vec::new();
+        for told in &self.elements {
+            found.extend(nft.element(sources, &told.key)?.filter(|found| is_of(owner, found)));
+        }
+        let entry = nft.element(owners, &self.entry.key)?.filter(|entry| is_of(owner, entry));
+        let is_all = match &entry {
+            Some(entry) => entry.data == [count(found.len())],
+            // An earlier release's, or nobody who has anything here.
+            None => is_told && (found.len() == self.elements.len() || found.is_empty()),
+        };
+        if !is_all {
+            found = all_of(nft, owner, self.side)?;
+        }
+        for element in found {
+            if chain_of_address(&element).is_some() {
+                // Not to expire: until the kernel frees it, a second later or so, the chain that it leads to could not be deleted.
+                delete(batch, sources, element);
+            } else {
+                batch.remove_element(sources, element);
+            }
+        }
+        if let Some(entry) = entry {
+            batch.remove_element(owners, entry);
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn add(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> Result<()> {
-    let mut setup = Batch::default();
-    for (side, addresses) in [(&SIDE4, of_family(addresses, true)), (&SIDE6, of_family(addresses, false))] {
-        if !addresses.is_empty() {
-            setup.append(side.setup(&addresses));
-        }
+    let shares = Share::both(owner, addresses);
+    let (mut maps, mut setup) = (Batch::default(), Batch::default());
+    for share in shares.iter().filter(|share| !share.elements.is_empty()) {
+        maps.append(share.side.maps());
+        setup.append(share.side.setup(&share.addresses));
     }
-    let wanted: Vec<(Set, Element)> =
-        addresses.iter().map(|address| (side(address).sources, element(owner, address))).collect();
-    nft.update("masquerade addresses", None, |nft| {
+    // An earlier release's table has its rules, and no owners.
+    nft.update("masquerade addresses", Some(&maps), |nft| {
         // Somebody may have flushed the table, which leaves its elements and takes the rules that look at them.
         let mut batch = if emptied(nft, addresses)?.is_some() { setup.clone() } else { Batch::default() };
-        for (set, wanted) in &wanted {
-            match nft.element(set, &wanted.key)? {
-                Some(found) if found == *wanted => continue,
-                // An earlier owner's, whose late DEL will find that it is not its own any more.
-                Some(_) => drop(batch.delete_element(set, wanted.key.clone())),
-                None => {}
-            }
-            batch.add_element(set, wanted.clone());
-        }
+        shares.iter().try_for_each(|share| share.put(nft, &mut batch, owner))?;
         Ok(batch)
     })?;
     Ok(())
 }
 
-/// What removes this owner's addresses, and what the reference made for it.
+/// What removes this owner's addresses, and what the reference made for it. Those that it is told of are looked for first, and
+/// whatever there is only where these are not all, or none is told.
 pub(super) fn plan_del(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> cni_nftables::Result<Batch> {
     let mut batch = Batch::default();
-    let of_owner = |found: &Element| found.comment.as_deref().is_some_and(|comment| owner.owns(comment));
-    for (set, found) in candidates(nft, addresses)? {
-        if !of_owner(&found) {
-            continue;
-        }
-        match chain_of_address(&found) {
-            // Not to expire: until the kernel frees it, a second later or so, the chain that it leads to could not be deleted.
-            Some(chain) => {
-                batch.delete_element(&set, found.key);
-                batch.flush_chain(set.table, &chain).delete_chain(set.table, &chain);
-            }
-            None => drop(batch.remove_element(&set, found)),
-        }
+    for share in Share::both(owner, addresses) {
+        share.remove(nft, &mut batch, owner, !addresses.is_empty())?;
     }
     batch.append(reference::delete_masquerade(nft, |comment| reference::is_masquerade_of(comment, owner))?);
     Ok(batch)
 }
 
 pub(super) fn gc(nft: &mut Nft, network: &str, valid: &[Owner]) -> Result<()> {
+    let references: HashSet<String> = valid.iter().map(reference::start_of_comment).collect();
+    let valid = Owner::tags(valid);
     let plan = |nft: &mut Nft| {
         let mut batch = Batch::default();
         for side in [&SIDE4, &SIDE6] {
-            for found in nft.elements(&side.sources)? {
-                let comment = found.comment.as_deref().unwrap_or_default();
-                if Owner::is_of_network(comment, network) && !valid.iter().any(|owner| owner.owns(comment)) {
-                    // Not to expire, for the sake of its chain.
-                    batch.delete_element(&side.sources, found.key);
+            for set in [&side.sources, &side.owners] {
+                for found in nft.elements(set)? {
+                    let comment = found.comment.as_deref().unwrap_or_default();
+                    if Owner::is_of_network(comment, network) && !valid.contains(comment) {
+                        // Not to expire, for the sake of its chain.
+                        batch.delete_element(set, found.key);
+                    }
                 }
             }
         }
         let stale = |comment: &str| {
             reference::is_masquerade_in(comment, network)
-                && !valid.iter().any(|owner| reference::is_masquerade_of(comment, owner))
+                && !reference::start(comment).is_some_and(|start| references.contains(start))
         };
         batch.append(reference::delete_masquerade(nft, stale)?);
         Ok(batch)
@@ -209,72 +268,28 @@ pub(super) fn status(nft: &mut Nft) -> Result<()> {
     Ok(())
 }
 
-impl Side {
-    /// What does not belong to single addresses. Harmless when done again.
-    fn setup(&self, addresses: &[IpNet]) -> Batch {
-        let mut batch = Batch::default();
-        let base = Chain { name: POSTROUTING, base: Some((Hook::NatPostrouting, PRIORITY, Policy::Accept)) };
-        batch.add_table(self.table).add_set(&self.sources);
-        batch.add_chain(self.table, &base).flush_chain(self.table, POSTROUTING);
-        batch.add_rule(self.table, POSTROUTING, self.leave_alone(self.multicast));
-        let lookup = Statement::VerdictMap { key: vec![self.saddr], map: self.sources.name.to_owned() };
-        batch.add_rule(self.table, POSTROUTING, vec![lookup]);
-        for address in addresses {
-            let chain = &subnet_chain(address);
-            batch.add_chain(self.table, &Chain { name: chain, base: None }).flush_chain(self.table, chain);
-            batch.add_rule(self.table, chain, self.leave_alone(address.trunc()));
-            batch.add_rule(self.table, chain, vec![Statement::Masquerade]);
-        }
-        batch
-    }
-
-    /// `ip daddr <net> return`
-    fn leave_alone(&self, net: IpNet) -> Vec<Statement> {
-        let to_it = Statement::Match { selector: self.daddr, op: Op::Eq, value: Value::Net(net) };
-        vec![to_it, Statement::Verdict(Verdict::Return)]
+/// Deletes an element, and the chain that no other leads to.
+fn delete(batch: &mut Batch, set: &Set, found: Element) {
+    let chain = chain_of_address(&found);
+    batch.delete_element(set, found.key);
+    if let Some(chain) = chain {
+        batch.flush_chain(set.table, &chain).delete_chain(set.table, &chain);
     }
 }
 
-fn element(owner: &Owner, address: &IpNet) -> Element {
-    Element {
-        key: vec![Value::Addr(address.addr())],
-        data: vec![Value::Verdict(Verdict::Goto(subnet_chain(address)))],
-        comment: Some(owner.comment()),
-    }
+fn is_of(owner: &Owner, found: &Element) -> bool {
+    found.comment.as_deref().is_some_and(|comment| owner.owns(comment))
 }
 
-/// `subnet-10.88.0.0/16`, `subnet-fd00_88__/64`: nft takes slashes and underscores in names, but no colons.
-fn subnet_chain(address: &IpNet) -> String {
-    format!("{SUBNET}{}", address.trunc().to_string().replace(':', "_"))
-}
-
-/// The chain that an element leads to, where its subnet is the address alone: no other element can lead there.
-fn chain_of_address(found: &Element) -> Option<String> {
-    match (&found.key[..], &found.data[..]) {
-        ([Value::Addr(address)], [Value::Verdict(Verdict::Goto(chain))]) => {
-            (*chain == subnet_chain(&IpNet::from(*address))).then(|| chain.clone())
-        }
-        _ => None,
-    }
-}
-
-/// The elements of these addresses, or all of them when there are none.
-fn candidates(nft: &mut Nft, addresses: &[IpNet]) -> cni_nftables::Result<Vec<(Set, Element)>> {
-    let mut found = Vec::new();
-    for (at, address) in addresses.iter().enumerate() {
-        // Deleting one twice would fail.
-        if addresses[..at].iter().any(|earlier| earlier.addr() == address.addr()) {
-            continue;
-        }
-        let set = side(address).sources;
-        found.extend(nft.element(&set, &[Value::Addr(address.addr())])?.map(|element| (set, element)));
-    }
-    if addresses.is_empty() {
-        for side in [&SIDE4, &SIDE6] {
-            found.extend(nft.elements(&side.sources)?.into_iter().map(|element| (side.sources, element)));
-        }
-    }
+/// All that an owner has in `sources`; reads the whole map.
+fn all_of(nft: &mut Nft, owner: &Owner, side: &Side) -> cni_nftables::Result<Vec<Element>> {
+    let mut found = nft.elements(&side.sources)?;
+    found.retain(|found| is_of(owner, found));
     Ok(found)
+}
+
+fn count(elements: usize) -> Value {
+    Value::Mark(u32::try_from(elements).unwrap_or(u32::MAX))
 }
 
 /// Nothing can be left in a kernel that has no nf_tables.
@@ -282,22 +297,5 @@ pub(crate) fn unless_unsupported(outcome: cni_nftables::Result<()>) -> Result<()
     match outcome {
         Err(error) if !error.is_unsupported() => Err(Error::Nftables(error)),
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_subnets_chain_has_a_name_that_nft_can_read() {
-        for (address, chain) in [
-            ("10.88.0.5/16", "subnet-10.88.0.0/16"),
-            ("10.88.0.5/32", "subnet-10.88.0.5/32"),
-            ("fd00:88::5/64", "subnet-fd00_88__/64"),
-            ("fd00:88::5/128", "subnet-fd00_88__5/128"),
-        ] {
-            assert_eq!(subnet_chain(&address.parse().unwrap()), chain);
-        }
     }
 }

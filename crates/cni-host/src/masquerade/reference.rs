@@ -12,8 +12,18 @@ const CHAIN: &str = "masq_checks";
 
 /// Whether a rule's comment says that it is this attachment's.
 pub(super) fn is_masquerade_of(comment: &str, owner: &Owner) -> bool {
+    start(comment).is_some_and(|start| start == start_of_comment(owner))
+}
+
+/// What the comments of an attachment's rules begin with.
+pub(super) fn start_of_comment(owner: &Owner) -> String {
     let instance = hex_digest(&format!("{}:{}", owner.ifname, owner.container_id), 16);
-    comment.starts_with(&format!("{}-{instance}", hex_digest(&owner.network, 16)))
+    format!("{}-{instance}", hex_digest(&owner.network, 16))
+}
+
+/// What this comment begins with, if it is long enough.
+pub(super) fn start(comment: &str) -> Option<&str> {
+    comment.get(..33)
 }
 
 /// Whether it is of this network.

@@ -54,6 +54,12 @@ table ip cni_masquerade {
 		elements = { 10.88.0.5 comment \"cni:net:c1:eth0\" : goto subnet-10.88.0.0/16 }
 	}
 
+	map owners {
+		type ifname : mark
+		flags timeout
+		elements = { \"0771aa8adb1a0cc\" comment \"cni:net:c1:eth0\" : 0x00000001 }
+	}
+
 	chain postrouting {
 		type nat hook postrouting priority srcnat; policy accept;
 		ip daddr 224.0.0.0/4 return
@@ -70,6 +76,12 @@ table ip6 cni_masquerade {
 		type ipv6_addr : verdict
 		flags timeout
 		elements = { fd00:88::5 comment \"cni:net:c1:eth0\" : goto subnet-fd00_88__/64 }
+	}
+
+	map owners {
+		type ifname : mark
+		flags timeout
+		elements = { \"0771aa8adb1a0cc\" comment \"cni:net:c1:eth0\" : 0x00000001 }
 	}
 
 	chain postrouting {

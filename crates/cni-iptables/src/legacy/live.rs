@@ -225,6 +225,11 @@ fn firewall(a: &Addresses) -> Vec<Case> {
             e.source = is(a.pod_read);
             e.target = Target::Accept;
         }),
+        case("CNI-FORWARD", format!("-d {} -m conntrack --ctstate DNAT -j ACCEPT", a.pod), |e| {
+            e.destination = is(a.pod_read);
+            e.matches = modules(&["conntrack"]);
+            e.target = Target::Accept;
+        }),
         case("CNI-ISOLATION-STAGE-1", "-i br0 ! -o br0 -j CNI-ISOLATION-STAGE-2", |e| {
             e.in_interface = is("br0".to_owned());
             e.out_interface = is_not("br0".to_owned());

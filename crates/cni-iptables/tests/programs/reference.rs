@@ -7,7 +7,7 @@ use cni_nftables::Nft;
 
 use crate::{Programs, each, rule};
 
-/// `(chain, rule)` as the reference passes them to `iptables -A` (plugins v1.9.1: pkg/ip/ipmasq_iptables_linux.go,
+/// `(chain, rule)` as the reference passes them, but for two, to `iptables -A` (plugins v1.9.1: pkg/ip/ipmasq_iptables_linux.go,
 /// plugins/meta/portmap/portmap_iptables.go, plugins/meta/firewall/iptables.go and ingresspolicy.go).
 fn rules(table: &str, programs: &Programs) -> Vec<(&'static str, Vec<&'static str>)> {
     let v4 = programs.is_v4();
@@ -27,6 +27,9 @@ fn rules(table: &str, programs: &Programs) -> Vec<(&'static str, Vec<&'static st
                 vec!["-d", pod, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"],
             ),
             ("CNI-FORWARD", vec!["-s", pod, "-j", "ACCEPT"]),
+            // Of our firewall alone, for published ports; and what iptables knows beside.
+            ("CNI-FORWARD", vec!["-d", pod, "-m", "conntrack", "--ctstate", "DNAT", "-j", "ACCEPT"]),
+            ("CNI-FORWARD", vec!["-d", pod, "-m", "conntrack", "--ctstate", "SNAT,NEW,DNAT", "-j", "ACCEPT"]),
             (
                 "CNI-ISO",
                 vec![

@@ -2,16 +2,19 @@
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST};
 use netlink_packet_route::address::AddressMessage;
-use nix::libc::{RTM_GETADDR, RTM_NEWADDR};
+use nix::libc::{RTM_DELADDR, RTM_GETADDR, RTM_NEWADDR};
 
-use super::{Addr, IFA_F_TENTATIVE, IFA_FLAGS, IFADDRMSG, parse};
+use super::{Addr, IFA_ADDRESS, IFA_F_TENTATIVE, IFA_FLAGS, IFA_LOCAL, IFADDRMSG, parse};
 use crate::attr::{self, Attrs};
 use crate::socket::Request;
-use crate::write::Writer;
+use crate::write::{NLMSG_HDR, Writer};
 use crate::{Result, Socket};
 
 /// linux/if_addr.h
+const IFA_LABEL: u16 = 3;
+const IFA_CACHEINFO: u16 = 6;
 const IFA_F_NODAD: u32 = 2;
+const IFA_F_PERMANENT: u32 = 0x80;
 
 /// An address as found, with all that [`Addr`] has no word for: lifetimes, label, metric of its route, peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +46,59 @@ impl Socket {
         let op = || format!("add address {address} to the link with index {index}");
         self.connection.change(&mut found.message(), &op)
     }
+
+    /// Removes an address that was found, and no other that is like it: with a peer there can be several.
+    pub fn addr_take(&mut self, found: &FoundAddr) -> Result<()> {
+        let Addr { index, address, .. } = found.addr;
+        let op = || format!("remove address {address} from the link with index {index}");
+        let mut writer = Writer::default();
+        writer.message(RTM_DELADDR, NLM_F_REQUEST | NLM_F_ACK, 0, &found.header, |writer| {
+            let named = found.attributes.iter().filter(|(kind, _)| matches!(*kind, IFA_ADDRESS | IFA_LOCAL));
+            named.for_each(|(kind, value)| writer.attr(*kind, value));
+        });
+        self.connection.change(&mut writer.into_bytes(), &op)
+    }
 }
 
 impl FoundAddr {
+    /// RT_SCOPE_*: 0 for an address that is valid everywhere.
+    pub fn scope(&self) -> u8 {
+        self.header[3]
+    }
+
+    /// Somebody gave it for good: neither an advertisement did nor is it for a time.
+    pub fn is_permanent(&self) -> bool {
+        self.flags & IFA_F_PERMANENT != 0
+    }
+
+    /// The same address on another link, or on the same one after its index has changed.
+    #[must_use]
+    pub fn on(&self, index: u32) -> Self {
+        let mut moved = self.clone();
+        moved.addr.index = index;
+        moved.header[4..].copy_from_slice(&index.to_ne_bytes());
+        moved
+    }
+
+    /// The same for good, without a label, which has the name of a link in it, and without a search for duplicates.
+    #[must_use]
+    pub fn for_good(&self) -> Self {
+        let mut kept = self.clone();
+        kept.attributes.retain(|(kind, _)| !matches!(*kind, IFA_CACHEINFO | IFA_LABEL));
+        kept.flags &= !IFA_F_TENTATIVE;
+        kept
+    }
+
+    /// The kernel's bytes, to be kept somewhere.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.message().split_off(NLMSG_HDR)
+    }
+
+    /// Reads what [`FoundAddr::to_bytes`] wrote; `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
+    }
+
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {
         let addr = parse(payload)?;
         let attributes = || Attrs::after(payload, IFADDRMSG);

@@ -26,6 +26,7 @@ pub(crate) const IFLA_AF_SPEC: u16 = 26;
 pub(crate) const IFLA_EXT_MASK: u16 = 29;
 pub(crate) const IFLA_PROMISCUITY: u16 = 30;
 pub(crate) const IFLA_LINK_NETNSID: u16 = 37;
+pub(crate) const IFLA_PERM_ADDRESS: u16 = 54;
 
 pub(crate) const IFLA_INFO_KIND: u16 = 1;
 pub(crate) const IFLA_INFO_DATA: u16 = 2;
@@ -49,6 +50,7 @@ pub(crate) fn link(payload: &[u8]) -> Option<Link> {
         name: String::new(),
         mac: None,
         address: Vec::new(),
+        permanent_address: Vec::new(),
         mtu: 0,
         txqlen: 0,
         up: flags & IFF_UP != 0,
@@ -72,6 +74,7 @@ pub(crate) fn link(payload: &[u8]) -> Option<Link> {
                 link.mac = value.try_into().ok().map(MacAddr);
                 link.address = value.to_vec();
             }
+            IFLA_PERM_ADDRESS => link.permanent_address = value.to_vec(),
             IFLA_IFNAME => link.name = attr::string(value),
             IFLA_MTU => link.mtu = attr::u32(value).unwrap_or(0),
             IFLA_TXQLEN => link.txqlen = attr::u32(value).unwrap_or(0),

@@ -2,18 +2,21 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST};
 use nix::libc::{RTM_DELROUTE, RTM_GETROUTE, RTM_NEWROUTE};
 
 use super::parse::{self, RTA_MULTIPATH, RTA_PREFSRC, RTA_TABLE, RTMSG, RTNEXTHOP, RTNH_F_ONLINK};
 use super::{RouteSpec, build};
 use crate::attr::{self, Attrs};
 use crate::socket::Request;
-use crate::write::Writer;
+use crate::write::{NLMSG_HDR, Writer};
 use crate::{Result, Socket};
 
 /// linux/rtnetlink.h
 const RTPROT_KERNEL: u8 = 2;
+const RTPROT_RA: u8 = 9;
+const RTA_OIF: u16 = 4;
+const RTA_NH_ID: u16 = 30;
 const RTA_CACHEINFO: u16 = 12;
 
 /// A unicast route as found, with all that [`RouteSpec`] has no word for: protocol, preferred source, every metric.
@@ -73,6 +76,16 @@ impl Socket {
         self.put(route, table, NLM_F_CREATE)
     }
 
+    /// The same where there is none to that destination with that metric; EEXIST when there is.
+    pub fn route_put_new(&mut self, route: &FoundRoute) -> Result<()> {
+        self.put(route, super::table_id(route.spec.table), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// The same behind others to that destination (`ip route append`).
+    pub fn route_put_behind(&mut self, route: &FoundRoute) -> Result<()> {
+        self.put(route, super::table_id(route.spec.table), NLM_F_CREATE | NLM_F_APPEND)
+    }
+
     fn put(&mut self, route: &FoundRoute, table: u32, flags: u16) -> Result<()> {
         let op = || format!("add {}", RouteSpec { table: Some(table), ..route.spec.clone() });
         let mut message = route.message(RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_ACK | flags, table);
@@ -109,6 +122,57 @@ impl FoundRoute {
             }
         }
         Some(self)
+    }
+
+    /// RTPROT_RA: a router advertised it.
+    pub fn is_advertised(&self) -> bool {
+        self.header[5] == RTPROT_RA
+    }
+
+    /// The same by another link, or by the same one after its index has changed; for one that leaves by one link only. Of a next
+    /// hop that is an object of its own the way remains, since its number is one of its namespace's.
+    #[must_use]
+    pub fn on(&self, index: u32) -> Self {
+        let mut moved = self.clone();
+        moved.spec.next_hops.iter_mut().for_each(|hop| hop.index = index);
+        moved.attributes.retain(|(kind, _)| *kind != RTA_NH_ID);
+        for (kind, value) in &mut moved.attributes {
+            match *kind {
+                RTA_OIF => *value = index.to_ne_bytes().to_vec(),
+                RTA_MULTIPATH => {
+                    let mut hops: Vec<Vec<u8>> = hops(value).map(<[u8]>::to_vec).collect();
+                    hops.iter_mut().for_each(|hop| hop[4..8].copy_from_slice(&index.to_ne_bytes()));
+                    *value = hops.concat();
+                }
+                _ => {}
+            }
+        }
+        moved
+    }
+
+    /// The same with gateways that are taken to be on the link, whatever other routes say (`onlink`).
+    #[must_use]
+    pub fn on_link(&self) -> Self {
+        let mut moved = self.clone();
+        moved.header[8] |= RTNH_F_ONLINK;
+        for (kind, value) in &mut moved.attributes {
+            if *kind == RTA_MULTIPATH {
+                let mut hops: Vec<Vec<u8>> = hops(value).map(<[u8]>::to_vec).collect();
+                hops.iter_mut().for_each(|hop| hop[2] |= RTNH_F_ONLINK);
+                *value = hops.concat();
+            }
+        }
+        moved
+    }
+
+    /// The kernel's bytes, to be kept somewhere.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.message(0, 0, super::table_id(self.spec.table)).split_off(NLMSG_HDR)
+    }
+
+    /// Reads what [`FoundRoute::to_bytes`] wrote; `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes)
     }
 
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {

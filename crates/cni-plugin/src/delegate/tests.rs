@@ -99,7 +99,11 @@ fn a_failed_add_is_followed_by_its_del_and_keeps_its_error() {
 fn a_crash_and_an_unreadable_result_are_failed_adds_too() {
     for (script, code, text) in [
         ("exit 3", 999, "failed (exit status: 3) with no error in JSON: no output"),
-        ("true", 6, "cannot read the result of plugin ipam: EOF while parsing a value at line 1 column 0"),
+        (
+            "true",
+            6,
+            "cannot read the result of plugin ipam: not JSON: EOF while parsing a value at line 1 column 0",
+        ),
         ("echo '[]'", 6, "cannot read the result of plugin ipam: "),
         (r#"echo '{"cniVersion":"9.9.9"}'"#, 6, "unknown CNI version \"9.9.9\""),
     ] {

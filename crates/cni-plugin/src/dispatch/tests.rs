@@ -25,15 +25,15 @@ const PLUGIN: Plugin<()> = Plugin {
     versions: SpecVersion::ALL,
     config: |call| {
         note("config");
-        match call.conf.raw.contains_key("refused") {
+        match call.conf.raw.has_any(&["refused"]) {
             true => Err(Error::config("refused: it is there")),
             false => Ok(()),
         }
     },
     add: |req| {
         noting("add")(req);
-        assert!(!req.call.conf.raw.contains_key("panic"), "ADD panicked");
-        let layer_2 = req.call.conf.raw.contains_key("layer2");
+        assert!(!req.call.conf.raw.has_any(&["panic"]), "ADD panicked");
+        let layer_2 = req.call.conf.raw.has_any(&["layer2"]);
         let ip = IpConfig { interface: None, address: "10.0.0.2/24".parse().unwrap(), gateway: None };
         Ok(CniResult { ips: if layer_2 { vec![] } else { vec![ip] }, ..CniResult::default() })
     },
@@ -386,7 +386,7 @@ fn a_panic_is_an_error_object() {
 fn path_elements_are_split_and_empty_ones_dropped() {
     let vars = Vars { path: ":/opt/cni/bin::/usr/lib/cni:".into(), ..vars("ADD") };
     let input = conf("1.0.0").into_bytes();
-    let conf = incoming::configuration(&input, SpecVersion::ALL).unwrap();
+    let conf = incoming::configuration(Command::Add, &input, SpecVersion::ALL).unwrap();
     let call = incoming::call(Command::Add, &vars, "test", conf, input);
     let expected: Vec<std::path::PathBuf> = vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()];
     assert_eq!(call.path, expected);

@@ -105,3 +105,26 @@ fn a_del_of_what_was_never_added_makes_nothing() {
     net.gc(json!([]));
     site.rules().assert_same(&before);
 }
+
+/// Issue 14, part 3: iptables takes `br+` for every bridge that begins with br.
+#[test]
+fn a_policy_is_for_one_bridge_and_not_for_a_pattern() {
+    let site = Site::new("nftables");
+    let container = site.host.container("c1");
+    for name in ["+", "br+", "br*", "a\";drop", "a\\", "-x", "!x", "a/b", "longer-than-a-name-can-be"] {
+        for backend in ["nftables", "iptables"] {
+            let before = site.host.snapshot();
+            let prev = json!({"interfaces": [{"name": name}], "ips": [{"address": "10.11.0.5/24"}]});
+            let mut conf = conf(json!({"backend": backend, "ingressPolicy": "isolated", "prevResult": prev}));
+            let (code, msg) = site.host.plugin("firewall").add(&container, "eth0", &conf).err();
+            assert!(code == 7 && msg.contains("ingressPolicy"), "{backend} {name}: {code} {msg}");
+            site.host.snapshot().assert_same(&before);
+            // Whoever asks for no policy is let through all the same, and nothing keeps a DEL.
+            if backend == "nftables" {
+                conf["ingressPolicy"] = "".into();
+                site.host.plugin("firewall").add(&container, "eth0", &conf).ok();
+            }
+            site.host.plugin("firewall").del(&container, "eth0", &conf).ok();
+        }
+    }
+}

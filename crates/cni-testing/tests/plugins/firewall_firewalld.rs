@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use cni_testing::{Container, PluginRun};
 use serde_json::{Value, json};
 
-use crate::bridge_net::set;
+use crate::bridge_net::{make_bridge, set};
 use crate::firewall_net::Site;
 use crate::firewall_reference::Plugin;
 
@@ -322,6 +322,7 @@ fn the_reference_chooses_firewalld_too_and_each_deletes_what_the_other_added() {
 fn policies_are_kept_beside_firewalld() {
     let node = Node::with_firewalld();
     node.site.host.hide(&["/usr/sbin", "/usr/local/sbin"]);
+    make_bridge("br-blue");
     let (container, conf) = (node.container("c1"), conf(5, json!({"ingressPolicy": "isolated"})));
     node.plugin().add(&container, "eth0", &conf).ok();
     node.plugin().check(&container, "eth0", &conf).ok();
@@ -333,4 +334,16 @@ fn policies_are_kept_beside_firewalld() {
         data: &[],
     };
     assert_eq!(cni_nftables::Nft::new().elements(&bridges).unwrap().len(), 1);
+}
+
+#[test]
+#[ignore = "needs dbus-daemon: add -- --ignored firewall_firewalld"]
+fn a_policy_for_what_is_no_bridge_is_refused_and_the_zone_not_touched() {
+    let node = Node::with_firewalld();
+    let (container, conf) = (node.container("c1"), conf(5, json!({"ingressPolicy": "isolated"})));
+    let (code, msg) = node.plugin().add(&container, "eth0", &conf).err();
+    assert_eq!(code, 7);
+    assert!(msg.contains("the host has no interface br-blue"), "{msg}");
+    assert_eq!(node.sources(), []);
+    node.plugin().del(&container, "eth0", &conf).ok();
 }

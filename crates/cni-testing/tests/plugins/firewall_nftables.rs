@@ -295,7 +295,7 @@ fn first_adds_at_once_make_one_table() {
         }
     });
     assert_eq!(owners().len(), 12);
-    assert_eq!(rules("forward"), 6);
+    assert_eq!(rules("forward"), 8);
     std::thread::scope(|scope| {
         for pod in &pods {
             scope.spawn(|| net.del(pod).ok());

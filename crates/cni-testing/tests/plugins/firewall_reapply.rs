@@ -395,3 +395,30 @@ fn a_failure_is_told_and_does_not_keep_the_rest_from_being_put_back() {
     );
     node.runtime.check(&network, &two.attachment).unwrap();
 }
+
+/// Issue 14, part 3: rules that nobody could put back looked like success.
+#[test]
+fn an_entry_that_cannot_be_read_is_a_failure_and_the_rest_is_put_back() {
+    let node = Node::new("nftables");
+    let network = node.network("blue", 11);
+    let (one, two, three) = (
+        node.join(&network, "one", None),
+        node.join(&network, "two", None),
+        node.join(&network, "three", None),
+    );
+    let file = |pod: &Pod| node.runtime.cache().path(&network.name, &pod.attachment.key());
+    std::fs::write(file(&one), "{").unwrap();
+    let mut entry: Value = serde_json::from_slice(&std::fs::read(file(&two)).unwrap()).unwrap();
+    entry["result"]["ips"] = json!("none");
+    std::fs::write(file(&two), entry.to_string()).unwrap();
+    flush();
+    let output = node.reapply(&["--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let messages: Vec<&str> =
+        json["errors"].as_array().unwrap().iter().map(|error| error["message"].as_str().unwrap()).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages.iter().any(|message| message.contains(file(&one).to_str().unwrap())), "{messages:?}");
+    assert!(messages.iter().any(|message| message.contains("container two")), "{messages:?}");
+    node.runtime.check(&network, &three.attachment).unwrap();
+}

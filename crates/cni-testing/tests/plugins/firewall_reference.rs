@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use cni_testing::{Container, Snapshot};
 use serde_json::{Value, json};
 
-use crate::firewall_iptables::{PROGRAMS, filter, lines_with, site};
+use crate::bridge_net::make_bridge;
+use crate::firewall_iptables::{PROGRAMS, PUBLISHED, filter, lines_with, site};
 use crate::firewall_net::Site;
 
 /// A configuration with a prevResult that no bridge plugin made.
@@ -94,6 +95,10 @@ impl Plugin {
 
     /// Adds all scenes.
     pub(crate) fn play(&self, site: &Site) -> Vec<(Container, Value)> {
+        // Those with a policy need one.
+        for bridge in ["br-blue", "br-green"] {
+            make_bridge(bridge);
+        }
         let played = scenes().into_iter().map(|(id, conf)| (site.host.container(id), conf));
         let played: Vec<_> = played.collect();
         for (container, conf) in &played {
@@ -140,5 +145,21 @@ fn what_we_added_the_reference_checks_and_deletes() {
     let played = ours.play(&site);
     assert!(played.iter().all(|(container, conf)| reference.run("CHECK", container, conf)));
     assert!(played.iter().all(|(container, conf)| reference.run("DEL", container, conf)));
-    assert_eq!(lines_with(&site, "-j ACCEPT"), 0, "{:#?}", filter(&site));
+    // It knows nothing of published ports. GC does, by the records, which the reference leaves too.
+    assert_eq!(lines_with(&site, "-j ACCEPT"), lines_with(&site, PUBLISHED), "{:#?}", filter(&site));
+    assert_eq!((lines_with(&site, PUBLISHED), records()), (8, 8));
+    let two = json!({"containerID": "two", "ifname": "eth0"});
+    for (name, valid) in
+        [("free", json!([])), ("blue", json!([two])), ("green", json!([])), ("own", json!([]))]
+    {
+        site.network(name, 99, json!({})).gc(valid);
+    }
+    assert_eq!((lines_with(&site, PUBLISHED), lines_with(&site, "11.0.3/32")), (2, 1), "those of two");
+    site.network("blue", 99, json!({})).gc(json!([]));
+    assert_eq!((lines_with(&site, "-j ACCEPT"), records()), (0, 0), "{:#?}", filter(&site));
+}
+
+/// How many addresses are on record.
+fn records() -> usize {
+    std::fs::read_dir("/run/cni-plugins-rs/firewall/iptables").unwrap().count()
 }

@@ -154,3 +154,16 @@ fn values_that_cannot_be_are_refused_with_the_keys_name() {
         }
     }
 }
+
+#[test]
+fn b_a_device_of_a_program_has_no_network_to_use() {
+    let mut net = Net::layer2(json!({"device": null, "pciBusID": PCI, "useInterfaceNetwork": true}));
+    pci_device(DRIVER_OF_PROGRAMS);
+    let container = net.host.container("one");
+    let (code, msg) = net.try_add(&container).err();
+    assert!(code == 7 && msg.contains("useInterfaceNetwork") && msg.contains("DPDK"), "{code}: {msg}");
+    // DEL does not look at it.
+    net.del(&container).ok();
+    set(&mut net.conf, &json!({"useInterfaceNetwork": false}));
+    net.add(&container);
+}

@@ -199,6 +199,11 @@ fn host_device_killed_anywhere() {
 }
 
 #[test]
+fn b_host_device_with_its_network_killed_anywhere() {
+    survives(life::host_device_with_network());
+}
+
+#[test]
 fn loopback_killed_anywhere() {
     survives(life::loopback());
 }
@@ -284,22 +289,25 @@ fn vrf_killed_anywhere() {
 /// A veth pair between its birth and its alias: it goes with the container's namespace.
 const PAIR: [&str; 2] = ["kind \"veth\" mtu 1500 down", "link eth0 kind"];
 
+/// A record while it is being written.
+const UNFINISHED: &[&str] = &[".new 0600"];
+
 #[test]
 fn gc_finds_what_killed_adds_left() {
     collected_on_a_host(life::host_local, &[]);
     collected_on_a_host(|| life::bridge("nftables", fixed), &PAIR);
     collected_on_a_host(|| life::ptp("nftables", fixed), &PAIR);
-    collected_on_a_host(|| life::portmap("nftables"), &[]);
+    collected_on_a_host(|| life::portmap("nftables"), UNFINISHED);
     collected_on_a_host(|| life::firewall("nftables"), &[]);
-    // A record while it is being written.
-    collected_on_a_host(life::host_device, &[".new 0600"]);
+    collected_on_a_host(life::host_device, UNFINISHED);
 }
 
 #[test]
 #[ignore = "needs iptables"]
 fn gc_finds_what_killed_adds_left_with_iptables() {
-    collected_on_a_host(|| life::bridge("iptables", fixed), &PAIR);
-    collected_on_a_host(|| life::portmap("iptables"), &[]);
+    // The last is a record while it is being written.
+    collected_on_a_host(|| life::bridge("iptables", fixed), &[PAIR[0], PAIR[1], ".new 0600"]);
+    collected_on_a_host(|| life::portmap("iptables"), UNFINISHED);
     collected_on_a_host(|| life::firewall("iptables"), &[]);
 }
 

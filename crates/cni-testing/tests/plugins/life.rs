@@ -15,6 +15,7 @@ pub(crate) const MANY: usize = 1000;
 /// An attachment that is added and deleted again and again.
 pub(crate) struct Life {
     pub(crate) host: Host,
+    plugin: String,
     pub(crate) conf: Value,
     pub(crate) container: Container,
     ifname: &'static str,
@@ -39,8 +40,10 @@ impl Life {
     pub(crate) fn new(conf: impl FnOnce(&Host) -> Value) -> Self {
         let host = Host::new();
         host.cover("/run");
+        let conf = conf(&host);
         Life {
-            conf: conf(&host),
+            plugin: conf["type"].as_str().unwrap().to_owned(),
+            conf,
             container: host.container("c1"),
             host,
             ifname: "eth0",
@@ -66,7 +69,7 @@ impl Life {
     }
 
     fn start(&self) -> PluginRun<'_> {
-        let plugin = self.host.plugin(self.conf["type"].as_str().unwrap());
+        let plugin = self.host.plugin(&self.plugin);
         match &self.legacy {
             Some(path) => plugin.env("PATH", path),
             None => plugin,
@@ -86,6 +89,11 @@ impl Life {
         self.run(self.start(), "ADD")
     }
 
+    /// ADD whose answer nobody gets.
+    pub(crate) fn add_answering_to(&self, stdout: impl Into<std::process::Stdio>) -> Outcome {
+        self.run(self.start().answering_to(stdout), "ADD")
+    }
+
     pub(crate) fn add(&self) {
         self.try_add().ok();
     }
@@ -96,6 +104,10 @@ impl Life {
 
     pub(crate) fn del(&self) {
         self.try_del().ok();
+    }
+
+    pub(crate) fn check(&self) {
+        self.run(self.start(), "CHECK").ok();
     }
 
     /// GC of a runtime that knows of no attachment.
@@ -227,6 +239,22 @@ pub(crate) fn host_device() -> Life {
     life
 }
 
+/// With addresses and routes that go along with the device, and rules that are copied.
+pub(crate) fn host_device_with_network() -> Life {
+    let mut life = host_device();
+    set(&mut life.conf, &json!({"ipam": null, "useInterfaceNetwork": true}));
+    for line in [
+        "link set uplink up",
+        "address add 10.88.0.5/24 dev uplink metric 50",
+        "route add 10.9.0.0/16 via 10.88.0.9",
+        "route add default via 10.88.0.9 table 100",
+        "rule add from 10.88.0.5 table 100 priority 500",
+    ] {
+        crate::portmap_net::run("ip", &line.split(' ').collect::<Vec<_>>());
+    }
+    Life { more: |life| routing(&life.container), ..life }
+}
+
 pub(crate) fn loopback() -> Life {
     let life = Life::new(|_| json!({"cniVersion": "1.1.0", "name": "net", "type": "loopback"}));
     Life { ifname: "lo", ..life }
@@ -262,7 +290,8 @@ pub(crate) fn portmap(backend: &str) -> Life {
         "backend": key(backend), "capabilities": {"portMappings": true},
         "runtimeConfig": {"portMappings": [mapping("tcp"), mapping("udp")]},
     });
-    chained_once("portmap", &keys).with(backend)
+    let localnet = |_: &Life| vec![cni_host::sysctl_read("net/ipv4/conf/br0/route_localnet").unwrap()];
+    Life { more: localnet, ..chained_once("portmap", &keys).with(backend) }
 }
 
 pub(crate) fn firewall(backend: &str) -> Life {

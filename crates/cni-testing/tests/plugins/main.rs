@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what panics here is a test that fails")]
 
+mod advertised_route;
 mod bandwidth;
 mod bandwidth_life;
 mod bandwidth_net;
@@ -13,6 +14,8 @@ mod bridge_mac;
 mod bridge_net;
 mod bridge_reference;
 mod bridge_vlan;
+#[cfg(target_arch = "x86_64")]
+mod broken_keys;
 mod chain;
 mod chain_reference;
 mod dhcp_reference;
@@ -28,14 +31,19 @@ mod firewall_firewalld;
 mod firewall_iptables;
 mod firewall_net;
 mod firewall_nftables;
+mod firewall_no_bridge;
+mod firewall_owners;
 mod firewall_policy;
+mod firewall_published;
 mod firewall_reapply;
 mod firewall_reference;
 mod firewall_trouble;
 mod host_device;
 mod host_device_failure;
 mod host_device_find;
+mod host_device_hostile;
 mod host_device_net;
+mod host_device_network;
 mod host_device_reference;
 mod host_device_vm;
 mod host_local;
@@ -48,6 +56,7 @@ mod ipvlan_life;
 mod ipvlan_reference;
 #[cfg(target_arch = "x86_64")]
 mod killed;
+mod large_input;
 #[cfg(target_arch = "x86_64")]
 mod level;
 #[cfg(target_arch = "x86_64")]
@@ -60,6 +69,9 @@ mod macvlan;
 mod macvlan_life;
 mod macvlan_reference;
 mod masquerade;
+mod masquerade_owner;
+#[cfg(target_arch = "x86_64")]
+mod odd_files;
 #[cfg(target_arch = "x86_64")]
 mod one_executable;
 mod others_rules;
@@ -70,8 +82,11 @@ mod podman_networks;
 mod podman_reference;
 mod portmap;
 mod portmap_flows;
+mod portmap_holders;
 mod portmap_hostile;
+mod portmap_iptables;
 mod portmap_life;
+mod portmap_localnet;
 mod portmap_net;
 mod portmap_reference;
 mod portmap_rules;
@@ -103,6 +118,8 @@ mod tuning_chain;
 mod tuning_life;
 mod tuning_net;
 mod tuning_reference;
+#[cfg(target_arch = "x86_64")]
+mod unheard;
 mod uplink;
 mod uplink_reference;
 mod vlan;

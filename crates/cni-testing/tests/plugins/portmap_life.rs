@@ -195,7 +195,8 @@ fn with_iptables_the_first_add_keeps_the_port_until_its_del() {
         let site = Site::new(backend);
         let (first, second) = (site.pod("first", 5), site.pod("second", 6));
         let of_first = site.map(&first, &["8080/tcp"]);
-        site.map(&second, &["8080/tcp"]);
+        let of_second = site.conf(&second, &["8080/tcp"], json!({}));
+        site.run("ADD", &second, &of_second).ok();
         let mut first = first;
         first.kill();
         assert_unanswered(From::Inside(&site.outside), "tcp", (HOST[0], 8080));
@@ -214,7 +215,8 @@ fn a_late_del_leaves_a_reused_address_alone() {
         old.kill();
         std::thread::sleep(std::time::Duration::from_millis(100));
         let new = site.pod("new", 5);
-        let of_new = site.map(&new, &["8080/tcp"]);
+        let of_new = site.conf(&new, &["8080/tcp"], json!({}));
+        site.run("ADD", &new, &of_new).ok();
         site.run("DEL", &old, &of_old).ok();
         site.run("CHECK", &new, &of_new).ok();
         for host in HOST {

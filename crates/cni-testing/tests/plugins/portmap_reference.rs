@@ -70,9 +70,11 @@ fn iptables_rules_are_the_references_to_the_letter() {
             for pod in &pods {
                 add(pod).ok();
             }
-            // Each takes the other's for its own.
+            // Each takes the other's for its own; that the second container comes second, ours alone sees.
+            site.run("CHECK", &pods[0], &conf(&pods[0])).ok();
+            let (_, text) = site.run("CHECK", &pods[1], &conf(&pods[1])).err();
+            assert!(text.contains("which comes before"), "{text}");
             for pod in &pods {
-                site.run("CHECK", pod, &conf(pod)).ok();
                 run_reference("CHECK", pod, &conf(pod)).ok();
             }
             let added = both_families();

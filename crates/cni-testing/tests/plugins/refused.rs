@@ -114,6 +114,11 @@ fn host_device_takes_back() {
 }
 
 #[test]
+fn b_host_device_with_its_network_takes_back() {
+    takes_back(life::host_device_with_network());
+}
+
+#[test]
 fn loopback_takes_back() {
     takes_back(life::loopback());
 }

@@ -1,171 +1,177 @@
-//! The serde deserializer behind [`super::from_value`].
+//! The serde deserializer behind [`super::from_slice`]. It reads values from text that is known to be JSON, and builds
+//! nothing of what the type that is read does not have: keys that no field is called are skipped as they stand there.
 
-use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
-};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-use crate::ConfError;
+use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde_json::Number;
 
-/// A reason and where it applies. The steps of the path are collected from the inside out while the error travels up.
-#[derive(Debug)]
-pub(super) struct Error {
-    reason: String,
-    steps: Vec<Step>,
-}
-
-#[derive(Debug)]
-enum Step {
-    Key(String),
-    Index(usize),
-}
-
-impl Error {
-    fn under_key(mut self, key: &str) -> Self {
-        self.steps.push(Step::Key(key.to_owned()));
-        self
-    }
-
-    fn under_index(mut self, index: usize) -> Self {
-        self.steps.push(Step::Index(index));
-        self
-    }
-
-    pub(super) fn into_conf_error(self) -> ConfError {
-        let mut path = String::new();
-        for step in self.steps.iter().rev() {
-            match step {
-                Step::Key(key) if path.is_empty() => path.push_str(key),
-                Step::Key(key) => path.extend([".", key]),
-                Step::Index(index) => path.push_str(&format!("[{index}]")),
-            }
-        }
-        ConfError::Field { path, reason: self.reason }
-    }
-}
-
-impl std::fmt::Display for Error {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl de::Error for Error {
-    fn custom<T: std::fmt::Display>(reason: T) -> Self {
-        Error { reason: reason.to_string(), steps: Vec::new() }
-    }
-}
+use super::error::{Error, described};
+use super::variant::Variant;
+use super::walk::{Entry, entries, visit_list, visit_object};
 
 /// Hands one JSON value to a visitor.
-pub(super) struct ValueReader<'de>(pub(super) &'de Value);
+#[derive(Clone, Copy)]
+pub(super) struct TextReader<'de>(pub(super) &'de str);
 
-/// `null` is an empty object and an empty list where Go has a struct, a map or a slice.
-static NO_ITEMS: &[Value] = &[];
-
-impl<'de> ValueReader<'de> {
-    fn mismatch<V: Visitor<'de>>(&self, visitor: &V) -> Error {
-        let found = match self.0 {
-            Value::Null => Unexpected::Other("null"),
-            Value::Bool(b) => Unexpected::Bool(*b),
-            Value::Number(n) => Unexpected::Other(if n.is_f64() { "fraction" } else { "number" }),
-            Value::String(s) => Unexpected::Str(s),
-            Value::Array(_) => Unexpected::Other("list"),
-            Value::Object(_) => Unexpected::Other("object"),
-        };
-        de::Error::invalid_type(found, visitor)
+impl<'de> TextReader<'de> {
+    fn starts_with(self, byte: u8) -> bool {
+        self.0.as_bytes().first() == Some(&byte)
     }
 
-    /// A fraction of zero is as good as none where an integer is wanted.
-    fn integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn is_null(self) -> bool {
+        self.0 == "null"
+    }
+
+    fn mismatch(self, expected: &str) -> Error {
+        Error::new(format!("invalid type: {}, expected {expected}", described(self.0)))
+    }
+
+    fn number(self) -> Option<Number> {
+        let digit = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
+        if !self.0.as_bytes().first().is_some_and(digit) {
+            return None;
+        }
+        serde_json::from_str(self.0).ok()
+    }
+
+    /// A whole number; a fraction of zero is as good as none.
+    fn integer(self, min: i128, max: i128) -> Result<i128, Error> {
         const U64_END: f64 = 18_446_744_073_709_551_616.0;
         const I64_START: f64 = -9_223_372_036_854_775_808.0;
-        match self.0 {
-            Value::Number(number) if number.is_f64() => match number.as_f64() {
-                Some(n) if n.fract() == 0.0 && (0.0..U64_END).contains(&n) => visitor.visit_u64(n as u64),
-                Some(n) if n.fract() == 0.0 && (I64_START..0.0).contains(&n) => visitor.visit_i64(n as i64),
-                _ => self.deserialize_any(visitor),
-            },
-            _ => self.deserialize_any(visitor),
+        let number = self.number().ok_or_else(|| self.mismatch("a number"))?;
+        let whole = match (number.as_i128(), number.as_f64()) {
+            (Some(number), _) => number,
+            (None, Some(n)) if n.fract() == 0.0 && (I64_START..U64_END).contains(&n) => n as i128,
+            _ => return Err(self.mismatch("a whole number")),
+        };
+        if !(min..=max).contains(&whole) {
+            let expected = format!("a number from {min} to {max}");
+            return Err(Error::new(format!("invalid value: {}, expected {expected}", described(self.0))));
+        }
+        Ok(whole)
+    }
+
+    fn string(self) -> Result<Cow<'de, str>, Error> {
+        if !self.starts_with(b'"') {
+            return Err(self.mismatch("a string"));
+        }
+        match self.0.get(1..self.0.len() - 1) {
+            Some(plain) if !plain.contains('\\') => Ok(Cow::Borrowed(plain)),
+            _ => serde_json::from_str(self.0).map(Cow::Owned).map_err(de::Error::custom),
         }
     }
 
-    fn items<V: Visitor<'de>>(&self, visitor: &V) -> Result<&'de [Value], Error> {
-        match self.0 {
-            Value::Array(items) => Ok(items),
-            Value::Null => Ok(NO_ITEMS),
-            _ => Err(self.mismatch(visitor)),
+    fn visit_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.string()? {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
         }
     }
-}
 
-fn visit_items<'de, V: Visitor<'de>>(items: &'de [Value], visitor: V) -> Result<V::Value, Error> {
-    let mut list = Items { items: items.iter(), next: 0 };
-    let value = visitor.visit_seq(&mut list)?;
-    match list.items.len() {
-        0 => Ok(value),
-        _ => Err(de::Error::invalid_length(items.len(), &"fewer items")),
+    fn list<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.is_null() {
+            return visit_list("[]", visitor);
+        }
+        if !self.starts_with(b'[') {
+            return Err(self.mismatch("a list"));
+        }
+        visit_list(self.0, visitor)
     }
-}
-
-/// The entries of an object as they are; no object has none.
-fn visit_entries<'de, V: Visitor<'de>>(
-    object: Option<&'de Map<String, Value>>,
-    visitor: V,
-) -> Result<V::Value, Error> {
-    visitor.visit_map(Entries { left: object.map(Map::iter), current: None })
 }
 
 macro_rules! read_integers {
-    ($($method:ident)*) => {
+    ($($method:ident $type:ident $visit:ident $wide:ident)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            self.integer(visitor)
+            let number = self.integer($type::MIN.into(), $type::MAX.into())?;
+            visitor.$visit(number as $wide)
         })*
     };
 }
 
-impl<'de> Deserializer<'de> for ValueReader<'de> {
+/// `null` is an empty object and an empty list where Go has a struct, a map or a slice.
+impl<'de> Deserializer<'de> for TextReader<'de> {
     type Error = Error;
 
     read_integers! {
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64
-        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
+        deserialize_i8 i8 visit_i64 i64
+        deserialize_i16 i16 visit_i64 i64
+        deserialize_i32 i32 visit_i64 i64
+        deserialize_i64 i64 visit_i64 i64
+        deserialize_u8 u8 visit_u64 u64
+        deserialize_u16 u16 visit_u64 u64
+        deserialize_u32 u32 visit_u64 u64
+        deserialize_u64 u64 visit_u64 u64
     }
 
+    /// Whoever wants any value gets what serde_json makes of it, and no more than 128 levels of it.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(b) => visitor.visit_bool(*b),
-            Value::Number(number) => number.deserialize_any(visitor).map_err(de::Error::custom),
-            Value::String(s) => visitor.visit_borrowed_str(s),
-            Value::Array(items) => visit_items(items, visitor),
-            Value::Object(object) => visit_entries(Some(object), visitor),
+        match self.0.as_bytes().first() {
+            Some(b'"') => self.visit_string(visitor),
+            Some(b'[' | b'{') => {
+                let mut all = serde_json::Deserializer::from_str(self.0);
+                all.deserialize_any(visitor).map_err(de::Error::custom)
+            }
+            Some(b'n') => visitor.visit_unit(),
+            Some(b't' | b'f') => visitor.visit_bool(self.0 == "true"),
+            _ => match self.number() {
+                Some(number) => number.deserialize_any(visitor).map_err(de::Error::custom),
+                None => Err(self.mismatch("a number that can be computed with")),
+            },
         }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0 {
+            "true" => visitor.visit_bool(true),
+            "false" => visitor.visit_bool(false),
+            _ => Err(self.mismatch("true or false")),
+        }
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let number = self.number().and_then(|number| number.as_f64());
+        visitor.visit_f64(number.ok_or_else(|| self.mismatch("a number"))?)
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.visit_string(visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.visit_string(visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Null => visitor.visit_none(),
-            _ => visitor.visit_some(self),
-        }
+        if self.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
+    /// An [`Unread`](super::Unread) takes the value's text.
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
     ) -> Result<V::Value, Error> {
+        if name == super::UNREAD {
+            return visitor.visit_borrowed_str(self.0);
+        }
         visitor.visit_newtype_struct(self)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visit_items(self.items(&visitor)?, visitor)
+        self.list(visitor)
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_seq(visitor)
+        self.list(visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -174,28 +180,29 @@ impl<'de> Deserializer<'de> for ValueReader<'de> {
         _: usize,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.deserialize_seq(visitor)
+        self.list(visitor)
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Value::Object(object) => visit_entries(Some(object), visitor),
-            Value::Null => visit_entries(None, visitor),
-            _ => Err(self.mismatch(&visitor)),
+            "null" => visit_object("{}", visitor),
+            _ if self.starts_with(b'{') => visit_object(self.0, visitor),
+            _ => Err(self.mismatch("an object")),
         }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        name: &'static str,
+        _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::Object(object) => ObjectReader(object).deserialize_struct(name, fields, visitor),
-            Value::Null => visit_entries(None, visitor),
-            _ => Err(self.mismatch(&visitor)),
+        if !self.is_null() && !self.starts_with(b'{') {
+            let expected = Expecting(&visitor).to_string();
+            let own = Some(expected.as_str()).filter(|text| !text.starts_with("struct "));
+            return Err(self.mismatch(own.unwrap_or("an object")));
         }
+        visitor.visit_map(Fields::of(self, fields)?)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -204,181 +211,70 @@ impl<'de> Deserializer<'de> for ValueReader<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.0 {
-            Value::String(name) => visitor.visit_enum(Variant { name, content: None }),
-            Value::Object(object) if object.len() == 1 => {
-                let mut entries = object.iter();
-                let (name, content) = entries.next().ok_or_else(|| self.mismatch(&visitor))?;
-                visitor.visit_enum(Variant { name, content: Some(content) })
+        if self.starts_with(b'"') {
+            return visitor.visit_enum(Variant { name: self.string()?, content: None });
+        }
+        let mut found = Vec::new();
+        if self.starts_with(b'{') {
+            entries(self.0, |_| true, |entry| found.push(entry))?;
+        }
+        match (found.pop(), found.is_empty()) {
+            (Some(Entry { key, text }), true) => {
+                visitor.visit_enum(Variant { name: key, content: Some(text) })
             }
-            _ => Err(self.mismatch(&visitor)),
+            _ => Err(self.mismatch("a string")),
         }
     }
 
-    serde::forward_to_deserialize_any! {
-        bool i128 u128 f32 f64 char str string bytes byte_buf unit unit_struct identifier ignored_any
+    serde::forward_to_deserialize_any! { i128 u128 char bytes byte_buf unit unit_struct identifier }
+}
+
+struct Expecting<'v, V>(&'v V);
+
+impl<'de, V: Visitor<'de>> std::fmt::Display for Expecting<'_, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.expecting(f)
     }
 }
 
-/// The same for an object that is at hand without a [`Value`] around it.
-pub(super) struct ObjectReader<'de>(pub(super) &'de Map<String, Value>);
-
-impl<'de> Deserializer<'de> for ObjectReader<'de> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visit_entries(Some(self.0), visitor)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_map(Fields { object: self.0, all: fields, left: fields.iter(), current: None })
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-struct Items<'de> {
-    items: std::slice::Iter<'de, Value>,
-    next: usize,
-}
-
-impl<'de> SeqAccess<'de> for &mut Items<'de> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        let Some(item) = self.items.next() else { return Ok(None) };
-        let index = self.next;
-        self.next += 1;
-        seed.deserialize(ValueReader(item)).map(Some).map_err(|e| e.under_index(index))
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.items.len())
-    }
-}
-
-struct Entries<'de> {
-    left: Option<serde_json::map::Iter<'de>>,
-    current: Option<(&'de str, &'de Value)>,
-}
-
-impl<'de> MapAccess<'de> for Entries<'de> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        let next = self.left.as_mut().and_then(Iterator::next);
-        self.current = next.map(|(key, value)| (key.as_str(), value));
-        let Some((key, _)) = self.current else { return Ok(None) };
-        seed.deserialize(de::value::BorrowedStrDeserializer::new(key))
-            .map(Some)
-            .map_err(|e: Error| e.under_key(key))
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        read_current(self.current.take(), seed)
-    }
-}
-
-/// The entries of an object that belong to a struct's fields, under the fields' own names. Go looks for a key's field;
-/// this looks for a field's key, which serde's visitors of structs make cheaper, with the same outcome.
+/// The entries of an object that belong to a struct's fields, under the fields' own names.
 struct Fields<'de> {
-    object: &'de Map<String, Value>,
-    all: &'static [&'static str],
-    left: std::slice::Iter<'static, &'static str>,
-    current: Option<(&'de str, &'de Value)>,
+    left: std::vec::IntoIter<(&'static str, Entry<'de>)>,
+    current: Option<Entry<'de>>,
+}
+
+impl<'de> Fields<'de> {
+    fn of(object: TextReader<'de>, fields: &'static [&'static str]) -> Result<Self, Error> {
+        let mut found: Vec<Option<Entry<'de>>> = fields.iter().map(|_| None).collect();
+        let field_of = |key: &str| {
+            let exact = fields.iter().position(|field| *field == key);
+            exact.or_else(|| fields.iter().position(|field| field.eq_ignore_ascii_case(key)))
+        };
+        let take = |entry: Entry<'de>| {
+            let Some(index) = field_of(&entry.key).filter(|_| entry.text != "null") else { return };
+            let is_exact = |entry: &Entry<'_>| entry.key == fields[index];
+            if is_exact(&entry) || !found[index].as_ref().is_some_and(is_exact) {
+                found[index] = Some(entry);
+            }
+        };
+        if !object.is_null() {
+            entries(object.0, |key| field_of(key).is_some(), take)?;
+        }
+        let found = fields.iter().zip(found).filter_map(|(field, entry)| Some((*field, entry?)));
+        Ok(Fields { left: found.collect::<Vec<_>>().into_iter(), current: None })
+    }
 }
 
 impl<'de> MapAccess<'de> for Fields<'de> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        for field in self.left.by_ref() {
-            // A key that spells another field exactly is that field's alone.
-            let entry = super::entry(self.object, field);
-            self.current = entry.filter(|(key, _)| key == field || !self.all.contains(key));
-            if self.current.is_some() {
-                return seed.deserialize((*field).into_deserializer()).map(Some);
-            }
-        }
-        Ok(None)
+        let Some((field, entry)) = self.left.next() else { return Ok(None) };
+        self.current = Some(entry);
+        seed.deserialize(field.into_deserializer()).map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        read_current(self.current.take(), seed)
-    }
-}
-
-fn read_current<'de, T: DeserializeSeed<'de>>(
-    current: Option<(&'de str, &'de Value)>,
-    seed: T,
-) -> Result<T::Value, Error> {
-    let (key, value) =
-        current.ok_or_else(|| <Error as de::Error>::custom("a value was asked for before its key"))?;
-    seed.deserialize(ValueReader(value)).map_err(|e| e.under_key(key))
-}
-
-/// An enum's variant: a string, or an object whose one key is the variant's name.
-struct Variant<'de> {
-    name: &'de str,
-    content: Option<&'de Value>,
-}
-
-impl<'de> EnumAccess<'de> for Variant<'de> {
-    type Error = Error;
-    type Variant = Self;
-
-    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self), Error> {
-        let variant = seed.deserialize(de::value::BorrowedStrDeserializer::<Error>::new(self.name))?;
-        Ok((variant, self))
-    }
-}
-
-impl<'de> Variant<'de> {
-    fn content(&self) -> Result<ValueReader<'de>, Error> {
-        let missing = || de::Error::custom(format_args!("{} needs a value", self.name));
-        self.content.map(ValueReader).ok_or_else(missing)
-    }
-}
-
-impl<'de> VariantAccess<'de> for Variant<'de> {
-    type Error = Error;
-
-    fn unit_variant(self) -> Result<(), Error> {
-        match self.content {
-            None | Some(Value::Null) => Ok(()),
-            Some(_) => Err(de::Error::custom(format_args!("{} takes no value", self.name))),
-        }
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Error> {
-        seed.deserialize(self.content()?).map_err(|e| e.under_key(self.name))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        self.content()?.deserialize_tuple(len, visitor).map_err(|e| e.under_key(self.name))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Error> {
-        self.content()?.deserialize_struct("", fields, visitor).map_err(|e| e.under_key(self.name))
+        Entry::read(self.current.take(), seed)
     }
 }

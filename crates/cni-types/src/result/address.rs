@@ -13,7 +13,10 @@ pub(super) fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<IpNe
         .ok_or_else(|| de::Error::custom(format_args!("invalid address with prefix length {text:?}")))
 }
 
-fn parse_network(text: &str) -> Option<IpNet> {
+/// Reads an address with its prefix length as Go's net.ParseCIDR does, and the reference's plugins by it: host bits are kept, an
+/// IPv4 address written as IPv6 (`::ffff:10.0.0.1/120`) is IPv4, the length may have leading zeros (`/024`) and parts of an
+/// address may not (`010.0.0.1/8`).
+pub fn parse_network(text: &str) -> Option<IpNet> {
     let (address, prefix) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     if !prefix.bytes().all(|b| b.is_ascii_digit()) {
@@ -26,13 +29,18 @@ fn parse_network(text: &str) -> Option<IpNet> {
     }
 }
 
+/// The same without a prefix length, as net.ParseIP does.
+pub fn parse_address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
 /// An address, or nothing for an empty text.
 pub(crate) fn optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpAddr>, D::Error> {
     match Option::<String>::deserialize(deserializer)?.as_deref() {
         None | Some("") => Ok(None),
-        Some(text) => match text.parse::<IpAddr>() {
-            Ok(address) => Ok(Some(address.to_canonical())),
-            Err(_) => Err(de::Error::custom(format_args!("invalid IP address {text:?}"))),
+        Some(text) => match parse_address(text) {
+            Some(address) => Ok(Some(address)),
+            None => Err(de::Error::custom(format_args!("invalid IP address {text:?}"))),
         },
     }
 }
@@ -50,6 +58,8 @@ mod tests {
         assert_eq!(network("10.1.2.3/8").as_deref(), Some("10.1.2.3/8"));
         assert_eq!(network("FD00:0::5/64").as_deref(), Some("fd00::5/64"));
         assert_eq!(network("0.0.0.0/0").as_deref(), Some("0.0.0.0/0"));
+        assert_eq!(network("10.1.2.3/024").as_deref(), Some("10.1.2.3/24"));
+        assert_eq!(network("fd00:0000::0005/0064").as_deref(), Some("fd00::5/64"));
     }
 
     #[test]

@@ -14,7 +14,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use crate::{ConfError, Dns, SpecVersion, json};
+use crate::json::{self, Unread};
+use crate::{ConfError, Dns, SpecVersion};
 
 /// What an ADD achieved. Holds all that version 1.1.0 can say; older forms are made from it and read into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,15 +102,21 @@ impl CniResult {
     /// Reads a result. Its `cniVersion` says which form it has; `default_version` holds when it has none: that of the
     /// configuration which the result was made for. Fields that the form's version does not have are ignored.
     pub fn from_json(value: &Value, default_version: SpecVersion) -> Result<Self, ConfError> {
-        let header: Header = json::from_value(value)?;
+        Self::from_slice(value.to_string().as_bytes(), default_version)
+    }
+
+    /// The same from text.
+    pub fn from_slice(text: &[u8], default_version: SpecVersion) -> Result<Self, ConfError> {
+        let all: Unread<'_> = json::from_slice(text)?;
+        let header: Header = all.read()?;
         let version =
             if header.cni_version.is_empty() { default_version } else { header.cni_version.parse()? };
         match version {
-            SpecVersion::V0_1_0 | SpecVersion::V0_2_0 => json::from_value(value).map(v02::Wire::into_result),
+            SpecVersion::V0_1_0 | SpecVersion::V0_2_0 => all.read().map(v02::Wire::into_result),
             SpecVersion::V0_3_0 | SpecVersion::V0_3_1 | SpecVersion::V0_4_0 => {
-                json::from_value(value).map(v03::Wire::into_result)
+                all.read().map(v03::Wire::into_result)
             }
-            SpecVersion::V1_0_0 | SpecVersion::V1_1_0 => json::from_value(value).map(v10::Wire::into_result),
+            SpecVersion::V1_0_0 | SpecVersion::V1_1_0 => all.read().map(v10::Wire::into_result),
         }
     }
 

@@ -38,7 +38,7 @@ fn what_is_wrong_is_named() {
     );
     assert_eq!(
         error(json!({ "ips": [{ "address": "10.0.0.5/24", "interface": -1 }] }), v1),
-        "ips[0].interface: invalid value: integer `-1`, expected usize"
+        "ips[0].interface: invalid value: number -1, expected a number from 0 to 18446744073709551615"
     );
     assert_eq!(error(json!({ "routes": [{ "gw": "10.0.0.1" }] }), v1), "routes[0]: missing field `dst`");
     assert_eq!(
@@ -47,7 +47,7 @@ fn what_is_wrong_is_named() {
     );
     assert_eq!(
         error(json!({ "interfaces": [{ "name": "eth0", "mtu": "1500" }] }), v1),
-        r#"interfaces[0].mtu: invalid type: string "1500", expected u32"#
+        r#"interfaces[0].mtu: invalid type: string "1500", expected a number"#
     );
     assert!(error(json!([]), v1).starts_with("invalid type: list"));
 }
@@ -107,5 +107,5 @@ fn a_route_is_read_in_a_plugin_s_own_configuration() {
     let routes: Vec<Route> = json::from_value(&json!([{ "Dst": "10.1.2.3/8", "gw": "" }])).unwrap();
     assert_eq!(routes, [Route::new("10.1.2.3/8".parse().unwrap(), None)]);
     let error = json::from_value::<Vec<Route>>(&json!([{ "dst": "10.0.0.0/8", "scope": 300 }])).unwrap_err();
-    assert_eq!(error.to_string(), "[0].scope: invalid value: integer `300`, expected u8");
+    assert_eq!(error.to_string(), "[0].scope: invalid value: number 300, expected a number from 0 to 255");
 }

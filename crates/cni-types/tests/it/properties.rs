@@ -260,10 +260,11 @@ proptest! {
 }
 
 #[test]
-fn nesting_without_end_is_refused() {
+fn nesting_without_end_is_skipped_or_refused() {
     let deep = "[".repeat(100_000);
     read_bytes_as_everything(deep.as_bytes());
     let conf = format!(r#"{{"name":"n","type":"t","x":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
-    let error = PluginConf::from_slice(conf.as_bytes()).expect_err("it is too deep");
+    let conf = PluginConf::from_slice(conf.as_bytes()).expect("nobody looks at x");
+    let error = conf.raw.get::<Value>("x").expect_err("it is too deep");
     assert!(error.to_string().contains("recursion limit"), "{error}");
 }

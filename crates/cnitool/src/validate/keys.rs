@@ -182,6 +182,7 @@ const HOST_DEVICE: &[Key] = &[
     key("hwaddr", Kind::Mac),
     key("kernelpath", Kind::Text),
     key("pciBusID", Kind::Text),
+    key("useInterfaceNetwork", Kind::Bool),
 ];
 
 const TAP: &[Key] = &[

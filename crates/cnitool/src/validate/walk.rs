@@ -1,9 +1,7 @@
 //! Comparing JSON with the tables of keys.
 
-use std::net::IpAddr;
 use std::path::Path;
 
-use ipnet::IpNet;
 use serde_json::{Map, Number, Value};
 
 use super::finding::{Finding, Severity};
@@ -147,8 +145,8 @@ impl<'a> Walker<'a> {
         let empty = text.is_empty() && !matches!(kind, Kind::Cidr);
         let right = empty
             || match kind {
-                Kind::Ip => text.parse::<IpAddr>().is_ok(),
-                Kind::Cidr => text.parse::<IpNet>().is_ok(),
+                Kind::Ip => cni_types::parse_address(text).is_some(),
+                Kind::Cidr => cni_types::parse_network(text).is_some(),
                 Kind::Mac => is_mac(text),
                 Kind::OneOf(words) => words.contains(&text),
                 _ => true,

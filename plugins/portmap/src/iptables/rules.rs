@@ -188,6 +188,34 @@ pub(super) fn port_of(rule: &Rule, family: Family) -> Option<(Protocol, SocketAd
     Some((Protocol::of_name(after(rule, "-p")?)?, SocketAddr::new(host, port)))
 }
 
+/// A rule of [`DNAT`], which leads to a container's chain.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Jump {
+    pub(super) protocol: Protocol,
+    pub(super) ports: Vec<u16>,
+    pub(super) chain: String,
+    /// What else a packet must be.
+    pub(super) conditions: Vec<String>,
+}
+
+impl Jump {
+    /// Reads a rule; `None` for one that is not of this form.
+    pub(super) fn of(rule: &Rule) -> Option<Self> {
+        let ports = after(rule, "--dports").or_else(|| after(rule, "--destination-ports"))?;
+        let ports = ports.split(',').map(|port| port.parse().ok()).collect::<Option<_>>()?;
+        let protocol = Protocol::of_name(after(rule, "-p")?)?;
+        let chain = after(rule, "-j")?.to_owned();
+        let (mut conditions, mut words) = (Vec::new(), rule.0.iter());
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "-m" | "-p" | "-j" | "--comment" | "--dports" | "--destination-ports" => drop(words.next()),
+                _ => conditions.push(word.clone()),
+            }
+        }
+        Some(Jump { protocol, ports, chain, conditions })
+    }
+}
+
 /// The word after an option.
 fn after<'r>(rule: &'r Rule, option: &str) -> Option<&'r str> {
     let at = rule.0.iter().position(|word| word == option)?;
@@ -214,6 +242,21 @@ mod tests {
         assert_eq!(long.len(), 255);
         assert_eq!(read_comment(&long), None);
         assert_eq!(read_comment(r#"name: "net" id: "c1""#), None);
+    }
+
+    #[test]
+    fn a_jump_tells_ports_chain_and_conditions() {
+        let words: Vec<&str> =
+            "-i eth0 -p tcp -m comment --comment x -m multiport --dports 80,81 ! -s 192.0.2.0/24 -j CNI-DN-x"
+                .split(' ')
+                .collect();
+        let jump = Jump::of(&Rule::new(&words)).unwrap();
+        assert_eq!(
+            (jump.protocol, &jump.ports[..], &*jump.chain),
+            (Protocol::Tcp, &[80, 81][..], "CNI-DN-x")
+        );
+        assert_eq!(jump.conditions, ["-i", "eth0", "!", "-s", "192.0.2.0/24"]);
+        assert_eq!(Jump::of(&Rule::new(&["-p", "tcp", "-j", "CNI-DN-x"])), None);
     }
 
     #[test]
