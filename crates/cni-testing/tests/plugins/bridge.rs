@@ -299,7 +299,8 @@ fn a_bridge_that_was_there_stays_after_the_last_container() {
 fn router_advertisements_are_refused_on_the_host_side() {
     // CVE-2020-10749
     let net = Net::new(json!({}));
-    let result = net.add(&net.host.container("one"));
+    let container = net.host.container("one");
+    let result = net.add(&container);
     for name in ["br0", result["interfaces"][1]["name"].as_str().unwrap()] {
         let setting = cni_host::sysctl_read(&format!("net/ipv6/conf/{name}/accept_ra")).unwrap();
         assert_eq!(setting, "0", "{name}");
