@@ -10,7 +10,7 @@ use cni_netlink::Socket;
 use cni_testing::Host;
 use serde_json::json;
 
-use crate::bridge_net::{link, link_in};
+use crate::bridge::net::{link, link_in};
 use crate::uplink::{MASTER, OUTSIDE, connect};
 
 fn until(what: &str, mut is: impl FnMut() -> bool) {

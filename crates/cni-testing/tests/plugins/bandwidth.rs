@@ -1,15 +1,19 @@
 //! The bandwidth plugin by what passes, and by what is on the interfaces.
 
+mod life;
+pub(crate) mod net;
+mod reference;
+
 use std::net::IpAddr;
 
 use cni_netlink::{LinkChange, Socket, Tbf};
 use cni_testing::Container;
 use serde_json::{Value, json};
 
-use crate::bandwidth_net::{
+use crate::bandwidth::net::{
     At, Pod, Site, assert_free, assert_limited, assert_unlimited, both, ifbs, limits_of,
 };
-use crate::bridge_net::{addresses, link, link_in, port, set};
+use crate::bridge::net::{addresses, link, link_in, port, set};
 use crate::uplink::{OUTSIDE, Uplink, ip};
 
 /// The host's address on the bridge, and the container's.

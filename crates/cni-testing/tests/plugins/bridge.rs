@@ -1,5 +1,12 @@
 //! The bridge plugin: what its keys do, seen in the kernel and by packets.
 
+pub(crate) mod failure;
+pub(crate) mod life;
+mod mac;
+pub(crate) mod net;
+mod reference;
+mod vlan;
+
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -7,7 +14,7 @@ use cni_netlink::{LinkChange, Socket};
 use cni_testing::Container;
 use serde_json::{Value, json};
 
-use crate::bridge_net::{Net, addresses, link, link_in, make_bridge, port, set};
+use crate::bridge::net::{Net, addresses, link, link_in, make_bridge, port, set};
 
 #[test]
 fn two_containers_the_gateway_and_the_host_reach_each_other_over_both_families() {

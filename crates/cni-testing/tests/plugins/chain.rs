@@ -1,5 +1,7 @@
 //! Whole chains as a runtime runs them: a conflist through `libcni`, the real executables, packets between containers.
 
+mod reference;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 

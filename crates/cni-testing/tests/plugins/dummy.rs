@@ -1,5 +1,8 @@
 //! The dummy plugin, as far as it goes on any kernel; the rest is in `dummy_vm`.
 
+mod reference;
+pub(crate) mod vm;
+
 use serde_json::{Value, json};
 
 use cni_testing::Host;

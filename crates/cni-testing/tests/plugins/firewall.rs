@@ -1,9 +1,21 @@
 //! The firewall plugin: what it says to a runtime, whatever the backend.
 
+mod firewalld;
+mod iptables;
+pub(crate) mod net;
+mod nftables;
+mod no_bridge;
+mod owners;
+mod policy;
+mod published;
+mod reapply;
+mod reference;
+mod trouble;
+
 use cni_testing::Host;
 use serde_json::{Value, json};
 
-use crate::firewall_net::Site;
+use crate::firewall::net::Site;
 
 fn conf(keys: Value) -> Value {
     let mut conf = json!({
@@ -13,7 +25,7 @@ fn conf(keys: Value) -> Value {
         "backend": "nftables",
         "prevResult": {"cniVersion": "1.0.0", "ips": [{"address": "10.11.0.5/24"}]},
     });
-    crate::bridge_net::set(&mut conf, &keys);
+    crate::bridge::net::set(&mut conf, &keys);
     conf
 }
 

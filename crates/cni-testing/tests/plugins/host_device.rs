@@ -1,15 +1,23 @@
 //! The host-device plugin: a device goes into a container, works there, and comes back as it was.
 
+mod failure;
+mod find;
+mod hostile;
+pub(crate) mod net;
+mod network;
+mod reference;
+mod vm;
+
 use std::net::IpAddr;
 
 use cni_netlink::{LinkChange, MacAddr, NewBridge, Socket};
 use cni_testing::Container;
 use serde_json::{Value, json};
 
-use crate::bridge_net::{link, link_in, set};
-use crate::host_device_net::{ALIAS, INSIDE, Net, OUTSIDE, add_device, change, records};
+use crate::bridge::net::{link, link_in, set};
+use crate::host_device::net::{ALIAS, INSIDE, Net, OUTSIDE, add_device, change, records};
 use crate::ipam::VERSIONS;
-use crate::portmap_net::run;
+use crate::portmap::net::run;
 
 fn has(name: &str) -> bool {
     Socket::open().unwrap().link_by_name(name).is_ok()

@@ -1,5 +1,7 @@
 //! The host-local plugin: results, refusals, and what each command does to the leases.
 
+mod disk;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;

@@ -12,11 +12,11 @@ use nix::errno::Errno;
 use nix::libc;
 use serde_json::json;
 
-use crate::bridge_failure::fails_cleanly;
-use crate::bridge_net::{Net, link, set};
-use crate::portmap_net::{reference, run};
+use crate::bridge::failure::fails_cleanly;
+use crate::bridge::net::{Net, link, set};
+use crate::portmap::net::{reference, run};
 use crate::uplink::Uplink;
-use crate::{dummy_vm, host_device_net, ptp, tap_net};
+use crate::{dummy::vm as dummy_vm, host_device::net as host_device_net, ptp, tap::net as tap_net};
 
 /// A network of each plugin, and the machines outside that have to live as long.
 fn network(plugin: &str) -> (Net, Vec<Container>) {

@@ -1,14 +1,17 @@
 //! The ipvlan plugin: what its keys do, seen in the kernel and by packets, on kernels that have it. A child cannot talk to its
 //! master, so packets go from child to child and to a machine outside.
 
+mod life;
+mod reference;
+
 use std::net::SocketAddr;
 
 use cni_netlink::{IpvlanMode, LinkKind, NextHop, RouteSpec};
 use cni_testing::Container;
 use serde_json::{Value, json};
 
-use crate::bridge_failure::{fails_cleanly, fake_ipam};
-use crate::bridge_net::{Net, addresses, link, link_in, set};
+use crate::bridge::failure::{fails_cleanly, fake_ipam};
+use crate::bridge::net::{Net, addresses, link, link_in, set};
 use crate::uplink::{MASTER, OUTSIDE, Uplink, add_host_addresses, add_link, connect, default_route, has, ip};
 
 fn uplink(keys: Value) -> Uplink {

@@ -4,7 +4,7 @@
 use cni_testing::Snapshot;
 use serde_json::{Value, json};
 
-use crate::bridge_net::set;
+use crate::bridge::net::set;
 use crate::host_local::Node;
 use crate::life::{self, Life, fixed, leases};
 

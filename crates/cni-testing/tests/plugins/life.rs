@@ -4,9 +4,9 @@ use cni_netlink::Socket;
 use cni_testing::{Act, Container, Host, Outcome, PluginRun, Snapshot, Syscall};
 use serde_json::{Value, json};
 
-use crate::bridge_net::{link_in, set};
-use crate::host_device_net::add_device;
-use crate::sbr_net::routing;
+use crate::bridge::net::{link_in, set};
+use crate::host_device::net::add_device;
+use crate::sbr::net::routing;
 use crate::uplink::{MASTER, OUTSIDE, connect};
 
 /// No plugin changes as much.
@@ -250,7 +250,7 @@ pub(crate) fn host_device_with_network() -> Life {
         "route add default via 10.88.0.9 table 100",
         "rule add from 10.88.0.5 table 100 priority 500",
     ] {
-        crate::portmap_net::run("ip", &line.split(' ').collect::<Vec<_>>());
+        crate::portmap::net::run("ip", &line.split(' ').collect::<Vec<_>>());
     }
     Life { more: |life| routing(&life.container), ..life }
 }

@@ -4,10 +4,13 @@
 //! The order is drawn from a seed, which a failure prints; `CNI_TESTING_SEED` runs it again. Which process is the faster is
 //! the kernel's matter, so that a seed need not fail each time.
 
+pub(crate) mod node;
+pub(crate) mod work;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::load_node::{Kind, Node};
-use crate::load_work::Work;
+use crate::load::node::{Kind, Node};
+use crate::load::work::Work;
 
 /// How many processes run at a time.
 pub(crate) const WORKERS: usize = 16;

@@ -1,6 +1,8 @@
 //! `ipMasq` of the bridge plugin, by packets: whose address a machine outside sees, by both backends and both programs
 //! called iptables.
 
+mod owner;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use cni_host::sysctl_write;
 use cni_testing::{Container, EchoServer, Outcome};
 use serde_json::{Value, json};
 
-use crate::bridge_net::{addresses, set};
-use crate::portmap_net::{BACKENDS, BEYOND, From, GATEWAY, HOST, OUTSIDE, Site, run, seen};
+use crate::bridge::net::{addresses, set};
+use crate::portmap::net::{BACKENDS, BEYOND, From, GATEWAY, HOST, OUTSIDE, Site, run, seen};
 
 /// Where everybody answers.
 const PORT: u16 = 7000;

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::libc;
 use serde_json::{Value, json};
 
-use crate::bridge_net::set;
+use crate::bridge::net::set;
 use crate::life::{self, Life, fixed, leases};
 
 fn fifo(host: &Host) -> String {

@@ -6,7 +6,7 @@ use cni_testing::{Act, Syscall};
 use nix::libc;
 use serde_json::{Value, json};
 
-use crate::portmap_net::{BACKENDS, Pod, Site, run};
+use crate::portmap::net::{BACKENDS, Pod, Site, run};
 
 /// kube-proxy's, in both families of both iptables; with one that the owner has put there by nft, which iptables-save calls
 /// incompatible.

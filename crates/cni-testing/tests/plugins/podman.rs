@@ -1,10 +1,14 @@
 //! Containers of the real podman on a network that its owner wrote, over our plugins alone.
 
+pub(crate) mod net;
+mod networks;
+mod reference;
+
 use std::fs;
 
 use serde_json::json;
 
-use crate::podman_net::{Podman, bridge, ports_are_published};
+use crate::podman::net::{Podman, bridge, ports_are_published};
 
 #[test]
 #[ignore = "needs root, podman, runc, conmon and busybox-static: `cargo xtask test` as root installs and runs it"]

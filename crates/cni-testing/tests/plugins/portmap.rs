@@ -1,8 +1,19 @@
 //! The portmap plugin: packets, by both backends.
 
+mod flows;
+mod holders;
+mod hostile;
+mod iptables;
+mod life;
+pub(crate) mod localnet;
+pub(crate) mod net;
+mod reference;
+mod rules;
+mod sctp;
+
 use serde_json::json;
 
-use crate::portmap_net::{
+use crate::portmap::net::{
     BACKENDS, BEYOND, From, GATEWAY, HOST, OUTSIDE, Site, assert_unanswered, run, seen,
 };
 

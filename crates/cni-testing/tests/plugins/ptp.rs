@@ -1,5 +1,10 @@
 //! The ptp plugin: what its keys do, seen in the kernel and by packets.
 
+mod chain;
+mod failure;
+mod life;
+mod reference;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -8,7 +13,7 @@ use cni_netlink::{Link, RouteSpec, Socket};
 use cni_testing::Container;
 use serde_json::{Value, json};
 
-use crate::bridge_net::{Net, addresses, link, link_in, set};
+use crate::bridge::net::{Net, addresses, link, link_in, set};
 
 /// A neighbour solicitation that is lost is repeated after a second, and an address under duplicate address detection
 /// is of use after one or two.

@@ -5,7 +5,7 @@ use std::io::Write;
 use cni_testing::Host;
 use serde_json::json;
 
-use crate::bridge_net::theirs;
+use crate::bridge::net::theirs;
 
 /// Whether it is 1.10.0 or later, by what it does: Debian's does not know its version. From then on host-local refuses a gateway
 /// outside the subnet.

@@ -1,10 +1,14 @@
 //! The sbr plugin by packets: what comes from an interface's addresses leaves by that interface.
 
+mod life;
+pub(crate) mod net;
+mod reference;
+
 use cni_netlink::{Addr, NextHop, RouteSpec};
 use serde_json::json;
 
-use crate::bridge_net::link_in;
-use crate::sbr_net::{FAR, IFNAMES, Site, address, conf, gateway, network, routing, rules, ways};
+use crate::bridge::net::link_in;
+use crate::sbr::net::{FAR, IFNAMES, Site, address, conf, gateway, network, routing, rules, ways};
 
 #[test]
 fn packets_leave_by_the_interface_of_their_source_address() {

@@ -6,8 +6,8 @@ use cni_netlink::{LinkChange, MacAddr};
 use cni_testing::Container;
 use serde_json::{Value, json};
 
-use crate::bridge_net::{Net, addresses, link_in, port, set};
-use crate::portmap_net::run;
+use crate::bridge::net::{Net, addresses, link_in, port, set};
+use crate::portmap::net::run;
 
 /// Gives the container's interface another address, as whoever is root in it can.
 fn forge(container: &Container, mac: MacAddr) {

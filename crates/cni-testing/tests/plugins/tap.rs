@@ -1,5 +1,10 @@
 //! The tap plugin: frames through it, and every key.
 
+mod life;
+pub(crate) mod net;
+mod reference;
+mod selinux_vm;
+
 use std::net::{IpAddr, SocketAddr};
 
 use cni_host::tap_attach;
@@ -7,9 +12,9 @@ use cni_netlink::{LinkChange, Socket, Tun};
 use cni_testing::{Container, Host};
 use serde_json::{Value, json};
 
-use crate::bridge_failure::{fails_cleanly, fake_ipam};
-use crate::bridge_net::{addresses, link_in, make_bridge, set};
-use crate::tap_net::{Cable, layer2, net};
+use crate::bridge::failure::{fails_cleanly, fake_ipam};
+use crate::bridge::net::{addresses, link_in, make_bridge, set};
+use crate::tap::net::{Cable, layer2, net};
 
 fn tun(container: &Container) -> Tun {
     link_in(container, "eth0").tun.unwrap()

@@ -1,5 +1,10 @@
 //! The tuning plugin's keys: what each of them does to a container's interface and namespace, and who may.
 
+mod chain;
+mod life;
+pub(crate) mod net;
+mod reference;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -8,8 +13,8 @@ use cni_netlink::LinkChange;
 use cni_testing::{Container, Outcome};
 use serde_json::{Value, json};
 
-use crate::bridge_net::{addresses, set};
-use crate::tuning_net::{Net, Pod};
+use crate::bridge::net::{addresses, set};
+use crate::tuning::net::{Net, Pod};
 
 const MAC: &str = "02:00:00:00:00:77";
 

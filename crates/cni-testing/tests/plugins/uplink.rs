@@ -1,6 +1,8 @@
 //! What the tests of macvlan, ipvlan and vlan share: a host with an interface to a machine outside, and the lives and failures
 //! that are the same for these plugins.
 
+pub(crate) mod reference;
+
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use cni_netlink::{
 use cni_testing::{Container, Host};
 use serde_json::{Value, json};
 
-use crate::bridge_net::{Net, link, link_in, set};
+use crate::bridge::net::{Net, link, link_in, set};
 
 /// The machine outside, IPv4 and IPv6.
 pub(crate) const OUTSIDE: [&str; 2] = ["10.88.0.254", "fd00:88::fe"];
@@ -263,7 +265,7 @@ pub(crate) fn del_finds_an_interface_that_was_renamed(plugin: &str) {
 }
 
 pub(crate) fn a_failing_add_leaves_nothing(plugin: &str) {
-    use crate::bridge_failure::{fails_cleanly, fake_ipam};
+    use crate::bridge::failure::{fails_cleanly, fake_ipam};
     let Uplink { mut net, outside: _outside } = Uplink::v4(plugin, &json!({}));
     let container = net.host.container("one");
     let ips = json!([{"address": "10.88.0.5/24"}]);
@@ -316,7 +318,7 @@ pub(crate) fn an_add_killed_at_any_moment_is_cleaned_up_by_del(plugin: &str) {
     for (round, microseconds) in [300, 1000, 2000, 3000, 4000, 6000, 8000, 12000].into_iter().enumerate() {
         let container = net.host.container(&format!("c{round}"));
         let before = container.snapshot();
-        let mut child = crate::bridge_life::spawn_add(&net, &container);
+        let mut child = crate::bridge::life::spawn_add(&net, &container);
         std::thread::sleep(Duration::from_micros(microseconds));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,5 +1,8 @@
 //! The vlan plugin, as far as it goes on any kernel; the rest is in `vlan_vm`.
 
+mod reference;
+mod vm;
+
 use serde_json::{Value, json};
 
 use crate::uplink::Uplink;

@@ -1,0 +1,3 @@
+//! Tests of the dhcp plugin.
+
+mod reference;

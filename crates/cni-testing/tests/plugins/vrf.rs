@@ -1,0 +1,4 @@
+//! Tests of the vrf plugin.
+
+mod reference;
+mod vm;
