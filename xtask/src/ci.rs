@@ -26,7 +26,7 @@ pub(crate) fn run() -> Result<ExitCode> {
         println!("   {name} took {} s", start.elapsed().as_secs());
     }
     println!("== test");
-    match test::counted() {
+    match test::counted(None) {
         Ok(tests) => counts.add(tests),
         Err(error) => {
             eprintln!("xtask: test: {error}");

@@ -76,7 +76,10 @@ enum Task {
         targets: Vec<String>,
     },
     /// Run all tests, in namespaces of their own
-    Test,
+    Test {
+        /// Only those whose names have this in them, and that need no other kernel: `portmap::life`
+        filter: Option<String>,
+    },
     /// Say which features that tests need the running kernel has
     Kernel,
     /// Format, lints, rules, documentation, dependencies, fuzz targets, demo and tests
@@ -95,7 +98,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Task::Bench { rounds, scenarios } => bench::run(rounds, &scenarios).map(|()| ExitCode::SUCCESS),
         Task::Fuzz { seconds, targets } => fuzz::run(seconds, &targets).map(|()| ExitCode::SUCCESS),
-        Task::Test => test::run(),
+        Task::Test { filter } => test::run(filter.as_deref()),
         Task::Kernel => kernel::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
