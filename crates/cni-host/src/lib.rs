@@ -24,16 +24,11 @@ pub use error::{Error, Result};
 pub use file::{is_read_only, open_to_write, read_regular};
 pub use iface::{IfaceConfig, check_iface, configure_iface};
 pub use lock::{Lock, LockFile};
-pub use masquerade::{
-    MasqueradeBackend, masquerade_add, masquerade_and_spoof_check_del, masquerade_check, masquerade_del,
-    masquerade_gc, masquerade_status,
-};
+pub use masquerade::{Masquerade, MasqueradeBackend};
 pub use netns::NetNs;
 pub use owner::Owner;
-pub use spoof_check::{
-    spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc, spoof_check_status,
-};
+pub use spoof_check::SpoofCheck;
 pub use state_dir::StateDir;
 pub use sysctl::{sysctl_read, sysctl_write};
-pub use tap::{NewTap, tap_add, tap_attach, tap_status};
-pub use veth::{NewVethPair, VethPair, veth_add, veth_del, veth_make_room};
+pub use tap::{NewTap, Tap};
+pub use veth::{NewVethPair, VethPair};

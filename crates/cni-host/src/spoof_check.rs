@@ -37,97 +37,110 @@ const RULES: usize = 2;
 const THEIR_TABLE: Table = Table { family: Family::Bridge, name: "nat" };
 const THEIR_PREROUTING: &str = "PREROUTING";
 
-/// Lets the owner's port, [`Owner::veth_name`], take frames of this address only. The latest address counts.
-pub fn spoof_check_add(owner: &Owner, mac: MacAddr) -> Result<()> {
-    let [port, pair] = elements(owner, mac);
-    let mut nft = Nft::new();
-    let added = nft.update("check for spoofed MAC addresses", None, |nft| {
-        // Somebody may have flushed the table, which leaves its elements and takes the rules that look at them.
-        let is_whole = nft.rules(TABLE, PREROUTING)?.len() >= RULES;
-        let mut batch = if is_whole { Batch::default() } else { setup() };
-        if nft.element(&PORTS, &port.key)?.is_some() {
-            // Left by an ADD that was never undone: another address must not stay allowed.
-            for old in of_port(nft, &port)? {
-                batch.delete_element(&ALLOWED, old.key);
+/// The check that a container's port takes frames of its own MAC address only (`macspoofchk`).
+#[derive(Clone, Copy, Debug)]
+pub struct SpoofCheck;
+
+impl SpoofCheck {
+    /// Lets the owner's port, [`Owner::veth_name`], take frames of this address only. The latest address counts.
+    pub fn add(owner: &Owner, mac: MacAddr) -> Result<()> {
+        let [port, pair] = elements(owner, mac);
+        let mut nft = Nft::new();
+        let added = nft.update("check for spoofed MAC addresses", None, |nft| {
+            // Somebody may have flushed the table, which leaves its elements and takes the rules that look at them.
+            let is_whole = nft.rules(TABLE, PREROUTING)?.len() >= RULES;
+            let mut batch = if is_whole { Batch::default() } else { setup() };
+            if nft.element(&PORTS, &port.key)?.is_some() {
+                // Left by an ADD that was never undone: another address must not stay allowed.
+                for old in of_port(nft, &port)? {
+                    batch.delete_element(&ALLOWED, old.key);
+                }
+                batch.delete_element(&PORTS, port.key.clone());
             }
-            batch.delete_element(&PORTS, port.key.clone());
-        }
-        batch.add_element(&ALLOWED, pair.clone()).add_element(&PORTS, port.clone());
-        Ok(batch)
-    });
-    added.map_err(|error| if error.is_unsupported() { Error::NoBridgeFilter(error) } else { error.into() })
-}
-
-/// Removes the owner's elements, and what the reference made for this container. With the address, as the result has it,
-/// no search is needed. What is not there is no failure.
-pub fn spoof_check_del(owner: &Owner, mac: Option<MacAddr>) -> Result<()> {
-    let plan = |nft: &mut Nft| plan_del(nft, owner, mac);
-    unless_unsupported(Nft::new().update("stop checking for spoofed MAC addresses", None, plan))
-}
-
-pub(crate) fn plan_del(nft: &mut Nft, owner: &Owner, mac: Option<MacAddr>) -> cni_nftables::Result<Batch> {
-    let mut batch = Batch::default();
-    let port = port_element(owner);
-    if let Some(found) = nft.element(&PORTS, &port.key)? {
-        batch.remove_element(&PORTS, found);
-        let known = match mac {
-            Some(mac) => nft.element(&ALLOWED, &elements(owner, mac)[1].key)?,
-            None => None,
-        };
-        let pairs = if let Some(pair) = known { vec![pair] } else { of_port(nft, &port)? };
-        for pair in pairs {
-            batch.remove_element(&ALLOWED, pair);
-        }
+            batch.add_element(&ALLOWED, pair.clone()).add_element(&PORTS, port.clone());
+            Ok(batch)
+        });
+        added
+            .map_err(|error| if error.is_unsupported() { Error::NoBridgeFilter(error) } else { error.into() })
     }
-    batch.append(delete_theirs(nft, owner)?);
-    Ok(batch)
-}
 
-/// Compares with what [`spoof_check_add`] made, or the reference.
-pub fn spoof_check_check(owner: &Owner, mac: MacAddr) -> Result<()> {
-    let mut nft = Nft::new();
-    let [port, pair] = elements(owner, mac);
-    if nft.element(&PORTS, &port.key)?.is_none() {
-        if !nft.rules(THEIR_TABLE, &their_chains(owner)[0])?.is_empty() {
-            return Ok(());
-        }
-        return mismatch(owner, &format!("it is not in set ports of table {TABLE}"));
+    /// Removes the owner's elements, and what the reference made for this container. With the address, as the result has it,
+    /// no search is needed. What is not there is no failure.
+    pub fn del(owner: &Owner, mac: Option<MacAddr>) -> Result<()> {
+        let plan = |nft: &mut Nft| SpoofCheck::plan_del(nft, owner, mac);
+        unless_unsupported(Nft::new().update("stop checking for spoofed MAC addresses", None, plan))
     }
-    if nft.element(&ALLOWED, &pair.key)?.is_none() {
-        return mismatch(owner, &format!("{mac} is not allowed there"));
-    }
-    if nft.rules(TABLE, PREROUTING)?.len() < RULES {
-        return mismatch(owner, &format!("chain {PREROUTING} of table {TABLE} does not have its rules"));
-    }
-    Ok(())
-}
 
-/// Removes the elements of the network's attachments that are not among the valid ones.
-pub fn spoof_check_gc(network: &str, valid: &[Owner]) -> Result<()> {
-    let valid = Owner::tags(valid);
-    let plan = |nft: &mut Nft| {
+    pub(crate) fn plan_del(
+        nft: &mut Nft,
+        owner: &Owner,
+        mac: Option<MacAddr>,
+    ) -> cni_nftables::Result<Batch> {
         let mut batch = Batch::default();
-        for set in [&PORTS, &ALLOWED] {
-            for found in nft.elements(set)? {
-                let comment = found.comment.as_deref().unwrap_or_default();
-                if Owner::is_of_network(comment, network) && !valid.contains(comment) {
-                    batch.delete_element(set, found.key);
+        let port = port_element(owner);
+        if let Some(found) = nft.element(&PORTS, &port.key)? {
+            batch.remove_element(&PORTS, found);
+            let known = match mac {
+                Some(mac) => nft.element(&ALLOWED, &elements(owner, mac)[1].key)?,
+                None => None,
+            };
+            let pairs = if let Some(pair) = known { vec![pair] } else { of_port(nft, &port)? };
+            for pair in pairs {
+                batch.remove_element(&ALLOWED, pair);
+            }
+        }
+        batch.append(delete_theirs(nft, owner)?);
+        Ok(batch)
+    }
+
+    /// Compares with what [`SpoofCheck::add`] made, or the reference.
+    pub fn check(owner: &Owner, mac: MacAddr) -> Result<()> {
+        let mut nft = Nft::new();
+        let [port, pair] = elements(owner, mac);
+        if nft.element(&PORTS, &port.key)?.is_none() {
+            if !nft.rules(THEIR_TABLE, &their_chains(owner)[0])?.is_empty() {
+                return Ok(());
+            }
+            return mismatch(owner, &format!("it is not in set ports of table {TABLE}"));
+        }
+        if nft.element(&ALLOWED, &pair.key)?.is_none() {
+            return mismatch(owner, &format!("{mac} is not allowed there"));
+        }
+        if nft.rules(TABLE, PREROUTING)?.len() < RULES {
+            return mismatch(owner, &format!("chain {PREROUTING} of table {TABLE} does not have its rules"));
+        }
+        Ok(())
+    }
+
+    /// Removes the elements of the network's attachments that are not among the valid ones.
+    pub fn gc(network: &str, valid: &[Owner]) -> Result<()> {
+        let valid = Owner::tags(valid);
+        let plan = |nft: &mut Nft| {
+            let mut batch = Batch::default();
+            for set in [&PORTS, &ALLOWED] {
+                for found in nft.elements(set)? {
+                    let comment = found.comment.as_deref().unwrap_or_default();
+                    if Owner::is_of_network(comment, network) && !valid.contains(comment) {
+                        batch.delete_element(set, found.key);
+                    }
                 }
             }
-        }
-        Ok(batch)
-    };
-    unless_unsupported(Nft::new().update("collect spoof checks", None, plan))
-}
-
-/// Whether an ADD could check, and whether those ports are checked that were to be: fails where somebody has flushed the table.
-pub fn spoof_check_status() -> Result<()> {
-    let mut nft = Nft::new();
-    nft.probe()?;
-    if nft.has_chain(TABLE, PREROUTING)? && nft.rules(TABLE, PREROUTING)?.len() < RULES {
-        return Err(Error::Mismatch(format!("chain {PREROUTING} of table {TABLE} does not have its rules")));
+            Ok(batch)
+        };
+        unless_unsupported(Nft::new().update("collect spoof checks", None, plan))
     }
-    Ok(())
+
+    /// Whether an ADD could check, and whether those ports are checked that were to be: fails where somebody has flushed the table.
+    pub fn status() -> Result<()> {
+        let mut nft = Nft::new();
+        nft.probe()?;
+        if nft.has_chain(TABLE, PREROUTING)? && nft.rules(TABLE, PREROUTING)?.len() < RULES {
+            return Err(Error::Mismatch(format!(
+                "chain {PREROUTING} of table {TABLE} does not have its rules"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// What does not belong to single ports. Harmless when done again.

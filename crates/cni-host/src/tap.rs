@@ -26,33 +26,40 @@ pub struct NewTap<'a> {
     pub group: Option<u32>,
 }
 
-/// Makes a tap device, down, that stays until it is deleted. Call inside the namespace that gets it. On failure nothing stays.
-pub fn tap_add(new: &NewTap<'_>) -> Result<()> {
-    let failed =
-        |op| move |errno: Errno| Error::Tap { op, ifname: new.name.to_owned(), source: errno.into() };
-    let tun = open()?;
-    sys::tun_set_iff(&tun, new.name, new.multi_queue, true).map_err(failed("add"))?;
-    if let Some(owner) = new.owner {
-        sys::tun_set_owner(&tun, owner).map_err(failed("set the owner of"))?;
-    }
-    if let Some(group) = new.group {
-        sys::tun_set_group(&tun, group).map_err(failed("set the group of"))?;
-    }
-    // Last: until then the device goes when the file is closed.
-    sys::tun_set_persist(&tun).map_err(failed("keep"))
-}
+/// Tap devices, of one namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Tap;
 
-/// Attaches to a tap device that is there. Each read and each write of the file is a frame. Call inside its namespace.
-pub fn tap_attach(name: &str, multi_queue: bool) -> Result<File> {
-    let tun = open()?;
-    let failed = |errno: Errno| Error::Tap { op: "attach to", ifname: name.to_owned(), source: errno.into() };
-    sys::tun_set_iff(&tun, name, multi_queue, false).map_err(failed)?;
-    Ok(tun)
-}
+impl Tap {
+    /// Makes a tap device, down, that stays until it is deleted. Call inside the namespace that gets it. On failure nothing stays.
+    pub fn add(new: &NewTap<'_>) -> Result<()> {
+        let failed =
+            |op| move |errno: Errno| Error::Tap { op, ifname: new.name.to_owned(), source: errno.into() };
+        let tun = open()?;
+        sys::tun_set_iff(&tun, new.name, new.multi_queue, true).map_err(failed("add"))?;
+        if let Some(owner) = new.owner {
+            sys::tun_set_owner(&tun, owner).map_err(failed("set the owner of"))?;
+        }
+        if let Some(group) = new.group {
+            sys::tun_set_group(&tun, group).map_err(failed("set the group of"))?;
+        }
+        // Last: until then the device goes when the file is closed.
+        sys::tun_set_persist(&tun).map_err(failed("keep"))
+    }
 
-/// Whether tap devices can be made here at all. The kernel loads the module when it has to.
-pub fn tap_status() -> Result<()> {
-    open().map(drop)
+    /// Attaches to a tap device that is there. Each read and each write of the file is a frame. Call inside its namespace.
+    pub fn attach(name: &str, multi_queue: bool) -> Result<File> {
+        let tun = open()?;
+        let failed =
+            |errno: Errno| Error::Tap { op: "attach to", ifname: name.to_owned(), source: errno.into() };
+        sys::tun_set_iff(&tun, name, multi_queue, false).map_err(failed)?;
+        Ok(tun)
+    }
+
+    /// Whether tap devices can be made here at all. The kernel loads the module when it has to.
+    pub fn status() -> Result<()> {
+        open().map(drop)
+    }
 }
 
 fn open() -> Result<File> {

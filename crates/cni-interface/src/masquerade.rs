@@ -1,9 +1,6 @@
 //! `ipMasq` and `ipMasqBackend`, which bridge and ptp have.
 
-use cni_host::{
-    MasqueradeBackend, Owner, masquerade_add, masquerade_and_spoof_check_del, masquerade_check,
-    masquerade_del, masquerade_gc, masquerade_status, spoof_check_del,
-};
+use cni_host::{MasqueradeBackend, Owner, SpoofCheck};
 use cni_netlink::MacAddr;
 use cni_plugin::{Error, Request, Result, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode};
@@ -39,8 +36,11 @@ impl Masquerade {
         let (addresses, path) = (addresses(result), environment("PATH"));
         let undone = (owner.clone(), addresses.clone(), path.clone());
         // Armed first: one family can be done before the other fails.
-        undo.push("stop masquerading", move || Ok(masquerade_del(&undone.0, &undone.1, &undone.2)?));
-        let added = log::step("masquerade", || masquerade_add(owner, &addresses, self.backend, &path));
+        undo.push("stop masquerading", move || {
+            Ok(cni_host::Masquerade::new(None, &undone.2).del(&undone.0, &undone.1)?)
+        });
+        let added =
+            log::step("masquerade", || cni_host::Masquerade::new(self.backend, &path).add(owner, &addresses));
         added.map_err(|error| match error {
             // The record of what iptables' rules do not tell.
             cni_host::Error::Io { .. } => Error::new(ErrorCode::IO_FAILURE, error.to_string()),
@@ -50,33 +50,37 @@ impl Masquerade {
 
     /// Compares with what ADD made.
     pub fn check(&self, owner: &Owner, prev: &CniResult) -> Result<()> {
-        Ok(masquerade_check(owner, &addresses(prev), self.backend, &environment("PATH"))?)
+        Ok(cni_host::Masquerade::new(self.backend, &environment("PATH")).check(owner, &addresses(prev))?)
     }
 
     /// Stops masquerading for the request's attachment, whatever the configuration says now: it may have been another one
     /// then. Looking where nothing is costs next to nothing.
     pub fn del<C>(req: &Request<C>, owner: &Owner) -> Result<()> {
         let Some(addresses) = told(req) else { return Ok(()) };
-        log::step("stop masquerading", || Ok(masquerade_del(owner, &addresses, &environment("PATH"))?))
+        log::step("stop masquerading", || {
+            Ok(cni_host::Masquerade::new(None, &environment("PATH")).del(owner, &addresses)?)
+        })
     }
 
     /// The same, and stops the check of the attachment's port for spoofed MAC addresses; `mac` is the container's if it is known.
     pub fn del_with_spoof_check<C>(req: &Request<C>, owner: &Owner, mac: Option<MacAddr>) -> Result<()> {
         let path = environment("PATH");
         log::step("stop masquerading and checking for spoofed MAC addresses", || match told(req) {
-            Some(addresses) => Ok(masquerade_and_spoof_check_del(owner, &addresses, mac, &path)?),
-            None => Ok(spoof_check_del(owner, mac)?),
+            Some(addresses) => {
+                Ok(cni_host::Masquerade::new(None, &path).del_with_spoof_check(owner, &addresses, mac)?)
+            }
+            None => Ok(SpoofCheck::del(owner, mac)?),
         })
     }
 
     /// Stops masquerading for what is of this network and of no valid attachment.
     pub fn gc(network: &str, valid: &[Owner]) -> Result<()> {
-        Ok(masquerade_gc(network, valid, &environment("PATH"))?)
+        Ok(cni_host::Masquerade::new(None, &environment("PATH")).gc(network, valid)?)
     }
 
     /// Whether an ADD could do it, code 50 when not, and whether it is done for the containers that are there, code 51 when not.
     pub fn status(&self) -> Result<()> {
-        masquerade_status(self.backend, &environment("PATH")).map_err(not_ready)
+        cni_host::Masquerade::new(self.backend, &environment("PATH")).status().map_err(not_ready)
     }
 }
 

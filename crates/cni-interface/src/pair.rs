@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use cni_host::{NetNs, Owner, VethPair, veth_del, veth_make_room};
+use cni_host::{NetNs, Owner, VethPair};
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Add, Del, Error, Request, Result, Undo, log};
 use cni_types::{CniResult, Interface};
@@ -61,7 +61,7 @@ pub fn far_end_interface<C>(req: &Add<C>, pair: &VethPair, mtu: u32) -> Interfac
 
 /// Deletes the owner's pair, if there is one; the container's namespace is not needed.
 pub fn delete_pair(owner: &Owner) -> Result<()> {
-    Ok(veth_del(&mut Socket::open()?, owner).map(drop)?)
+    Ok(VethPair::del(&mut Socket::open()?, owner).map(drop)?)
 }
 
 /// [`link_and_ipam`] for a pair that `connect` makes, or nothing where the attachment has one already. That is one which an ADD
@@ -89,7 +89,7 @@ fn replace_pair<T>(
     container: &mut Container,
     connect: impl FnOnce(&mut Socket, &mut Container) -> Result<Option<T>>,
 ) -> Result<T> {
-    veth_make_room(host, &container.netns, &container.owner)?;
+    VethPair::make_room(host, &container.netns, &container.owner)?;
     let name = container.owner.veth_name();
     let taken = || Error::failed(format!("cannot make {name}: another link has that name"));
     connect(host, container)?.ok_or_else(taken)

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use cni_host::{MasqueradeBackend, NetNs, Owner, masquerade_add, spoof_check_add};
+use cni_host::{Masquerade, MasqueradeBackend, NetNs, Owner, SpoofCheck};
 use cni_types::{CniResult, Interface, SpecVersion, json};
 use libcni::{CacheEntry, Network, Plugin};
 use serde::Deserialize;
@@ -137,7 +137,8 @@ impl Tool {
         if rules.ip_masq {
             let addresses: Vec<_> = result.ips.iter().map(|ip| ip.address).collect();
             let outcome = backend(&rules.ip_masq_backend).and_then(|backend| {
-                masquerade_add(&owner, &addresses, backend, &self.environment.path())
+                Masquerade::new(backend, &self.environment.path())
+                    .add(&owner, &addresses)
                     .map_err(|error| error.to_string())
             });
             outcomes.push((MASQUERADING, outcome));
@@ -175,7 +176,7 @@ fn put_back_spoof_check(owner: &Owner, result: &CniResult) -> Result<(), String>
     }
     let container = inside(result, &owner.ifname).and_then(|interface| interface.mac.as_deref());
     let mac = container.ok_or("the result does not tell the MAC address")?.parse()?;
-    spoof_check_add(owner, mac).map_err(|error| error.to_string())
+    SpoofCheck::add(owner, mac).map_err(|error| error.to_string())
 }
 
 /// As bridge and ptp read it.

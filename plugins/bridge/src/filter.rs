@@ -2,7 +2,7 @@
 //! spoofed MAC addresses (`macspoofchk`).
 
 use cni_host::Owner;
-use cni_host::{spoof_check_check, spoof_check_gc, spoof_check_status};
+use cni_host::SpoofCheck;
 use cni_interface::{Masquerade, all, not_ready};
 use cni_netlink::MacAddr;
 use cni_plugin::{Error, Request, Result};
@@ -34,20 +34,20 @@ pub(crate) fn check(owner: &Owner, prev: &CniResult, mac: Option<MacAddr>, confi
         masquerade.check(owner, prev)?;
     }
     match mac {
-        Some(mac) if config.spoof_check => Ok(spoof_check_check(owner, mac)?),
+        Some(mac) if config.spoof_check => Ok(SpoofCheck::check(owner, mac)?),
         _ => Ok(()),
     }
 }
 
 /// Removes what is of this network and of no valid attachment.
 pub(crate) fn collect(network: &str, valid: &[Owner]) -> Result<()> {
-    all([Masquerade::gc(network, valid), spoof_check_gc(network, valid).map_err(Error::from)])
+    all([Masquerade::gc(network, valid), SpoofCheck::gc(network, valid).map_err(Error::from)])
 }
 
 /// Whether an ADD could do what is configured.
 pub(crate) fn status(config: &Config) -> Result<()> {
     config.masquerade.as_ref().map_or(Ok(()), Masquerade::status)?;
-    let spoof_check = if config.spoof_check { spoof_check_status() } else { Ok(()) };
+    let spoof_check = if config.spoof_check { SpoofCheck::status() } else { Ok(()) };
     spoof_check.map_err(not_ready)
 }
 

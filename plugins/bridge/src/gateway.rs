@@ -80,7 +80,7 @@ pub(crate) struct Carrier<'a> {
     pub(crate) ports: [u32; 2],
 }
 
-/// Puts the gateways' addresses on the bridge, or on the gateway's interface in its VLAN. All are judged before the
+/// Puts the gateways' addresses on the bridge, or on the gateway's interface in its VLAN. All are compared before the
 /// first is set.
 pub(crate) fn ensure(
     host: &mut Socket,

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use cni_host::{NewVethPair, VethPair, announce, spoof_check_del, veth_add};
+use cni_host::{NewVethPair, SpoofCheck, VethPair, announce};
 use cni_interface::{
     Container, all, far_end, far_end_interface, iface_config, ipam_wants_link, on_host, owner, valid_owners,
 };
@@ -157,13 +157,13 @@ fn connect(
             port: Some(config.port),
             spoof_check: config.spoof_check,
         };
-        match log::step("make the veth pair", || veth_add(host, &new)) {
+        match log::step("make the veth pair", || VethPair::add(host, &new)) {
             Ok(Some(pair)) => {
                 let (owner, checked) = (owner.clone(), config.spoof_check.then_some(pair.peer_mac));
                 undo.push("delete the veth pair", move || {
                     delete_pair(&owner)?;
                     // While the port is there, so is its check.
-                    checked.map_or(Ok(()), |mac| Ok(spoof_check_del(&owner, Some(mac))?))
+                    checked.map_or(Ok(()), |mac| Ok(SpoofCheck::del(&owner, Some(mac))?))
                 });
                 if let Some(vlans) = &config.vlans {
                     log::step("set the port's VLANs", || vlans.assign(host, &pair.host))?;

@@ -6,7 +6,7 @@
 //! lease. The near end's name and alias are derived from (network, container ID, interface), so that DEL and GC find it
 //! without the container's namespace. What is shared stays: forwarding.
 
-use cni_host::{NewVethPair, VethPair, veth_add};
+use cni_host::{NewVethPair, VethPair};
 use cni_interface::{
     Container, Masquerade, all, far_end, far_end_interface, iface_config, ipam_wants_link, on_host, owner,
     valid_owners,
@@ -140,7 +140,7 @@ fn connect(
         port: None,
         spoof_check: false,
     };
-    let pair = log::step("make the veth pair", || veth_add(host, &new))?;
+    let pair = log::step("make the veth pair", || VethPair::add(host, &new))?;
     if pair.is_some() {
         let owner = container.owner.clone();
         // Addresses and routes go with it.

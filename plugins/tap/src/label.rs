@@ -26,7 +26,7 @@ pub(crate) fn makes_the_device_only() -> bool {
     !environment(DEVICE_ONLY).is_empty()
 }
 
-/// The same as [`cni_host::tap_add`] inside the namespace, by a task with this label.
+/// The same as [`cni_host::Tap::add`] inside the namespace, by a task with this label.
 pub(crate) fn tap_add(netns: &NetNs, new: &NewTap<'_>, context: &str) -> Result<()> {
     let conf = json!({
         "cniVersion": "1.1.0",

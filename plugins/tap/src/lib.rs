@@ -5,7 +5,7 @@
 //! All there is of an attachment is the link in the container's namespace, whose alias says whose it is, and the lease.
 //! So nothing can be left on the host, and GC has nothing to collect but IPAM's.
 
-use cni_host::{NewTap, tap_status};
+use cni_host::{NewTap, Tap};
 use cni_interface::{Container, add_interface, check_link, link_del};
 use cni_netlink::{Link, LinkChange, Socket};
 use cni_plugin::{Add, Call, Check, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
@@ -41,7 +41,7 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
         group: config.group,
     };
     if label::makes_the_device_only() {
-        cni_host::tap_add(&new)?;
+        cni_host::Tap::add(&new)?;
         return Ok(CniResult::default());
     }
     let mut container = Container::open(req)?;
@@ -50,7 +50,7 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
     let make = |container: &mut Container, undo: &mut Undo<'_>| {
         log::step("make the tap device", || match &config.selinux_context {
             Some(context) => label::tap_add(&container.netns, &new, context),
-            None => Ok(container.netns.run(|| cni_host::tap_add(&new))??),
+            None => Ok(container.netns.run(|| cni_host::Tap::add(&new))??),
         })?;
         let link = container.own_link(KIND, undo)?;
         change(&mut container.socket, link, bridge.as_ref(), config)
@@ -82,7 +82,7 @@ fn gc(req: &Gc<Wire>) -> Result<()> {
 
 fn status(req: &Status<Config>) -> Result<()> {
     let config = &req.config;
-    tap_status().map_err(Error::unavailable)?;
+    Tap::status().map_err(Error::unavailable)?;
     if let Some(context) = &config.selinux_context {
         label::check(context).map_err(Error::unavailable)?;
     }

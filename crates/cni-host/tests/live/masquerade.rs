@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cni_host::MasqueradeBackend::{self, Iptables, Nftables};
-use cni_host::{Owner, masquerade_add, masquerade_check, masquerade_del, masquerade_gc, masquerade_status};
+use cni_host::{Masquerade, Owner};
 use cni_iptables::{Family, Rule};
 use ipnet::IpNet;
 
@@ -17,11 +17,11 @@ pub(crate) fn nets(texts: &[&str]) -> Vec<IpNet> {
 }
 
 pub(crate) fn add(owner: &Owner, addresses: &[&str], backend: MasqueradeBackend) {
-    masquerade_add(owner, &nets(addresses), Some(backend), PATH).unwrap();
+    Masquerade::new(Some(backend), PATH).add(owner, &nets(addresses)).unwrap();
 }
 
 pub(crate) fn del(owner: &Owner, addresses: &[&str]) {
-    masquerade_del(owner, &nets(addresses), PATH).unwrap();
+    Masquerade::new(None, PATH).del(owner, &nets(addresses)).unwrap();
 }
 
 pub(crate) fn check(
@@ -29,7 +29,7 @@ pub(crate) fn check(
     addresses: &[&str],
     backend: Option<MasqueradeBackend>,
 ) -> Result<(), String> {
-    masquerade_check(owner, &nets(addresses), backend, PATH).map_err(|error| error.to_string())
+    Masquerade::new(backend, PATH).check(owner, &nets(addresses)).map_err(|error| error.to_string())
 }
 
 /// A thread with a namespace, and a /run for the lock of iptables.
@@ -191,7 +191,7 @@ fn what_somebody_flushed_is_made_again_by_the_next_add() {
 fn f2_a_chain_that_somebody_emptied_is_filled_by_the_next_add_and_told_by_status() {
     on_host(|| {
         let (one, two) = (owner("net", "c1", "eth0"), owner("net", "c2", "eth0"));
-        let status = || masquerade_status(Some(Nftables), PATH).map_err(|error| error.to_string());
+        let status = || Masquerade::new(Some(Nftables), PATH).status().map_err(|error| error.to_string());
         add(&one, &["10.88.0.5/16", "fd00:88::5/64"], Nftables);
         let before = ruleset();
         for flush in [
@@ -261,7 +261,7 @@ fn rules_without_a_program_to_delete_them_do_not_stop_a_del() {
         crate::hide("/usr/sbin");
         crate::hide("/sbin");
         del(&one, &["10.88.0.5/16"]);
-        masquerade_gc("net", &[], PATH).unwrap();
+        Masquerade::new(None, PATH).gc("net", &[]).unwrap();
     });
 }
 
@@ -270,7 +270,7 @@ fn del_where_nothing_ever_was_makes_nothing() {
     on_host(|| {
         del(&owner("net", "c1", "eth0"), &["10.88.0.5/16", "fd00:88::5/64"]);
         del(&owner("net", "c1", "eth0"), &[]);
-        masquerade_gc("net", &[], PATH).unwrap();
+        Masquerade::new(None, PATH).gc("net", &[]).unwrap();
         assert_eq!(ruleset(), "");
     });
 }
@@ -298,9 +298,9 @@ fn gc_removes_what_is_of_this_network_and_not_valid_and_nothing_else() {
             add(&foreign, &["10.77.0.5/16"], backend);
             let before = ruleset();
             add(&stale, &["10.88.0.6/16", "10.66.0.6/16", "fd00:66::6/64"], backend);
-            masquerade_gc("net", std::slice::from_ref(&valid), PATH).unwrap();
+            Masquerade::new(None, PATH).gc("net", std::slice::from_ref(&valid)).unwrap();
             assert_eq!(ruleset(), before, "the subnets' chains too");
-            masquerade_gc("net", &[], PATH).unwrap();
+            Masquerade::new(None, PATH).gc("net", &[]).unwrap();
             assert!(check(&valid, &["10.88.0.5/16"], Some(backend)).is_err());
             check(&foreign, &["10.77.0.5/16"], Some(backend)).unwrap();
         });
@@ -319,7 +319,7 @@ fn gc_leaves_iptables_chains_alone_that_do_not_say_whose_they_are() {
             Ok(())
         };
         iptables.update(&mut cni_nftables::Nft::new(), "nat", others).unwrap();
-        masquerade_gc("net", &[], PATH).unwrap();
+        Masquerade::new(None, PATH).gc("net", &[]).unwrap();
         let rules = ruleset();
         for chain in ["CNI-0123456789abcdef01234567", "CNI-FORGED"] {
             assert!(rules.contains(chain), "{rules}");
@@ -356,18 +356,18 @@ fn eight_at_once_lose_nothing() {
 fn without_iptables_the_default_is_nftables() {
     on_host(|| {
         let one = owner("net", "c1", "eth0");
-        masquerade_add(&one, &nets(&["10.88.0.5/16"]), None, PATH).unwrap();
+        Masquerade::new(None, PATH).add(&one, &nets(&["10.88.0.5/16"])).unwrap();
         check(&one, &["10.88.0.5/16"], Some(Iptables)).unwrap();
-        masquerade_status(None, PATH).unwrap();
+        Masquerade::new(None, PATH).status().unwrap();
     });
     on_host(|| {
         crate::hide("/usr/sbin");
         crate::hide("/sbin");
         let one = owner("net", "c1", "eth0");
-        masquerade_add(&one, &nets(&["10.88.0.5/16"]), None, PATH).unwrap();
+        Masquerade::new(None, PATH).add(&one, &nets(&["10.88.0.5/16"])).unwrap();
         check(&one, &["10.88.0.5/16"], Some(Nftables)).unwrap();
-        masquerade_status(None, PATH).unwrap();
-        let error = masquerade_status(Some(Iptables), PATH).unwrap_err().to_string();
+        Masquerade::new(None, PATH).status().unwrap();
+        let error = Masquerade::new(Some(Iptables), PATH).status().unwrap_err().to_string();
         assert!(error.starts_with("cannot find iptables in "), "{error}");
         del(&one, &["10.88.0.5/16"]);
         assert!(check(&one, &["10.88.0.5/16"], Some(Nftables)).is_err());
@@ -392,9 +392,9 @@ fn what_the_reference_left_in_nf_tables_is_deleted_for_this_attachment_only() {
         del(&owner("unit-test", "two", "eth0"), &["10.88.0.5/16"]);
         let rules = ruleset();
         assert!(!rules.contains(&two) && rules.contains(&three) && rules.contains(other), "{rules}");
-        masquerade_gc("unit-test", &[owner("unit-test", "three", "eth0")], PATH).unwrap();
+        Masquerade::new(None, PATH).gc("unit-test", &[owner("unit-test", "three", "eth0")]).unwrap();
         assert!(ruleset().contains(&three));
-        masquerade_gc("unit-test", &[], PATH).unwrap();
+        Masquerade::new(None, PATH).gc("unit-test", &[]).unwrap();
         let rules = ruleset();
         assert!(!rules.contains(&three) && rules.contains(other), "{rules}");
     });
@@ -405,9 +405,9 @@ fn an_over_long_key_is_known_again() {
     on_host(|| {
         let long = owner("net", &"c".repeat(300), "eth0");
         add(&long, &["10.88.0.5/16"], Nftables);
-        masquerade_gc("net", std::slice::from_ref(&long), PATH).unwrap();
+        Masquerade::new(None, PATH).gc("net", std::slice::from_ref(&long)).unwrap();
         check(&long, &["10.88.0.5/16"], Some(Nftables)).unwrap();
-        masquerade_gc("net", &[], PATH).unwrap();
+        Masquerade::new(None, PATH).gc("net", &[]).unwrap();
         assert!(check(&long, &["10.88.0.5/16"], Some(Nftables)).is_err());
         add(&long, &["10.88.0.5/16"], Iptables);
         check(&long, &["10.88.0.5/16"], Some(Iptables)).unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cni_host::MasqueradeBackend::Nftables;
-use cni_host::{Owner, masquerade_and_spoof_check_del, masquerade_gc, spoof_check_add};
+use cni_host::{Masquerade, Owner, SpoofCheck};
 use cni_netlink::MacAddr;
 
 use crate::masquerade::{PATH, add, check, del, nets, on_host};
@@ -17,7 +17,7 @@ fn gc_just_after_a_del_takes_the_subnets_chain_or_leaves_it_to_the_next() {
         del(&one, &["10.88.0.5/16"]);
         let mut tries = 0;
         loop {
-            masquerade_gc("net", &[], PATH).unwrap();
+            Masquerade::new(None, PATH).gc("net", &[]).unwrap();
             if !ruleset().contains("subnet-") {
                 break;
             }
@@ -46,21 +46,23 @@ fn an_address_that_comes_back_at_once_is_masqueraded_again() {
 #[test]
 fn both_parts_of_the_packet_filter_go_at_once_and_each_where_the_other_cannot() {
     let mac: MacAddr = "02:42:0a:58:00:05".parse().unwrap();
-    let remove = |one: &Owner| masquerade_and_spoof_check_del(one, &nets(&["10.88.0.5/32"]), Some(mac), PATH);
+    let remove = |one: &Owner| {
+        Masquerade::new(None, PATH).del_with_spoof_check(one, &nets(&["10.88.0.5/32"]), Some(mac))
+    };
     on_host(|| {
         let (one, two) = (owner("net", "c1", "eth0"), owner("net", "c2", "eth0"));
         add(&two, &["10.88.0.6/32"], Nftables);
-        spoof_check_add(&two, mac).unwrap();
+        SpoofCheck::add(&two, mac).unwrap();
         let before = ruleset();
         add(&one, &["10.88.0.5/32"], Nftables);
-        spoof_check_add(&one, mac).unwrap();
+        SpoofCheck::add(&one, mac).unwrap();
         for _ in 0..2 {
             remove(&one).unwrap();
             std::thread::sleep(Duration::from_millis(20));
             assert_eq!(ruleset(), before);
         }
         add(&one, &["10.88.0.5/32"], Nftables);
-        spoof_check_add(&one, mac).unwrap();
+        SpoofCheck::add(&one, mac).unwrap();
         // Somebody else's rule holds the chain.
         load(
             "add chain ip cni_masquerade theirs; add rule ip cni_masquerade theirs goto subnet-10.88.0.5/32",

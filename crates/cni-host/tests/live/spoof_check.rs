@@ -1,8 +1,6 @@
 //! The spoof check's elements; the frames are tried with the bridge plugin.
 
-use cni_host::{
-    Owner, spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc, spoof_check_status,
-};
+use cni_host::{Owner, SpoofCheck};
 use cni_netlink::MacAddr;
 
 use crate::nft::{load, owner, ruleset};
@@ -12,14 +10,14 @@ const MAC: MacAddr = MacAddr([0x02, 0x42, 0x0a, 0x58, 0, 5]);
 const OTHER: MacAddr = MacAddr([0x02, 0x42, 0x0a, 0x58, 0, 6]);
 
 fn check(owner: &Owner, mac: MacAddr) -> Result<(), String> {
-    spoof_check_check(owner, mac).map_err(|error| error.to_string())
+    SpoofCheck::check(owner, mac).map_err(|error| error.to_string())
 }
 
 #[test]
 fn the_table_is_as_documented() {
     on_private_host(|| {
         let one = owner("blue", "c1", "eth0");
-        spoof_check_add(&one, MAC).unwrap();
+        SpoofCheck::add(&one, MAC).unwrap();
         let listed = ruleset();
         let expected = "\
 table bridge cni_spoofcheck {
@@ -54,11 +52,11 @@ fn del_leaves_nothing_of_its_own_with_or_without_the_address_and_again() {
     for mac in [Some(MAC), None, Some(OTHER)] {
         on_private_host(|| {
             let (one, two) = (owner("net", "c1", "eth0"), owner("net", "c2", "eth0"));
-            spoof_check_add(&two, MAC).unwrap();
+            SpoofCheck::add(&two, MAC).unwrap();
             let before = ruleset();
-            spoof_check_add(&one, MAC).unwrap();
+            SpoofCheck::add(&one, MAC).unwrap();
             for _ in 0..2 {
-                spoof_check_del(&one, mac).unwrap();
+                SpoofCheck::del(&one, mac).unwrap();
                 // What was removed goes with the kernel's next tick.
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 assert_eq!(ruleset(), before);
@@ -70,8 +68,8 @@ fn del_leaves_nothing_of_its_own_with_or_without_the_address_and_again() {
 #[test]
 fn del_where_nothing_ever_was_makes_nothing() {
     on_private_host(|| {
-        spoof_check_del(&owner("net", "c1", "eth0"), Some(MAC)).unwrap();
-        spoof_check_gc("net", &[]).unwrap();
+        SpoofCheck::del(&owner("net", "c1", "eth0"), Some(MAC)).unwrap();
+        SpoofCheck::gc("net", &[]).unwrap();
         assert_eq!(ruleset(), "");
     });
 }
@@ -80,8 +78,8 @@ fn del_where_nothing_ever_was_makes_nothing() {
 fn a_second_add_leaves_only_its_own_address_allowed() {
     on_private_host(|| {
         let one = owner("net", "c1", "eth0");
-        spoof_check_add(&one, MAC).unwrap();
-        spoof_check_add(&one, OTHER).unwrap();
+        SpoofCheck::add(&one, MAC).unwrap();
+        SpoofCheck::add(&one, OTHER).unwrap();
         check(&one, OTHER).unwrap();
         let error = check(&one, MAC).unwrap_err();
         let port = one.veth_name();
@@ -102,7 +100,7 @@ fn check_says_what_is_missing() {
         assert!(
             check(&one, MAC).unwrap_err().ends_with("it is not in set ports of table bridge cni_spoofcheck")
         );
-        spoof_check_add(&one, MAC).unwrap();
+        SpoofCheck::add(&one, MAC).unwrap();
         check(&one, MAC).unwrap();
         load("flush chain bridge cni_spoofcheck prerouting");
         assert!(
@@ -118,17 +116,17 @@ fn check_says_what_is_missing() {
 fn f2_a_chain_that_somebody_emptied_is_filled_by_the_next_add_and_told_by_status() {
     on_private_host(|| {
         let one = owner("net", "c1", "eth0");
-        spoof_check_status().unwrap();
-        spoof_check_add(&one, MAC).unwrap();
-        spoof_check_status().unwrap();
+        SpoofCheck::status().unwrap();
+        SpoofCheck::add(&one, MAC).unwrap();
+        SpoofCheck::status().unwrap();
         let before = ruleset();
         load("flush table bridge cni_spoofcheck");
-        let error = spoof_check_status().unwrap_err().to_string();
+        let error = SpoofCheck::status().unwrap_err().to_string();
         assert!(error.ends_with("does not have its rules"), "{error}");
-        spoof_check_add(&owner("net", "c2", "eth0"), MAC).unwrap();
+        SpoofCheck::add(&owner("net", "c2", "eth0"), MAC).unwrap();
         check(&one, MAC).unwrap();
-        spoof_check_status().unwrap();
-        spoof_check_del(&owner("net", "c2", "eth0"), Some(MAC)).unwrap();
+        SpoofCheck::status().unwrap();
+        SpoofCheck::del(&owner("net", "c2", "eth0"), Some(MAC)).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert_eq!(ruleset(), before);
     });
@@ -138,11 +136,11 @@ fn f2_a_chain_that_somebody_emptied_is_filled_by_the_next_add_and_told_by_status
 fn gc_removes_what_is_of_this_network_and_not_valid_and_nothing_else() {
     on_private_host(|| {
         let (valid, foreign) = (owner("net", "valid", "eth0"), owner("other", "c1", "eth0"));
-        spoof_check_add(&valid, MAC).unwrap();
-        spoof_check_add(&foreign, MAC).unwrap();
+        SpoofCheck::add(&valid, MAC).unwrap();
+        SpoofCheck::add(&foreign, MAC).unwrap();
         let before = ruleset();
-        spoof_check_add(&owner("net", "stale", "eth0"), MAC).unwrap();
-        spoof_check_gc("net", std::slice::from_ref(&valid)).unwrap();
+        SpoofCheck::add(&owner("net", "stale", "eth0"), MAC).unwrap();
+        SpoofCheck::gc("net", std::slice::from_ref(&valid)).unwrap();
         assert_eq!(ruleset(), before);
     });
 }
@@ -167,12 +165,12 @@ fn what_the_reference_left_is_deleted_for_this_attachment_only() {
         theirs("c2");
         let (one, two) = (owner("net", "c1", "eth0"), owner("net", "c2", "eth0"));
         check(&two, MAC).unwrap();
-        spoof_check_del(&two, None).unwrap();
+        SpoofCheck::del(&two, None).unwrap();
         assert_eq!(ruleset(), before);
         check(&one, MAC).unwrap();
-        spoof_check_gc("net", &[]).unwrap();
+        SpoofCheck::gc("net", &[]).unwrap();
         assert_eq!(ruleset(), before, "whose network that is cannot be told");
-        spoof_check_del(&one, Some(MAC)).unwrap();
+        SpoofCheck::del(&one, Some(MAC)).unwrap();
         assert!(!ruleset().contains("c1"), "{}", ruleset());
     });
 }

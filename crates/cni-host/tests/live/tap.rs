@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use cni_host::{NetNs, NewTap, tap_add, tap_attach, tap_status};
+use cni_host::{NetNs, NewTap, Tap};
 use cni_netlink::{Link, LinkChange, Socket, Tun};
 
 use crate::on_private_host;
@@ -16,14 +16,14 @@ fn link(name: &str) -> Link {
 #[test]
 fn a_tap_has_all_that_was_asked_for_and_stays() {
     on_private_host(|| {
-        tap_status().unwrap();
+        Tap::status().unwrap();
         for (multi_queue, owner, group) in [
             (false, None, None),
             (true, Some(1000), None),
             (false, None, Some(0)),
             (true, Some(0), Some(1001)),
         ] {
-            tap_add(&NewTap { multi_queue, owner, group, ..PLAIN }).unwrap();
+            Tap::add(&NewTap { multi_queue, owner, group, ..PLAIN }).unwrap();
             let tap = link("t0");
             assert_eq!((tap.kind.as_str(), tap.up), ("tun", false));
             assert_eq!(tap.tun, Some(Tun { tap: true, multi_queue, persist: true, owner, group }));
@@ -39,7 +39,7 @@ fn a_tap_is_made_in_the_namespace_of_the_calling_thread() {
         std::thread::scope(|scope| {
             let elsewhere = || {
                 crate::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-                tap_add(&PLAIN).unwrap();
+                Tap::add(&PLAIN).unwrap();
                 assert_eq!(link("t0").name, "t0");
             };
             scope.spawn(elsewhere).join().unwrap();
@@ -51,11 +51,11 @@ fn a_tap_is_made_in_the_namespace_of_the_calling_thread() {
 #[test]
 fn frames_pass_between_the_link_and_who_is_attached() {
     on_private_host(|| {
-        tap_add(&PLAIN).unwrap();
+        Tap::add(&PLAIN).unwrap();
         let mut socket = Socket::open().unwrap();
         let index = link("t0").index;
         socket.link_change(index, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
-        let mut tap = tap_attach("t0", false).unwrap();
+        let mut tap = Tap::attach("t0", false).unwrap();
         // A minimal frame for nobody: Linux counts it and lets it go.
         let frame = [[0xff; 6].as_slice(), &[2, 0, 0, 0, 0, 9], &[0x88, 0xb5], &[0; 46]].concat();
         assert_eq!(tap.write(&frame).unwrap(), frame.len());
@@ -70,19 +70,19 @@ fn frames_pass_between_the_link_and_who_is_attached() {
 #[test]
 fn a_name_that_is_taken_or_too_long_or_an_owner_that_cannot_be_leaves_nothing() {
     on_private_host(|| {
-        tap_add(&PLAIN).unwrap();
+        Tap::add(&PLAIN).unwrap();
         let index = link("t0").index;
-        let error = tap_add(&PLAIN).unwrap_err().to_string();
+        let error = Tap::add(&PLAIN).unwrap_err().to_string();
         assert_eq!(error, "cannot add tap t0: Device or resource busy (os error 16)");
         assert_eq!(link("t0").index, index);
 
-        let error = tap_add(&NewTap { name: "a-name-too-long1", ..PLAIN }).unwrap_err().to_string();
+        let error = Tap::add(&NewTap { name: "a-name-too-long1", ..PLAIN }).unwrap_err().to_string();
         assert!(error.starts_with("cannot add tap a-name-too-long1: Invalid argument"), "{error}");
 
         // (uid_t) -1 is no user.
-        let error = tap_add(&NewTap { name: "t1", owner: Some(u32::MAX), ..PLAIN }).unwrap_err().to_string();
+        let error = Tap::add(&NewTap { name: "t1", owner: Some(u32::MAX), ..PLAIN }).unwrap_err().to_string();
         assert!(error.starts_with("cannot set the owner of tap t1: Invalid argument"), "{error}");
-        let error = tap_add(&NewTap { name: "t1", group: Some(u32::MAX), ..PLAIN }).unwrap_err().to_string();
+        let error = Tap::add(&NewTap { name: "t1", group: Some(u32::MAX), ..PLAIN }).unwrap_err().to_string();
         assert!(error.starts_with("cannot set the group of tap t1: Invalid argument"), "{error}");
         assert!(Socket::open().unwrap().link_by_name("t1").unwrap_err().is_not_found());
     });
@@ -91,9 +91,9 @@ fn a_name_that_is_taken_or_too_long_or_an_owner_that_cannot_be_leaves_nothing() 
 #[test]
 fn attaching_wants_the_right_kind_of_queues() {
     on_private_host(|| {
-        tap_add(&NewTap { multi_queue: true, ..PLAIN }).unwrap();
-        let error = tap_attach("t0", false).unwrap_err().to_string();
+        Tap::add(&NewTap { multi_queue: true, ..PLAIN }).unwrap();
+        let error = Tap::attach("t0", false).unwrap_err().to_string();
         assert!(error.starts_with("cannot attach to tap t0: Invalid argument"), "{error}");
-        let _both = [tap_attach("t0", true).unwrap(), tap_attach("t0", true).unwrap()];
+        let _both = [Tap::attach("t0", true).unwrap(), Tap::attach("t0", true).unwrap()];
     });
 }

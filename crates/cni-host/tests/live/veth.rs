@@ -1,6 +1,6 @@
 //! The veth pair between host and container.
 
-use cni_host::{NetNs, NewVethPair, Owner, sysctl_read, veth_add, veth_del, veth_make_room};
+use cni_host::{NetNs, NewVethPair, Owner, VethPair, sysctl_read};
 use cni_netlink::{BridgePort, LinkChange, MacAddr, Socket};
 
 use crate::{bridge, fresh_netns, hide_ipv6_settings, make_proc_sys_read_only, on_private_host};
@@ -33,7 +33,7 @@ fn a_pair_is_made_with_everything_asked_for() {
             port: Some(port),
             ..plain(&netns, &owner)
         };
-        let pair = veth_add(&mut host, &new).unwrap().unwrap();
+        let pair = VethPair::add(&mut host, &new).unwrap().unwrap();
 
         let near = host.link_by_name(&owner.veth_name()).unwrap();
         assert_eq!(near.index, pair.host.index);
@@ -53,7 +53,7 @@ fn a_pair_is_made_with_everything_asked_for() {
 fn without_wishes_the_pair_has_random_addresses_of_its_own() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
-        let pair = veth_add(&mut host, &plain(&netns, &owner)).unwrap().unwrap();
+        let pair = VethPair::add(&mut host, &plain(&netns, &owner)).unwrap().unwrap();
         let far = netns.socket().unwrap().link_by_name("eth0").unwrap();
         assert_eq!(far.mac, Some(pair.peer_mac));
         assert_ne!(far.mac, pair.host.mac);
@@ -65,11 +65,11 @@ fn a_pair_left_behind_by_the_same_attachment_is_replaced() {
     on_private_host(|| {
         let (mut host, owner) = (Socket::open().unwrap(), owner());
         let (before, after) = (fresh_netns(), fresh_netns());
-        let old = veth_add(&mut host, &plain(&before, &owner)).unwrap().unwrap();
-        assert!(veth_add(&mut host, &plain(&after, &owner)).unwrap().is_none(), "it may live");
+        let old = VethPair::add(&mut host, &plain(&before, &owner)).unwrap().unwrap();
+        assert!(VethPair::add(&mut host, &plain(&after, &owner)).unwrap().is_none(), "it may live");
         assert_eq!(names(&mut before.socket().unwrap()), ["eth0", "lo"]);
-        veth_make_room(&mut host, &after, &owner).unwrap();
-        let new = veth_add(&mut host, &plain(&after, &owner)).unwrap().unwrap();
+        VethPair::make_room(&mut host, &after, &owner).unwrap();
+        let new = VethPair::add(&mut host, &plain(&after, &owner)).unwrap().unwrap();
         assert_ne!(old.host.index, new.host.index);
         assert_eq!(names(&mut before.socket().unwrap()), ["lo"]);
         assert_eq!(names(&mut after.socket().unwrap()), ["eth0", "lo"]);
@@ -80,9 +80,9 @@ fn a_pair_left_behind_by_the_same_attachment_is_replaced() {
 fn an_interface_that_the_container_has_is_not_touched() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
-        let first = veth_add(&mut host, &plain(&netns, &owner)).unwrap().unwrap();
-        assert!(veth_add(&mut host, &plain(&netns, &owner)).unwrap().is_none());
-        let error = veth_make_room(&mut host, &netns, &owner).unwrap_err();
+        let first = VethPair::add(&mut host, &plain(&netns, &owner)).unwrap().unwrap();
+        assert!(VethPair::add(&mut host, &plain(&netns, &owner)).unwrap().is_none());
+        let error = VethPair::make_room(&mut host, &netns, &owner).unwrap_err();
         let text = format!("cannot make interface eth0 in {}: there is one already", netns.path().display());
         assert_eq!(error.to_string(), text);
         assert_eq!(host.link_by_name(&owner.veth_name()).unwrap().index, first.host.index);
@@ -94,13 +94,13 @@ fn a_link_of_the_same_name_but_another_owner_is_not_touched() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
         let elsewhere = fresh_netns();
-        let pair = veth_add(&mut host, &plain(&elsewhere, &owner)).unwrap().unwrap();
+        let pair = VethPair::add(&mut host, &plain(&elsewhere, &owner)).unwrap().unwrap();
         let change = LinkChange { alias: Some("cni:green:c1:eth0"), ..LinkChange::default() };
         host.link_change(pair.host.index, &change).unwrap();
 
-        assert!(!veth_del(&mut host, &owner).unwrap());
-        veth_make_room(&mut host, &netns, &owner).unwrap();
-        assert!(veth_add(&mut host, &plain(&netns, &owner)).unwrap().is_none());
+        assert!(!VethPair::del(&mut host, &owner).unwrap());
+        VethPair::make_room(&mut host, &netns, &owner).unwrap();
+        assert!(VethPair::add(&mut host, &plain(&netns, &owner)).unwrap().is_none());
         assert_eq!(host.link_by_name(&owner.veth_name()).unwrap().index, pair.host.index);
         assert_eq!(names(&mut netns.socket().unwrap()), ["lo"]);
     });
@@ -112,11 +112,11 @@ fn a_failure_leaves_nothing() {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
         // The first message, refused for its master and for its name; the last one, for settings of a port that is none.
         let master = NewVethPair { master: Some(9999), ..plain(&netns, &owner) };
-        assert!(veth_add(&mut host, &master).is_err());
+        assert!(VethPair::add(&mut host, &master).is_err());
         let unnameable = Owner { ifname: "eth0:1".into(), ..owner.clone() };
-        assert!(veth_add(&mut host, &plain(&netns, &unnameable)).is_err());
+        assert!(VethPair::add(&mut host, &plain(&netns, &unnameable)).is_err());
         let not_a_port = NewVethPair { port: Some(BridgePort::default()), ..plain(&netns, &owner) };
-        assert!(veth_add(&mut host, &not_a_port).is_err());
+        assert!(VethPair::add(&mut host, &not_a_port).is_err());
         assert_eq!(names(&mut host), ["lo"]);
         assert_eq!(names(&mut netns.socket().unwrap()), ["lo"]);
     });
@@ -127,10 +127,10 @@ fn a_pair_is_deleted_by_its_owner_alone() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
         let other = Owner { network: "green".into(), ..owner.clone() };
-        veth_add(&mut host, &plain(&netns, &owner)).unwrap();
-        assert!(!veth_del(&mut host, &other).unwrap());
-        assert!(veth_del(&mut host, &owner).unwrap());
-        assert!(!veth_del(&mut host, &owner).unwrap());
+        VethPair::add(&mut host, &plain(&netns, &owner)).unwrap();
+        assert!(!VethPair::del(&mut host, &other).unwrap());
+        assert!(VethPair::del(&mut host, &owner).unwrap());
+        assert!(!VethPair::del(&mut host, &owner).unwrap());
         assert_eq!(names(&mut host), ["lo"]);
         assert_eq!(names(&mut netns.socket().unwrap()), ["lo"]);
     });
@@ -141,9 +141,9 @@ fn a_pair_is_deleted_by_its_owner_alone() {
 fn a_pair_without_an_alias_is_its_names_owner() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
-        let pair = veth_add(&mut host, &plain(&netns, &owner)).unwrap().unwrap();
+        let pair = VethPair::add(&mut host, &plain(&netns, &owner)).unwrap().unwrap();
         host.link_change(pair.host.index, &LinkChange { alias: Some(""), ..LinkChange::default() }).unwrap();
-        assert!(veth_del(&mut host, &owner).unwrap());
+        assert!(VethPair::del(&mut host, &owner).unwrap());
         assert_eq!(names(&mut host), ["lo"]);
     });
 }
@@ -153,10 +153,10 @@ fn an_owner_whose_key_is_too_long_for_an_alias_is_known_again() {
     on_private_host(|| {
         let (mut host, netns) = (Socket::open().unwrap(), fresh_netns());
         let owner = Owner { container_id: "c".repeat(300), ..owner() };
-        veth_add(&mut host, &plain(&netns, &owner)).unwrap();
+        VethPair::add(&mut host, &plain(&netns, &owner)).unwrap();
         let alias = host.link_by_name(&owner.veth_name()).unwrap().alias.unwrap();
         assert!(owner.owns(&alias) && Owner::is_of_network(&alias, "blue"), "{alias}");
-        assert!(veth_del(&mut host, &owner).unwrap());
+        assert!(VethPair::del(&mut host, &owner).unwrap());
     });
 }
 
@@ -165,7 +165,7 @@ fn without_ipv6_in_the_kernel_there_are_no_router_advertisements_to_refuse() {
     on_private_host(|| {
         let (mut host, netns, owner) = (Socket::open().unwrap(), fresh_netns(), owner());
         hide_ipv6_settings();
-        veth_add(&mut host, &plain(&netns, &owner)).unwrap();
+        VethPair::add(&mut host, &plain(&netns, &owner)).unwrap();
     });
 }
 
@@ -178,10 +178,10 @@ fn with_a_read_only_proc_sys_only_a_bridges_port_is_made() {
         let br0 = bridge(&mut host);
         let before = names(&mut host);
         make_proc_sys_read_only();
-        let error = veth_add(&mut host, &plain(&netns, &owner)).unwrap_err().to_string();
+        let error = VethPair::add(&mut host, &plain(&netns, &owner)).unwrap_err().to_string();
         let setting = format!("/proc/sys/net/ipv6/conf/{}/accept_ra", owner.veth_name());
         assert_eq!(error, format!("cannot write {setting}: Read-only file system (os error 30)"));
         assert_eq!(names(&mut host), before);
-        veth_add(&mut host, &NewVethPair { master: Some(br0.index), ..plain(&netns, &owner) }).unwrap();
+        VethPair::add(&mut host, &NewVethPair { master: Some(br0.index), ..plain(&netns, &owner) }).unwrap();
     });
 }

@@ -7,7 +7,7 @@ mod selinux_vm;
 
 use std::net::{IpAddr, SocketAddr};
 
-use cni_host::tap_attach;
+use cni_host::Tap;
 use cni_netlink::{LinkChange, Socket, Tun};
 use cni_testing::{Container, Host};
 use serde_json::{Value, json};
@@ -241,7 +241,7 @@ fn the_plugin_that_is_executed_for_the_device_makes_the_device_alone() {
     let tap = Socket::open().unwrap().link_by_name("t0").unwrap();
     let expected = Tun { tap: true, multi_queue: true, persist: true, owner: Some(5), group: None };
     assert_eq!((tap.tun, tap.up), (Some(expected), false));
-    tap_attach("t0", true).unwrap();
+    Tap::attach("t0", true).unwrap();
     assert!(run().add(&container, "t0", &conf).err().1.starts_with("cannot add tap t0"));
 }
 

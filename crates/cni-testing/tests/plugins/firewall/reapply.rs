@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use cni_host::{Owner, spoof_check_check};
+use cni_host::{Owner, SpoofCheck};
 use cni_nftables::{Batch, Family, Nft, Table};
 use cni_testing::{Container, EchoServer, Host, Snapshot};
 use cni_types::{ContainerId, IfName};
@@ -182,7 +182,7 @@ fn assert_in_force(one: &Pod, two: &Pod, outside: &Pod) {
     assert_eq!(one.seen_by(outside), hosts, "masqueraded");
     assert_eq!(outside.reaches_host_port(), [true, true], "the port of the host leads to the container");
     assert_eq!(one.reaches(two), [false, false], "isolated");
-    spoof_check_check(&one.owner("blue"), one.mac().parse().unwrap()).unwrap();
+    SpoofCheck::check(&one.owner("blue"), one.mac().parse().unwrap()).unwrap();
 }
 
 /// Links, addresses, leases and the cache; not the rules.

@@ -1,6 +1,6 @@
 //! The tap plugin through every version and every end an attachment can come to.
 
-use cni_host::{NewTap, tap_add};
+use cni_host::{NewTap, Tap};
 use cni_netlink::{LinkChange, MacAddr};
 use cni_testing::Container;
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ fn del_takes_only_what_is_its_own() {
     // One that the reference made says nothing of whose it is.
     let old = net.host.container("old");
     let tap = NewTap { name: "eth0", multi_queue: false, owner: None, group: None };
-    old.ns().run(|| tap_add(&tap)).unwrap().unwrap();
+    old.ns().run(|| Tap::add(&tap)).unwrap().unwrap();
     net.del(&old).ok();
     assert!(!has_eth0(&old));
 }

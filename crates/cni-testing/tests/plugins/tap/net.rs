@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use cni_host::tap_attach;
+use cni_host::Tap;
 use cni_testing::{Container, Host};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ pub(crate) struct Cable {
 impl Cable {
     pub(crate) fn between(one: &Container, two: &Container, multi_queue: bool) -> Self {
         let ends = [one, two]
-            .map(|container| container.ns().run(|| tap_attach("eth0", multi_queue)).unwrap().unwrap());
+            .map(|container| container.ns().run(|| Tap::attach("eth0", multi_queue)).unwrap().unwrap());
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = Some(std::thread::spawn(move || carry(ends, &stopped)));

@@ -1,7 +1,7 @@
 //! The tap plugin's `selinuxContext`, under a policy by which only the type tap_t may make tap devices: testdata/tap/selinux.conf,
 //! which says how it is loaded. What else tap_t may do is what the plugin's page asks for, and no more.
 
-use cni_host::tap_attach;
+use cni_host::Tap;
 use serde_json::json;
 
 use crate::bridge::failure::{fails_cleanly, fake_ipam};
@@ -29,7 +29,7 @@ fn a_device_is_made_by_the_label_and_has_it() {
     assert_eq!((eth0.mtu, eth0.mac.unwrap().to_string().as_str()), (1400, "02:00:00:00:00:01"));
     assert_eq!(eth0.tun.unwrap().owner, Some(1000));
     // By this policy nobody may attach to a device of another label.
-    container.ns().run(|| tap_attach("eth0", false)).unwrap().unwrap();
+    container.ns().run(|| Tap::attach("eth0", false)).unwrap().unwrap();
     // IPAM, which the plugin runs too, does not get the label: tap_t may not write files.
     assert_eq!(addresses(&result).len(), net.leases().len());
     net.del(&container).ok();
