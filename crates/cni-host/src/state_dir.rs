@@ -115,19 +115,25 @@ impl StateDir {
 
     /// Removes what processes left that were killed while they wrote: for whoever has the lock, when all who write take it.
     pub fn remove_all_unfinished(&self) {
-        for file in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if file.file_name().to_str().is_some_and(|name| name.ends_with(UNFINISHED)) {
-                let _ = fs::remove_file(file.path());
-            }
+        for name in self.all_names().filter(|name| name.ends_with(UNFINISHED)) {
+            let _ = fs::remove_file(self.folder.join(name));
         }
+    }
+
+    /// Whether there is something that [`StateDir::remove_all_unfinished`] removes.
+    pub fn has_unfinished(&self) -> bool {
+        self.all_names().any(|name| name.ends_with(UNFINISHED))
     }
 
     /// The names of all files.
     pub fn names(&self) -> Vec<String> {
+        self.all_names().filter(|name| !name.ends_with(UNFINISHED)).collect()
+    }
+
+    fn all_names(&self) -> impl Iterator<Item = String> {
         // No folder is no file.
         let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let names = files.filter_map(|file| file.file_name().into_string().ok());
-        names.filter(|name| !name.ends_with(UNFINISHED)).collect()
+        files.filter_map(|file| file.file_name().into_string().ok())
     }
 
     /// Removes the folder if nothing is in it; whether it is gone.

@@ -6,55 +6,39 @@
 //! The folder is gone after a reboot, as the rules are.
 
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder};
-use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use cni_host::{LockFile, Owner, is_read_only};
+use cni_host::{Owner, StateDir};
 use cni_plugin::{Error, Result, log};
 use cni_types::ErrorCode;
 
 use crate::Pod;
 
-const FOLDER: &str = "/run/cni-plugins-rs/firewall";
-
-/// How long others may hold the lock. Each holds it for one change of the rules: milliseconds, unless somebody holds up
-/// iptables or firewalld.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The records of one backend.
 #[derive(Debug)]
 pub(crate) struct Records {
-    folder: PathBuf,
+    state: StateDir,
 }
 
 impl Records {
     pub(crate) fn of(backend: &str) -> Self {
-        Records { folder: Path::new(FOLDER).join(backend) }
+        Records { state: StateDir::new("firewall").below(backend) }
     }
 
     /// Runs `work` while no other process changes the records.
     pub(crate) fn locked<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        if is_read_only(&self.folder) {
+        if self.state.is_read_only() {
             log::warn(format_args!(
                 "{} is read-only: nothing is recorded, and DEL will go by prevResult",
-                self.folder.display()
+                self.state.path().display()
             ));
             return work();
         }
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&self.folder)
-            .map_err(|error| cannot("make", &self.folder, &error))?;
-        let lock = LockFile::open(self.folder.with_extension("lock"))?;
-        let _turn = lock.lock(PATIENCE)?;
-        // Nobody else is writing now.
-        let _ = fs::remove_file(self.unfinished());
-        work()
+        self.state.locked(|| {
+            // Nobody else is writing now.
+            self.state.remove_all_unfinished();
+            work()
+        })
     }
 
     /// Makes addresses this owner's, whoever had them before, with this note. Those that were not.
@@ -95,20 +79,11 @@ impl Records {
 
     /// Makes an address this owner's, whoever had it before. `note` is one line, for [`Records::note`].
     pub(crate) fn set(&self, address: IpAddr, owner: &Owner, note: &str) -> Result<()> {
-        if is_read_only(&self.folder) {
+        if self.state.is_read_only() {
             return Ok(());
         }
-        let (path, new) = (self.path(address), self.unfinished());
         let text = format!("{}\n{note}\n", owner.comment());
-        // In its place only when it is complete: half a record would be nobody's.
-        let mut options = fs::OpenOptions::new();
-        options.create(true).write(true).truncate(true).mode(0o600);
-        let file = cni_host::open_to_write(&mut options, &new);
-        let written = file.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
-        written.and_then(|()| fs::rename(&new, &path)).map_err(|error| {
-            let _ = fs::remove_file(&new);
-            cannot("write", &path, &error)
-        })
+        self.state.write(&address.to_string(), text.as_bytes()).map_err(io_failure)
     }
 
     /// What was noted about an address.
@@ -118,13 +93,7 @@ impl Records {
 
     /// Forgets an address.
     pub(crate) fn remove(&self, address: IpAddr) -> Result<()> {
-        let path = self.path(address);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound && path.exists() => {
-                Err(cannot("remove", &path, &error))
-            }
-            _ => Ok(()),
-        }
+        self.state.remove(&address.to_string()).map_err(io_failure)
     }
 
     /// Whether the address is recorded as this owner's.
@@ -156,9 +125,8 @@ impl Records {
     }
 
     fn matching(&self, wanted: impl Fn(&str) -> bool) -> Vec<IpAddr> {
-        // No folder is no record.
-        let files = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let addresses = files.filter_map(|file| file.file_name().to_str()?.parse().ok());
+        let names = self.state.names();
+        let addresses = names.iter().filter_map(|name| name.parse().ok());
         addresses.filter(|address| self.whose(*address).is_some_and(|whose| wanted(&whose))).collect()
     }
 
@@ -168,30 +136,24 @@ impl Records {
     }
 
     fn line(&self, address: IpAddr, number: usize) -> Option<String> {
-        let text = fs::read_to_string(self.path(address)).ok()?;
+        let text = self.state.read(&address.to_string())?;
         text.lines().nth(number).filter(|line| !line.is_empty()).map(str::to_owned)
     }
 
     /// Whether a plugin was killed while it wrote a record; the next turn removes what it left.
     pub(crate) fn has_unfinished(&self) -> bool {
-        self.unfinished().exists()
-    }
-
-    fn unfinished(&self) -> PathBuf {
-        self.folder.join(".new")
-    }
-
-    fn path(&self, address: IpAddr) -> PathBuf {
-        self.folder.join(address.to_string())
+        self.state.has_unfinished()
     }
 }
 
-fn cannot(op: &str, path: &Path, error: &io::Error) -> Error {
-    Error::new(ErrorCode::IO_FAILURE, format!("cannot {op} {}: {error}", path.display()))
+fn io_failure(error: cni_host::Error) -> Error {
+    Error::new(ErrorCode::IO_FAILURE, error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn owner(network: &str, container_id: &str) -> Owner {
@@ -204,7 +166,7 @@ mod tests {
 
     fn records() -> (tempfile::TempDir, Records) {
         let root = tempfile::tempdir().unwrap();
-        let records = Records { folder: root.path().join("iptables") };
+        let records = Records { state: StateDir::at(root.path().join("iptables")) };
         (root, records)
     }
 
@@ -244,10 +206,10 @@ mod tests {
         records.locked(|| records.set(address(5), &mine, "trusted")).unwrap();
         assert_eq!(records.note(address(5)).as_deref(), Some("trusted"));
         assert_eq!((records.note(address(6)), records.knows(address(6))), (None, false));
-        let files = || fs::read_dir(&records.folder).unwrap().count();
+        let files = || fs::read_dir(records.state.path()).unwrap().count();
         assert_eq!(files(), 1);
         // As a process that was killed leaves it.
-        fs::write(records.folder.join(".new"), "cni:bl").unwrap();
+        fs::write(records.state.path().join("10.1.0.9.new"), "cni:bl").unwrap();
         assert_eq!((records.has_unfinished(), records.matching(|_| true)), (true, vec![address(5)]));
         records.locked(|| records.set(address(6), &mine, "")).unwrap();
         assert!(!records.has_unfinished());
@@ -266,8 +228,8 @@ mod tests {
                 records.set(address(7), &other, "")
             })
             .unwrap();
-        fs::write(records.path(address(8)), "").unwrap();
-        fs::write(records.folder.join("not-an-address"), stale.comment()).unwrap();
+        fs::write(records.state.path().join(address(8).to_string()), "").unwrap();
+        fs::write(records.state.path().join("not-an-address"), stale.comment()).unwrap();
         assert_eq!(records.stale("blue", &HashSet::from([valid.comment()])), [address(6)]);
     }
 }
