@@ -8,8 +8,8 @@ use super::TABLE;
 use super::rules::{DNAT, Jump, PREFIX, forward, read_comment};
 use crate::config::Forward;
 
-/// The first mapping of the container's chain whose packets another container's chain takes before, and that chain. The same
-/// container's in another network may: podman passes the same ports to each network of one.
+/// The first mapping of the container's chain whose packets another container's chain leads elsewhere before, and that chain. The
+/// same container's in another network may: podman passes the same ports to each network of one.
 pub(super) fn first_taken(
     nft: &mut Nft,
     family: Family,
@@ -42,9 +42,11 @@ pub(super) fn first_taken(
             let rules = table.rules(&jump.chain)?;
             let taken = rules.iter().filter_map(|found| forward(found.rule()?, family));
             for other in taken {
-                if let Some(mapped) =
-                    mapped.iter().find(|mapped| mapped.displaces(other.protocol, other.host))
-                {
+                let is_taken = |mapped: &&Forward| {
+                    // One that had the address before, and is still to be deleted, leads to the same place.
+                    mapped.displaces(other.protocol, other.host) && mapped.pod != other.pod
+                };
+                if let Some(mapped) = mapped.iter().find(is_taken) {
                     return Ok(Some(Some((*mapped, jump.chain))));
                 }
             }
