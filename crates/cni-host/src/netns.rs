@@ -153,7 +153,7 @@ fn not_a_namespace(path: &Path, may_be_mount_point: bool) -> Error {
             path: path.to_owned(),
             reason: "only the empty file it was mounted on is left",
         },
-        Ok(_) => broken(path, "it is no namespace"),
+        Ok(_) => broken(path, "it is not a namespace"),
         Err(error) => cannot_open(path, Errno::from_raw(error.raw_os_error().unwrap_or(0))),
     }
 }

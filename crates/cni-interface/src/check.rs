@@ -48,7 +48,7 @@ pub fn expect_kind(link: &Link, kind: &str) -> Result<()> {
         return Ok(());
     }
     let is = if link.kind.is_empty() { "a device without a kind" } else { &link.kind };
-    Err(Error::failed(format!("{} is no {kind}: it is {is}", link.name)))
+    Err(Error::failed(format!("{} is not of kind {kind}: it is {is}", link.name)))
 }
 
 /// The link has the hardware address that was reported, where one was.

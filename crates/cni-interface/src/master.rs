@@ -75,7 +75,7 @@ impl Master {
         if stands {
             return Ok(());
         }
-        Err(Error::failed(format!("{} does not stand on master {}", link.name, master.name)))
+        Err(Error::failed(format!("{} is not on master {}", link.name, master.name)))
     }
 
     /// For STATUS: it is there, or else code 50. What is in a container nobody can tell before there is one.

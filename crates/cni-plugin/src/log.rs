@@ -300,7 +300,7 @@ impl Log {
 /// Opens a log to be appended to. A FIFO would be waited for until somebody reads it, and a device may be anything.
 fn open_file(path: &Path) -> std::io::Result<File> {
     if path.metadata().is_ok_and(|found| !found.is_file()) {
-        return Err(std::io::Error::other("it is no regular file"));
+        return Err(std::io::Error::other("it is not a regular file"));
     }
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }

@@ -69,7 +69,7 @@ impl Environment {
             Some((key, value)) if !key.is_empty() && !value.is_empty() && !value.contains('=') => {
                 Ok((key.to_string(), value.to_string()))
             }
-            _ => Err(Failure::usage(format!("cannot use CNI_ARGS: {pair:?} is no KEY=VALUE"))),
+            _ => Err(Failure::usage(format!("cannot use CNI_ARGS: {pair:?} is not KEY=VALUE"))),
         });
         pairs.collect()
     }

@@ -104,7 +104,7 @@ fn parse_valid(texts: &[String]) -> Result<Option<Vec<GcAttachment>>, Failure> {
     }
     let parse = |text: &String| {
         let unusable = |reason: &str| Failure::usage(format!("cannot use --valid {text}: {reason}"));
-        let (id, ifname) = text.split_once('/').ok_or_else(|| unusable("it is no CONTAINERID/IFNAME"))?;
+        let (id, ifname) = text.split_once('/').ok_or_else(|| unusable("it is not CONTAINERID/IFNAME"))?;
         let container_id = ContainerId::new(id).map_err(|error| unusable(&error.to_string()))?.to_string();
         let ifname = IfName::new(ifname).map_err(|error| unusable(&error.to_string()))?.to_string();
         Ok(GcAttachment { container_id, ifname })

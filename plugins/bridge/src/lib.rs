@@ -202,7 +202,7 @@ fn wait_for_port(
     // A failing ADD that had made the bridge can have removed it in the instant after it had looked for ports.
     if port.master != Some(bridge.index) {
         return Err(Error::failed(format!(
-            "{} is no port of {} any more: somebody removed it",
+            "{} is not a port of {} any more: it was removed",
             port.name, bridge.name
         )));
     }

@@ -171,10 +171,10 @@ pub(crate) fn ensure_gateway_link(
 /// The other end of the gateway's interface, which has to be a port of the bridge.
 fn gateway_port(host: &mut Socket, link: &Link, bridge: &Link) -> Result<Link> {
     let not_ours = |why: &str| {
-        Error::failed(format!("{} exists but is no gateway of {}: {why}", link.name, bridge.name))
+        Error::failed(format!("{} exists but is not a gateway of {}: {why}", link.name, bridge.name))
     };
     let Some(peer) = link.peer.filter(|_| is_veth_here(link)) else {
-        return Err(not_ours("it is no veth with both ends on the host"));
+        return Err(not_ours("it is not a veth with both ends on the host"));
     };
     let port = host.link_by_index(peer)?;
     if port.master != Some(bridge.index) {

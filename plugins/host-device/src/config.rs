@@ -129,7 +129,7 @@ fn device_name(name: &str) -> Result<String> {
 
 /// `02:00:00:00:00:01`, also with `-`, or in groups of four digits with `.`, as Go's net.ParseMAC has it.
 fn hardware_address(text: &str) -> Result<Vec<u8>> {
-    let invalid = || Error::config(format!("hwaddr: {text:?} is no hardware address"));
+    let invalid = || Error::config(format!("hwaddr: {text:?} is not a hardware address"));
     let (separator, digits) = match text {
         _ if text.contains('.') => ('.', 4),
         _ if text.contains('-') => ('-', 2),
@@ -147,7 +147,7 @@ fn hardware_address(text: &str) -> Result<Vec<u8>> {
 }
 
 fn kernel_path(text: &str) -> Result<PathBuf> {
-    let invalid = || Error::config(format!("kernelpath: {text:?} is no path below {DEVICES}"));
+    let invalid = || Error::config(format!("kernelpath: {text:?} is not a path below {DEVICES}"));
     let below = Path::new(text).strip_prefix(DEVICES).map_err(|_| invalid())?;
     // Path drops `.` and doubled separators by itself.
     let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
@@ -160,7 +160,7 @@ fn kernel_path(text: &str) -> Result<PathBuf> {
 fn pci_bus_id(text: &str) -> Result<String> {
     let example = "such as 0000:03:00.0";
     pci_address(text)
-        .ok_or_else(|| Error::config(format!("pciBusID: {text:?} is no address on the PCI bus {example}")))
+        .ok_or_else(|| Error::config(format!("pciBusID: {text:?} is not an address on the PCI bus {example}")))
 }
 
 /// `<domain>:<bus>:<device>.<function>` as the kernel writes it (pci_setup_device in drivers/pci/probe.c): four or more

@@ -62,7 +62,7 @@ fn mode(name: &str) -> Result<IpvlanMode> {
     }
     let known = MODES.iter().find(|(known, _)| *known == name);
     known.map(|(_, mode)| *mode).ok_or_else(|| {
-        Error::config(format!("mode: {name:?} is none of {}", MODES.map(|(name, _)| name).join(", ")))
+        Error::config(format!("mode: {name:?} is not one of {}", MODES.map(|(name, _)| name).join(", ")))
     })
 }
 

@@ -274,7 +274,7 @@ impl Wire {
             Some("iptables") => Ok(Some(Backend::Iptables)),
             Some("nftables") => Ok(Some(Backend::Nftables)),
             Some(other) => {
-                Err(Error::config(format!("backend: {other:?} is none; known are iptables and nftables")))
+                Err(Error::config(format!("backend: {other:?} is unknown; known are iptables and nftables")))
             }
         }
     }
@@ -327,13 +327,13 @@ impl WireMapping {
     fn mapping(&self) -> std::result::Result<Mapping, String> {
         let port = |key: &str, port: i64| match u16::try_from(port) {
             Ok(port) if port > 0 => Ok(port),
-            _ => Err(format!("{key}: {port} is no port")),
+            _ => Err(format!("{key}: {port} is not a port")),
         };
         let protocol = Protocol::of_name(&self.protocol)
-            .ok_or_else(|| format!("protocol: {:?} is none of tcp, udp, sctp", self.protocol))?;
+            .ok_or_else(|| format!("protocol: {:?} is not one of tcp, udp, sctp", self.protocol))?;
         let host_ip = match self.host_ip.as_str() {
             "" => None,
-            text => Some(parse_address(text).ok_or_else(|| format!("hostIP: {text:?} is no IP address"))?),
+            text => Some(parse_address(text).ok_or_else(|| format!("hostIP: {text:?} is not an IP address"))?),
         };
         Ok(Mapping {
             protocol,

@@ -73,13 +73,13 @@ fn of_two_mappings_of_one_port_the_first_counts() {
 #[test]
 fn a_mapping_that_cannot_be_is_named_by_its_place() {
     for (mapping, reason) in [
-        (json!({}), r#"protocol: "" is none of tcp, udp, sctp"#),
-        (json!({"protocol": "icmp"}), r#"protocol: "icmp" is none of tcp, udp, sctp"#),
-        (json!({"protocol": "tcp", "containerPort": 1}), "hostPort: 0 is no port"),
-        (json!({"protocol": "tcp", "hostPort": 1}), "containerPort: 0 is no port"),
-        (json!({"protocol": "tcp", "hostPort": 65536}), "hostPort: 65536 is no port"),
-        (json!({"protocol": "tcp", "hostPort": 1, "containerPort": -1}), "containerPort: -1 is no port"),
-        (json!({"protocol": "tcp", "hostIP": "10.0.0"}), r#"hostIP: "10.0.0" is no IP address"#),
+        (json!({}), r#"protocol: "" is not one of tcp, udp, sctp"#),
+        (json!({"protocol": "icmp"}), r#"protocol: "icmp" is not one of tcp, udp, sctp"#),
+        (json!({"protocol": "tcp", "containerPort": 1}), "hostPort: 0 is not a port"),
+        (json!({"protocol": "tcp", "hostPort": 1}), "containerPort: 0 is not a port"),
+        (json!({"protocol": "tcp", "hostPort": 65536}), "hostPort: 65536 is not a port"),
+        (json!({"protocol": "tcp", "hostPort": 1, "containerPort": -1}), "containerPort: -1 is not a port"),
+        (json!({"protocol": "tcp", "hostIP": "10.0.0"}), r#"hostIP: "10.0.0" is not an IP address"#),
     ] {
         assert_eq!(refusal(with_mapping(mapping)), format!("runtimeConfig.portMappings[1].{reason}"));
     }
@@ -89,7 +89,7 @@ fn a_mapping_that_cannot_be_is_named_by_its_place() {
 fn values_that_cannot_be_are_named() {
     assert_eq!(
         refusal(json!({"backend": "ipfw"})),
-        r#"backend: "ipfw" is none; known are iptables and nftables"#
+        r#"backend: "ipfw" is unknown; known are iptables and nftables"#
     );
     for bit in [-1, 32, 300] {
         let text = refusal(json!({"markMasqBit": bit}));

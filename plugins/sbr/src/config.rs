@@ -41,7 +41,7 @@ impl Config {
             return Ok(Config::Own(Own { gateways, source_hints: wire.add_source_hints }));
         };
         let number = u32::try_from(table).ok().and_then(NonZeroU32::new);
-        let number = number.ok_or_else(|| Error::config(format!("table: {table} is no routing table")))?;
+        let number = number.ok_or_else(|| Error::config(format!("table: {table} is not a routing table")))?;
         Ok(Config::Given(number))
     }
 }
@@ -108,7 +108,7 @@ mod tests {
             "gateways: both 10.0.0.1 and 10.0.0.2: there can be one of IPv4 and one of IPv6"
         );
         for table in [0_i64, -1, 1 << 32] {
-            assert_eq!(fault(json!({ "table": table })), format!("table: {table} is no routing table"));
+            assert_eq!(fault(json!({ "table": table })), format!("table: {table} is not a routing table"));
         }
     }
 

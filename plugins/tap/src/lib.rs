@@ -110,7 +110,7 @@ fn check_tap(link: &Link, config: &Config) -> Result<()> {
     // Before Linux 4.20 nothing tells.
     let Some(tun) = link.tun else { return Ok(()) };
     if !tun.tap {
-        return Err(Error::failed(format!("{} is no tap device: it is a tun device", link.name)));
+        return Err(Error::failed(format!("{} is a tun device, not a tap device", link.name)));
     }
     let id = |id: Option<u32>| id.map_or("none".to_owned(), |id| id.to_string());
     for (key, is, wanted) in [

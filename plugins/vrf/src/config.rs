@@ -29,7 +29,7 @@ impl Config {
         }
         let name = IfName::new(&wire.vrfname).map_err(|error| Error::config(format!("vrfname: {error}")))?;
         let table = u32::try_from(wire.table)
-            .map_err(|_| Error::config(format!("table: {} is no routing table", wire.table)))?;
+            .map_err(|_| Error::config(format!("table: {} is not a routing table", wire.table)))?;
         Ok(Config { name, table: NonZeroU32::new(table) })
     }
 }
@@ -62,8 +62,8 @@ mod tests {
             (json!({}), "vrfname is missing"),
             (json!({"vrfname": "a name that is too long"}), "vrfname: "),
             (json!({"vrfname": "a/b"}), "vrfname: "),
-            (json!({"vrfname": "red", "table": -1}), "table: -1 is no routing table"),
-            (json!({"vrfname": "red", "table": 4_294_967_296_i64}), "table: 4294967296 is no routing table"),
+            (json!({"vrfname": "red", "table": -1}), "table: -1 is not a routing table"),
+            (json!({"vrfname": "red", "table": 4_294_967_296_i64}), "table: 4294967296 is not a routing table"),
         ] {
             let error = config(keys).unwrap_err().to_string();
             assert!(error.starts_with(part), "{error}");

@@ -142,13 +142,13 @@ fn what_is_no_network_namespace_is_broken() {
     fs::write(path("text"), "blue\n").unwrap();
     nix::unistd::mkfifo(&path("fifo"), Mode::S_IRWXU).unwrap();
 
-    assert_broken(folder.path(), "it is no namespace");
-    assert_broken(path("text"), "it is no namespace");
+    assert_broken(folder.path(), "it is not a namespace");
+    assert_broken(path("text"), "it is not a namespace");
     // Opening it would wait for a writer for ever.
-    assert_broken(path("fifo"), "it is no namespace");
-    assert_broken("/dev/null", "it is no namespace");
+    assert_broken(path("fifo"), "it is not a namespace");
+    assert_broken("/dev/null", "it is not a namespace");
     // Empty by its size, but not a mount point's file.
-    assert_broken("/proc/self/status", "it is no namespace");
+    assert_broken("/proc/self/status", "it is not a namespace");
     assert_broken("/proc/self/ns/mnt", "it is a namespace of another kind");
     assert_broken(path("text").join("blue"), "Not a directory (os error 20)");
 }

@@ -253,7 +253,7 @@ fn a_namespace_that_is_gone_or_none_is_named() {
     assert_eq!(add(&host, &container, &conf("1.1.0")).err(), gone);
     assert_eq!(check(&host, &container).err(), gone);
 
-    let none = (8, "cannot use network namespace /dev/null: it is no namespace".to_owned());
+    let none = (8, "cannot use network namespace /dev/null: it is not a namespace".to_owned());
     let run = || host.plugin("loopback").env("CNI_NETNS", "/dev/null");
     assert_eq!(run().add(&container, "lo", &conf("1.1.0")).err(), none);
     assert_eq!(run().del(&container, "lo", &conf("1.1.0")).err(), none);

@@ -48,10 +48,10 @@ fn what_is_no_file_is_no_log_and_no_failure() {
         let conf = json!({"cniVersion": "1.1.0", "name": "net", "type": "loopback", "logFile": path});
         let outcome = host.plugin("loopback").add(&container, "lo", &conf);
         outcome.ok();
-        assert!(outcome.stderr.contains("it is no regular file"), "{outcome:?}");
+        assert!(outcome.stderr.contains("it is not a regular file"), "{outcome:?}");
         let outcome = host.plugin("loopback").env("CNI_LOG_FILE", &path).del(&container, "lo", &conf);
         outcome.ok();
-        assert!(outcome.stderr.contains("it is no regular file"), "{outcome:?}");
+        assert!(outcome.stderr.contains("it is not a regular file"), "{outcome:?}");
     }
 }
 

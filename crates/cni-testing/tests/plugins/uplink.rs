@@ -445,7 +445,7 @@ pub(crate) fn check_finds_what_was_changed(plugin: &str, mode: &str, other_mode:
     net.conf["mode"] = mode.into();
     add_link("other0", None);
     net.conf["master"] = "other0".into();
-    fault(&net, "eth0 does not stand on master other0");
+    fault(&net, "eth0 is not on master other0");
     net.conf["master"] = "nope".into();
     fault(&net, "master: cannot find link nope");
     net.conf["master"] = MASTER.into();

@@ -230,7 +230,7 @@ fn check_finds_what_was_changed() {
     inside.link_del(eth0.index).unwrap();
     fault("cannot find eth0");
     add_link("eth0", Some(&container));
-    fault("eth0 is no dummy: it is veth");
+    fault("eth0 is not of kind dummy: it is veth");
 }
 
 #[test]

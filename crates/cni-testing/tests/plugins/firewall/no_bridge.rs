@@ -1,4 +1,4 @@
-//! A policy for what is no bridge of the host's: refused by ADD before anything is touched, and in nobody's way afterwards.
+//! A policy for what is not a bridge of the host: refused by ADD before anything is touched, and in nobody's way afterwards.
 
 use cni_testing::{Container, Host, Snapshot};
 use serde_json::{Value, json};

@@ -217,7 +217,7 @@ fn a_failing_add_leaves_nothing() {
             "gateways: both 10.89.0.254 and 10.89.0.253",
         ),
         (&result, json!({"gateways": ["router"]}), "gateways: \"router\" is not an IP address"),
-        (&result, json!({"table": 0}), "table: 0 is no routing table"),
+        (&result, json!({"table": 0}), "table: 0 is not a routing table"),
         (&result, json!({"table": "main"}), "table"),
         (&result, json!({"prevResult": null}), "prevResult is missing"),
     ] {

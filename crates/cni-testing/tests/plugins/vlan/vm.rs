@@ -227,7 +227,7 @@ fn a_vlan_of_a_vlan_carries_both_tags() {
     there.link_change(inner, &up).unwrap();
     assert!(container.ping(ip("10.88.0.253")));
     net.conf["master"] = MASTER.into();
-    assert!(net.check(&container, &result).err().1.contains("eth0 does not stand on master eth0"));
+    assert!(net.check(&container, &result).err().1.contains("eth0 is not on master eth0"));
 }
 
 #[test]

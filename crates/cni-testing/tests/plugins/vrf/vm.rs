@@ -366,7 +366,7 @@ fn a_failing_add_leaves_nothing() {
         ("eth0", json!({"table": -1}), "table: -1"),
         ("eth0", json!({"prevResult": null}), "prevResult is missing"),
         ("eth0", json!({"vrfname": "blue", "table": 8}), "the routing table of blue is 9, not 8"),
-        ("eth0", json!({"vrfname": "eth9"}), "eth9 is no vrf: it is veth"),
+        ("eth0", json!({"vrfname": "eth9"}), "eth9 is not of kind vrf: it is veth"),
         ("eth9", json!({}), "eth9 has a master already: blue"),
         ("eth8", json!({}), "cannot find link eth8"),
         // Made, but the kernel puts no loopback interface into one.
@@ -394,7 +394,7 @@ fn check_finds_what_was_changed() {
     fault(&own, "cannot find red");
     vrf(&host, "ADD", &container, "eth0", &own).ok();
     fault(&conf(&result, &json!({"table": 5})), "the routing table of red is 1, not 5");
-    fault(&conf(&result, &json!({"vrfname": "eth0"})), "eth0 is no vrf: it is veth");
+    fault(&conf(&result, &json!({"vrfname": "eth0"})), "eth0 is not of kind vrf: it is veth");
     let mut inside = container.ns().socket().unwrap();
     let [red, eth0] = ["red", "eth0"].map(|name| link_in(&container, name).index);
     let up = |up| LinkChange { up: Some(up), ..LinkChange::default() };
