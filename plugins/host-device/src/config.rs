@@ -159,8 +159,9 @@ fn kernel_path(text: &str) -> Result<PathBuf> {
 
 fn pci_bus_id(text: &str) -> Result<String> {
     let example = "such as 0000:03:00.0";
-    pci_address(text)
-        .ok_or_else(|| Error::config(format!("pciBusID: {text:?} is not an address on the PCI bus {example}")))
+    pci_address(text).ok_or_else(|| {
+        Error::config(format!("pciBusID: {text:?} is not an address on the PCI bus {example}"))
+    })
 }
 
 /// `<domain>:<bus>:<device>.<function>` as the kernel writes it (pci_setup_device in drivers/pci/probe.c): four or more

@@ -333,7 +333,9 @@ impl WireMapping {
             .ok_or_else(|| format!("protocol: {:?} is not one of tcp, udp, sctp", self.protocol))?;
         let host_ip = match self.host_ip.as_str() {
             "" => None,
-            text => Some(parse_address(text).ok_or_else(|| format!("hostIP: {text:?} is not an IP address"))?),
+            text => {
+                Some(parse_address(text).ok_or_else(|| format!("hostIP: {text:?} is not an IP address"))?)
+            }
         };
         Ok(Mapping {
             protocol,

@@ -63,7 +63,10 @@ mod tests {
             (json!({"vrfname": "a name that is too long"}), "vrfname: "),
             (json!({"vrfname": "a/b"}), "vrfname: "),
             (json!({"vrfname": "red", "table": -1}), "table: -1 is not a routing table"),
-            (json!({"vrfname": "red", "table": 4_294_967_296_i64}), "table: 4294967296 is not a routing table"),
+            (
+                json!({"vrfname": "red", "table": 4_294_967_296_i64}),
+                "table: 4294967296 is not a routing table",
+            ),
         ] {
             let error = config(keys).unwrap_err().to_string();
             assert!(error.starts_with(part), "{error}");

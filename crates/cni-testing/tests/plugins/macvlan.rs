@@ -169,7 +169,7 @@ fn a_mac_that_another_container_of_the_master_has_is_refused_and_leaves_nothing(
     let holder = net.host.container("holder");
     net.add_and_check(&holder);
     fake_ipam(&mut net, &json!({"cniVersion": "1.1.0", "ips": [{"address": "10.88.0.5/24"}]}), 0);
-    fails_cleanly(&net, &net.host.container("two"), "cannot set up eth0: ");
+    fails_cleanly(&net, &net.host.container("two"), "cannot set up eth0 in ");
 }
 
 #[test]

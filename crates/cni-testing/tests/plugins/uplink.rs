@@ -456,5 +456,5 @@ pub(crate) fn check_finds_what_was_changed(plugin: &str, mode: &str, other_mode:
     inside.link_del(eth0.index).unwrap();
     fault(&net, "cannot find eth0");
     add_link("eth0", Some(&container));
-    fault(&net, &format!("eth0 is no {plugin}: it is veth"));
+    fault(&net, &format!("eth0 is not of kind {plugin}: it is veth"));
 }

@@ -211,7 +211,7 @@ fn check_finds_what_was_changed() {
     inside.link_del(eth0.index).unwrap();
     assert!(net.check(&container, &result).err().1.contains("cannot find eth0"));
     container.ns().run(|| make_bridge("eth0")).unwrap();
-    assert!(net.check(&container, &result).err().1.contains("eth0 is no tun: it is bridge"));
+    assert!(net.check(&container, &result).err().1.contains("eth0 is not of kind tun: it is bridge"));
     assert_eq!(net.host.plugin("tap").check(&container, "eth0", &net.conf).err().0, 7);
 }
 
