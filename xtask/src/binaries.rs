@@ -19,11 +19,12 @@ const LIMIT: u64 = 1_800_000;
 /// Others, with what they may have: the executable that is all of them, and those above the limit, of which docs/performance.md says
 /// what they consist of.
 const LARGE: &[(&str, u64)] = &[
-    (ONE, 4_000_000),
-    ("bridge", 2_180_000),
-    ("portmap", 2_080_000),
-    ("ptp", 2_080_000),
-    ("firewall", 1_940_000),
+    (ONE, 4_200_000),
+    ("bridge", 2_360_000),
+    ("portmap", 2_300_000),
+    ("ptp", 2_270_000),
+    ("firewall", 2_030_000),
+    ("host-device", 1_940_000),
 ];
 
 /// Builds every plugin, the executable that is all of them, and `cnitool` into `target/cni/bin`, prints their sizes, and
