@@ -133,9 +133,14 @@ fn meet(some: &[String], others: &[String]) -> bool {
 #[test]
 #[ignore = "needs root, containerd, runc, busybox-static and iptables: `cargo xtask test` as root installs and runs it"]
 fn what_was_half_added_when_containerd_was_killed_is_deleted() {
-    let site = Site::new();
-    site.kill_when_there_is_a_new(Node::leases);
-    assert!(meet(&site.half_started(), &site.node.leases()), "no pod was being added");
+    let mut tries = (0..5).map(|_| {
+        let site = Site::new();
+        site.kill_when_there_is_a_new(Node::leases);
+        site
+    });
+    // On a busy machine the rest of the ADD may be done before the kill is.
+    let is_half = |site: &Site| meet(&site.half_started(), &site.node.leases());
+    let site = tries.find(is_half).expect("no pod was being added");
     site.assert_running_reachable();
     site.remove_known();
     site.assert_nothing_left();

@@ -101,7 +101,8 @@ pub(crate) fn theirs(plugin: &str, command: &str, container: &Container, conf: &
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(conf.to_string().as_bytes()).unwrap();
+    // One that does not read to the end breaks the pipe, and its answer says why.
+    let _ = child.stdin.take().unwrap().write_all(conf.to_string().as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
