@@ -1,5 +1,6 @@
 //! Tables, chains, sets and elements.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::uapi::*;
@@ -40,11 +41,19 @@ impl fmt::Display for Family {
 }
 
 /// A table's name in its family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
+    /// Two tables of different families may have the same name.
     pub family: Family,
-    pub name: &'static str,
+    /// Its name, at most 255 bytes.
+    pub name: Cow<'static, str>,
+}
+
+impl Table {
+    /// From a name that is known when the program is compiled.
+    pub const fn new(family: Family, name: &'static str) -> Self {
+        Table { family, name: Cow::Borrowed(name) }
+    }
 }
 
 /// `inet cni`
@@ -113,16 +122,34 @@ impl fmt::Display for Chain<'_> {
 /// with `[DataType::Verdict]`. Several key types are a concatenation. The key has at most 64 bytes, and so has the data,
 /// each part counted in fours. Its elements stay until they are removed, but may be made to expire
 /// ([`crate::Batch::remove_element`]): nft lists `flags timeout`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
+    /// The table that it is in.
     pub table: Table,
-    pub name: &'static str,
+    /// Its name, at most 255 bytes.
+    pub name: Cow<'static, str>,
+    /// The types of its keys' parts.
     pub key: &'static [DataType],
+    /// The types of the parts of what a map leads to; empty for a set.
     pub data: &'static [DataType],
 }
 
 impl Set {
+    /// A set, by a name that is known when the program is compiled.
+    pub const fn new(table: Table, name: &'static str, key: &'static [DataType]) -> Self {
+        Set::map(table, name, key, &[])
+    }
+
+    /// A map, by a name that is known when the program is compiled.
+    pub const fn map(
+        table: Table,
+        name: &'static str,
+        key: &'static [DataType],
+        data: &'static [DataType],
+    ) -> Self {
+        Set { table, name: Cow::Borrowed(name), key, data }
+    }
+
     /// `set` or `map`, as nft calls it.
     pub(crate) fn kind(&self) -> &'static str {
         if self.data.is_empty() { "set" } else { "map" }
