@@ -27,18 +27,42 @@ const MAX_CRASH_TEXT: usize = 4096;
 
 /// Why a plugin could not be run, or what it said.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum ExecError {
+    /// No folder of the path has an executable of that name.
     #[error("cannot find plugin {plugin} in {}", display_paths(.paths))]
-    NotFound { plugin: PluginType, paths: Vec<PathBuf> },
+    NotFound {
+        /// Its name.
+        plugin: PluginType,
+        /// The folders looked in.
+        paths: Vec<PathBuf>,
+    },
+    /// It could not be started or spoken to.
     #[error("cannot run {}: {source}", path.display())]
-    Spawn { path: PathBuf, source: std::io::Error },
+    Spawn {
+        /// The executable.
+        path: PathBuf,
+        /// What the system call answered.
+        source: std::io::Error,
+    },
     /// It answered with an error object.
     #[error("plugin {} failed: {error}", path.display())]
-    Plugin { path: PathBuf, error: CniError },
+    Plugin {
+        /// The executable.
+        path: PathBuf,
+        /// What it printed.
+        error: CniError,
+    },
     /// It failed without an error object on standard output.
     #[error("plugin {} failed ({status}) with no error in JSON: {}", path.display(), display_output(.output))]
-    Crashed { path: PathBuf, status: ExitStatus, output: String },
+    Crashed {
+        /// The executable.
+        path: PathBuf,
+        /// Its exit code, or the signal that ended it.
+        status: ExitStatus,
+        /// The beginning of what it printed on standard output.
+        output: String,
+    },
 }
 
 fn display_paths(paths: &[PathBuf]) -> String {

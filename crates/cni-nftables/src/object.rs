@@ -9,11 +9,15 @@ use crate::{DataType, Value};
 
 /// Which packets a table sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Family {
+    /// IPv4.
     Ip,
+    /// IPv6.
     Ip6,
+    /// IPv4 and IPv6.
     Inet,
+    /// Frames that bridges forward.
     Bridge,
 }
 
@@ -65,14 +69,21 @@ impl fmt::Display for Table {
 
 /// Where in a packet's way a base chain sits, and its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Hook {
+    /// `type nat hook prerouting`: a connection's first packet, as it arrives.
     NatPrerouting,
+    /// `type nat hook output`: the first packet of a connection that the host itself opens.
     NatOutput,
+    /// `type nat hook postrouting`: a connection's first packet, as it leaves.
     NatPostrouting,
+    /// `type filter hook prerouting`: whatever arrives.
     FilterPrerouting,
+    /// `type filter hook input`: what is for the host itself.
     FilterInput,
+    /// `type filter hook forward`: what goes through the host, or through a bridge.
     FilterForward,
+    /// `type filter hook output`: what the host itself sends.
     FilterOutput,
 }
 
@@ -93,17 +104,19 @@ impl Hook {
 
 /// A base chain's policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Policy {
+    /// A packet that no rule decides about goes on.
     Accept,
+    /// It is dropped.
     Drop,
 }
 
 /// A chain; a base chain has a hook, a priority and a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Chain<'a> {
+    /// Its name, at most 255 bytes.
     pub name: &'a str,
+    /// Hook, priority (lower comes first) and policy of a base chain; `None` for one that is only jumped to.
     pub base: Option<(Hook, i32, Policy)>,
 }
 
@@ -170,10 +183,12 @@ impl fmt::Display for Set {
 /// An element of a set or map. `comment` tells its owner; nft prints it. It has at most 250 bytes (nft takes no more than 128
 /// when it reads back what it printed), and no quotes or control characters. One that was found and is about to expire has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Element {
+    /// A value for each of the set's key types.
     pub key: Vec<Value>,
+    /// What a map leads to: a value for each of its data types; empty in a set.
     pub data: Vec<Value>,
+    /// Whose it is.
     pub comment: Option<String>,
 }
 

@@ -145,11 +145,17 @@ mod tests {
 
     use super::*;
 
+    fn rule(exprs: Vec<Expr>) -> FoundRule {
+        let mut rule = FoundRule::default();
+        rule.exprs = exprs;
+        rule
+    }
+
     #[test]
     fn a_rule_of_the_reference_tells_its_port() {
         let port = |family, compared: &[&[u8]]| {
             let exprs = compared.iter().map(|bytes| Expr::Cmp(Cmp::Eq, bytes.to_vec())).collect();
-            port_of(&FoundRule { handle: 1, comment: None, exprs }, family)
+            port_of(&rule(exprs), family)
         };
         let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
         for (family, compared, read) in [
@@ -172,7 +178,7 @@ mod tests {
             let compared = [&[17][..], &[0, 53]].map(|bytes| Expr::Cmp(Cmp::Eq, bytes.to_vec()));
             let loaded = loaded.iter().map(|bytes| Expr::Immediate { register: 1, value: bytes.to_vec() });
             let exprs = compared.into_iter().chain(loaded).collect();
-            forward(&FoundRule { handle: 1, comment: None, exprs }, Family::Ip)
+            forward(&rule(exprs), Family::Ip)
         };
         let pod = |loaded| mapping(loaded).map(|forward| forward.pod.to_string());
         assert_eq!(pod(&[&[10, 0, 0, 5], &[0, 80]]).as_deref(), Some("10.0.0.5:80"));
