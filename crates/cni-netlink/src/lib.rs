@@ -101,3 +101,8 @@ pub use rule::{FoundRule, Rule, WholeRule};
 pub use socket::Socket;
 pub use tc::Tbf;
 pub use vlan::BridgeVlan;
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
