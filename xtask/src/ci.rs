@@ -64,6 +64,7 @@ const CHECKS: &[(&str, Check)] = &[
         let machete = MACHETE.path(&Metadata::load()?)?;
         cargo::run(&mut at_root(&machete))
     }),
+    ("packages", crate::package::run),
     ("fuzz", || crate::fuzz::run(crate::fuzz::SECONDS_OF_CI, &[])),
     // A process of its own, for it enters namespaces.
     ("demo", || {

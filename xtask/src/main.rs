@@ -25,6 +25,7 @@ mod kernel;
 mod kubernetes;
 mod namespaces;
 mod needs;
+mod package;
 mod reference;
 mod test;
 mod tidy;
@@ -83,6 +84,8 @@ enum Task {
     Ci,
     /// Check who may do what (docs/architecture.md)
     Tidy,
+    /// Pack the crates as for a registry, and compile what is in the packages
+    Package,
 }
 
 fn main() -> ExitCode {
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Task::Kernel => kernel::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
+        Task::Package => package::run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("xtask: {error}");
