@@ -47,6 +47,7 @@ type Check = fn() -> Result<()>;
 const CHECKS: &[(&str, Check)] = &[
     ("format", || cargo::run(cargo().args(["fmt", "--all", "--check"]))),
     ("tidy", crate::tidy::run),
+    ("what the libraries offer", || crate::api::run(false)),
     ("clippy", || {
         cargo::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     }),

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod api;
 mod bench;
 mod binaries;
 mod cargo;
@@ -80,10 +81,16 @@ enum Task {
     Test,
     /// Say which features that tests need the running kernel has
     Kernel,
-    /// Format, lints, rules, documentation, dependencies, fuzz targets, demo and tests
+    /// Format, lints, rules, what the libraries offer, documentation, dependencies, packages, fuzz targets, demo and tests
     Ci,
     /// Check who may do what (docs/architecture.md)
     Tidy,
+    /// Compare what the libraries offer with docs/api
+    Api {
+        /// Write docs/api instead
+        #[arg(long)]
+        write: bool,
+    },
     /// Pack the crates as for a registry, and compile what is in the packages
     Package,
 }
@@ -102,6 +109,7 @@ fn main() -> ExitCode {
         Task::Kernel => kernel::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
+        Task::Api { write } => api::run(write).map(|()| ExitCode::SUCCESS),
         Task::Package => package::run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
