@@ -24,9 +24,18 @@ pub(crate) struct Metadata {
 }
 
 /// A package of the workspace.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) description: Option<String>,
+    pub(crate) keywords: Vec<String>,
+    pub(crate) categories: Vec<String>,
+    /// Relative to the package's folder.
+    pub(crate) readme: Option<PathBuf>,
+    pub(crate) rust_version: Option<String>,
+    /// The registries that it may be published to, none with `publish = false`.
+    pub(crate) publish: Option<Vec<String>>,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
     pub(crate) targets: Vec<Target>,
@@ -53,6 +62,16 @@ impl Package {
     /// The folder of its manifest.
     pub(crate) fn dir(&self) -> &Path {
         self.manifest_path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Whether it may be published.
+    pub(crate) fn is_published(&self) -> bool {
+        self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
+    }
+
+    /// Name and version, as in the name of its package's file.
+    pub(crate) fn full_name(&self) -> String {
+        format!("{}-{}", self.name, self.version)
     }
 
     /// The names of its executables.

@@ -47,6 +47,7 @@ type Check = fn() -> Result<()>;
 const CHECKS: &[(&str, Check)] = &[
     ("format", || cargo::run(cargo().args(["fmt", "--all", "--check"]))),
     ("tidy", crate::tidy::run),
+    ("what the libraries offer", || crate::api::run(false)),
     ("clippy", || {
         cargo::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
     }),
@@ -64,6 +65,7 @@ const CHECKS: &[(&str, Check)] = &[
         let machete = MACHETE.path(&Metadata::load()?)?;
         cargo::run(&mut at_root(&machete))
     }),
+    ("packages", crate::package::run),
     ("fuzz", || crate::fuzz::run(crate::fuzz::SECONDS_OF_CI, &[])),
     // A process of its own, for it enters namespaces.
     ("demo", || {

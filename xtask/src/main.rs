@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod api;
 mod bench;
 mod binaries;
 mod cargo;
@@ -25,6 +26,7 @@ mod kernel;
 mod kubernetes;
 mod namespaces;
 mod needs;
+mod package;
 mod reference;
 mod test;
 mod tidy;
@@ -82,10 +84,18 @@ enum Task {
     },
     /// Say which features that tests need the running kernel has
     Kernel,
-    /// Format, lints, rules, documentation, dependencies, fuzz targets, demo and tests
+    /// Format, lints, rules, what the libraries offer, documentation, dependencies, packages, fuzz targets, demo and tests
     Ci,
     /// Check who may do what (docs/architecture.md)
     Tidy,
+    /// Compare what the libraries offer with docs/api
+    Api {
+        /// Write docs/api instead
+        #[arg(long)]
+        write: bool,
+    },
+    /// Pack the crates as for a registry, and compile what is in the packages
+    Package,
 }
 
 fn main() -> ExitCode {
@@ -102,6 +112,8 @@ fn main() -> ExitCode {
         Task::Kernel => kernel::run().map(|()| ExitCode::SUCCESS),
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run().map(|()| ExitCode::SUCCESS),
+        Task::Api { write } => api::run(write).map(|()| ExitCode::SUCCESS),
+        Task::Package => package::run().map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|error| {
         eprintln!("xtask: {error}");

@@ -39,6 +39,7 @@ pub struct Path {
 
 /// What came in a frame to the port of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Received<'a> {
     /// The hardware address that it came from.
     pub from_mac: [u8; 6],
@@ -50,6 +51,7 @@ pub struct Received<'a> {
 
 /// Why a frame has no message for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FrameError {
     /// Cut off, or with a length field that says more than there is.
     #[error("the {0} is cut off")]

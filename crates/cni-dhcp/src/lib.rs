@@ -60,3 +60,8 @@ pub mod client;
 pub mod frame;
 pub mod packet;
 pub mod rpc;
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

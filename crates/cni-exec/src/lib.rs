@@ -1,5 +1,40 @@
 //! Finding CNI plugins on a path and running them: what a runtime does for each plugin of a chain, and what a plugin
 //! does for its delegates (section 4 of the specification). Used by `libcni` and by `cni-plugin`.
+//!
+//! ```no_run
+//! use cni_exec::ExecError;
+//! use cni_types::{CniResult, ErrorCode, PluginType, SpecVersion};
+//!
+//! let conf = br#"{ "cniVersion": "1.0.0", "name": "blue", "type": "bridge", "ipam": { "type": "dhcp" } }"#;
+//! let env = [
+//!     ("CNI_COMMAND", "ADD"),
+//!     ("CNI_CONTAINERID", "web-1"),
+//!     ("CNI_NETNS", "/run/netns/web-1"),
+//!     ("CNI_IFNAME", "eth0"),
+//!     ("CNI_PATH", "/opt/cni/bin"),
+//! ];
+//! let bridge = cni_exec::find(&PluginType::new("bridge")?, &["/opt/cni/bin".into()])?;
+//! match cni_exec::run(&bridge, &env, conf) {
+//!     Ok(stdout) => println!("{:?}", CniResult::from_slice(&stdout, SpecVersion::V1_0_0)?.ips),
+//!     Err(ExecError::Plugin { error, .. }) if error.code == ErrorCode::TRY_AGAIN_LATER => {
+//!         println!("later, perhaps: {error}");
+//!     }
+//!     Err(error) => return Err(error.into()),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What a plugin gets
+//!
+//! The caller's environment with `env` above it, `stdin` as its standard input, and the caller's standard error. Its standard
+//! output is read up to [`MAX_OUTPUT`]. There is no timeout: the specification sets none, and a plugin that is killed in the middle
+//! of its work leaves half of it behind.
+//!
+//! # Errors
+//!
+//! [`ExecError::Plugin`] has the error object that the plugin printed, whose code says what to do about it. A plugin that failed
+//! without one, or that a signal ended, is [`ExecError::Crashed`]. With [`ExecError::NotFound`] and [`ExecError::Spawn`] nothing
+//! has run.
 
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -27,18 +62,42 @@ const MAX_CRASH_TEXT: usize = 4096;
 
 /// Why a plugin could not be run, or what it said.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum ExecError {
+    /// No folder of the path has an executable of that name.
     #[error("cannot find plugin {plugin} in {}", display_paths(.paths))]
-    NotFound { plugin: PluginType, paths: Vec<PathBuf> },
+    NotFound {
+        /// Its name.
+        plugin: PluginType,
+        /// The folders looked in.
+        paths: Vec<PathBuf>,
+    },
+    /// It could not be started or spoken to.
     #[error("cannot run {}: {source}", path.display())]
-    Spawn { path: PathBuf, source: std::io::Error },
+    Spawn {
+        /// The executable.
+        path: PathBuf,
+        /// What the system call answered.
+        source: std::io::Error,
+    },
     /// It answered with an error object.
     #[error("plugin {} failed: {error}", path.display())]
-    Plugin { path: PathBuf, error: CniError },
+    Plugin {
+        /// The executable.
+        path: PathBuf,
+        /// What it printed.
+        error: CniError,
+    },
     /// It failed without an error object on standard output.
     #[error("plugin {} failed ({status}) with no error in JSON: {}", path.display(), display_output(.output))]
-    Crashed { path: PathBuf, status: ExitStatus, output: String },
+    Crashed {
+        /// The executable.
+        path: PathBuf,
+        /// Its exit code, or the signal that ended it.
+        status: ExitStatus,
+        /// The beginning of what it printed on standard output.
+        output: String,
+    },
 }
 
 fn display_paths(paths: &[PathBuf]) -> String {
@@ -189,3 +248,8 @@ fn crash_text(stdout: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests;
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,21 +9,43 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What could not be done on the host.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Error {
     /// There is no such namespace (any more): the path does not exist, its process is gone, or it is an empty file
-    /// that was once mounted on; `reason` says which. DEL counts this as done.
+    /// that was once mounted on. DEL counts this as done.
     #[error("network namespace {} is gone: {reason}", path.display())]
-    NetNsGone { path: PathBuf, reason: &'static str },
+    NetNsGone {
+        /// Where it should be.
+        path: PathBuf,
+        /// Which of these it is.
+        reason: &'static str,
+    },
     /// The path is there but is no network namespace, or cannot be opened or entered.
     #[error("cannot use network namespace {}: {reason}", path.display())]
-    NetNsBroken { path: PathBuf, reason: String },
+    NetNsBroken {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An operation on a file failed.
     #[error("cannot {op} {}: {source}", path.display())]
-    Io { op: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        /// What was tried: `open`, `write` ...
+        op: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system call answered.
+        source: io::Error,
+    },
     /// A lock that somebody else held for too long.
     #[error("cannot lock {}: {source}", path.display())]
-    LockTimeout { path: PathBuf, source: io::Error },
+    LockTimeout {
+        /// The lock.
+        path: PathBuf,
+        /// What the last try answered.
+        source: io::Error,
+    },
     /// Netlink failed.
     #[error(transparent)]
     Netlink(#[from] cni_netlink::Error),
@@ -41,19 +63,48 @@ pub enum Error {
     Several(Vec<Error>),
     /// Netlink failed on a container's interface, which its own error knows by its index only.
     #[error("cannot {op} {ifname}: {source}")]
-    Iface { op: &'static str, ifname: String, source: cni_netlink::Error },
+    Iface {
+        /// What was tried.
+        op: &'static str,
+        /// The interface's name in the container.
+        ifname: String,
+        /// What netlink answered.
+        source: cni_netlink::Error,
+    },
     /// The container has an interface of that name already; it was not touched.
     #[error("cannot make interface {ifname} in {}: there is one already", netns.display())]
-    LinkExists { ifname: String, netns: PathBuf },
+    LinkExists {
+        /// Its name.
+        ifname: String,
+        /// The container's namespace.
+        netns: PathBuf,
+    },
     /// An ioctl on a tap device failed.
     #[error("cannot {op} tap {ifname}: {source}")]
-    Tap { op: &'static str, ifname: String, source: io::Error },
+    Tap {
+        /// What was tried.
+        op: &'static str,
+        /// The device's name.
+        ifname: String,
+        /// What the ioctl answered.
+        source: io::Error,
+    },
     /// An IPv6 address is wanted, but the kernel runs without IPv6 (`ipv6.disable=1`, or no module).
     #[error("cannot add address {address} to {ifname}: IPv6 is off in this kernel")]
-    NoIpv6 { address: IpAddr, ifname: String },
+    NoIpv6 {
+        /// The address.
+        address: IpAddr,
+        /// The interface that should have it.
+        ifname: String,
+    },
     /// Duplicate address detection found another host with the address (RFC 4862, 5.4).
     #[error("cannot use address {address} on {ifname}: another host on the link has it")]
-    DuplicateAddress { address: IpAddr, ifname: String },
+    DuplicateAddress {
+        /// The address.
+        address: IpAddr,
+        /// The interface that should have it.
+        ifname: String,
+    },
     /// What CHECK found: what is there differs from what should be.
     #[error("{0}")]
     Mismatch(String),

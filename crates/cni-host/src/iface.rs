@@ -302,15 +302,7 @@ mod tests {
 
     fn route(dst: &str, gateway: Option<&str>) -> RouteSpec {
         let gateway = gateway.map(|gateway| gateway.parse().unwrap());
-        RouteSpec {
-            dst: dst.parse().unwrap(),
-            next_hops: vec![NextHop { index: 0, gateway }],
-            metric: None,
-            table: None,
-            scope: None,
-            mtu: None,
-            advmss: None,
-        }
+        RouteSpec { next_hops: vec![NextHop { index: 0, gateway }], ..RouteSpec::new(dst.parse().unwrap()) }
     }
 
     fn gateway_of(config: &IfaceConfig, route: &RouteSpec) -> Option<IpAddr> {

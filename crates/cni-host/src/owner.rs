@@ -16,10 +16,12 @@ const HASHED: &str = "cni-hashed:";
 
 /// `(network, container ID, interface name)`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub struct Owner {
+    /// The network's name.
     pub network: String,
+    /// `CNI_CONTAINERID`
     pub container_id: String,
+    /// `CNI_IFNAME`: the interface's name in the container.
     pub ifname: String,
 }
 

@@ -16,13 +16,9 @@ pub(crate) fn routes(addresses: &[(IpNet, Option<IpAddr>)], index: u32) -> Vec<(
     for (address, gateway) in addresses {
         let Some(gateway) = *gateway else { continue };
         let to_gateway = RouteSpec {
-            dst: gateway.into(),
             next_hops: vec![NextHop { index, gateway: None }],
-            metric: None,
-            table: None,
             scope: Some(SCOPE_LINK),
-            mtu: None,
-            advmss: None,
+            ..RouteSpec::new(gateway.into())
         };
         let to_subnet = RouteSpec {
             dst: address.trunc(),

@@ -24,17 +24,16 @@ use cni_nftables::{Statement, Table, Value, Verdict};
 use crate::masquerade::unless_unsupported;
 use crate::{Error, Owner, Result};
 
-const TABLE: Table = Table { family: Family::Bridge, name: "cni_spoofcheck" };
-const PORTS: Set = Set { table: TABLE, name: "ports", key: &[DataType::IfName], data: &[] };
-const ALLOWED: Set =
-    Set { table: TABLE, name: "allowed", key: &[DataType::IfName, DataType::EtherAddr], data: &[] };
+const TABLE: Table = Table::new(Family::Bridge, "cni_spoofcheck");
+static PORTS: Set = Set::new(TABLE, "ports", &[DataType::IfName]);
+static ALLOWED: Set = Set::new(TABLE, "allowed", &[DataType::IfName, DataType::EtherAddr]);
 const PREROUTING: &str = "prerouting";
 const PRIORITY: i32 = -300;
 /// How many rules it has.
 const RULES: usize = 2;
 
 /// Where the reference's rules are.
-const THEIR_TABLE: Table = Table { family: Family::Bridge, name: "nat" };
+const THEIR_TABLE: Table = Table::new(Family::Bridge, "nat");
 const THEIR_PREROUTING: &str = "PREROUTING";
 
 /// The check that a container's port takes frames of its own MAC address only (`macspoofchk`).
@@ -48,7 +47,7 @@ impl SpoofCheck {
         let mut nft = Nft::new();
         let added = nft.update("check for spoofed MAC addresses", None, |nft| {
             // Somebody may have flushed the table, which leaves its elements and takes the rules that look at them.
-            let is_whole = nft.rules(TABLE, PREROUTING)?.len() >= RULES;
+            let is_whole = nft.rules(&TABLE, PREROUTING)?.len() >= RULES;
             let mut batch = if is_whole { Batch::default() } else { setup() };
             if nft.element(&PORTS, &port.key)?.is_some() {
                 // Left by an ADD that was never undone: another address must not stay allowed.
@@ -98,7 +97,7 @@ impl SpoofCheck {
         let mut nft = Nft::new();
         let [port, pair] = elements(owner, mac);
         if nft.element(&PORTS, &port.key)?.is_none() {
-            if !nft.rules(THEIR_TABLE, &their_chains(owner)[0])?.is_empty() {
+            if !nft.rules(&THEIR_TABLE, &their_chains(owner)[0])?.is_empty() {
                 return Ok(());
             }
             return mismatch(owner, &format!("it is not in set ports of table {TABLE}"));
@@ -106,7 +105,7 @@ impl SpoofCheck {
         if nft.element(&ALLOWED, &pair.key)?.is_none() {
             return mismatch(owner, &format!("{mac} is not allowed there"));
         }
-        if nft.rules(TABLE, PREROUTING)?.len() < RULES {
+        if nft.rules(&TABLE, PREROUTING)?.len() < RULES {
             return mismatch(owner, &format!("chain {PREROUTING} of table {TABLE} does not have its rules"));
         }
         Ok(())
@@ -134,7 +133,7 @@ impl SpoofCheck {
     pub fn status() -> Result<()> {
         let mut nft = Nft::new();
         nft.probe()?;
-        if nft.has_chain(TABLE, PREROUTING)? && nft.rules(TABLE, PREROUTING)?.len() < RULES {
+        if nft.has_chain(&TABLE, PREROUTING)? && nft.rules(&TABLE, PREROUTING)?.len() < RULES {
             return Err(Error::Mismatch(format!(
                 "chain {PREROUTING} of table {TABLE} does not have its rules"
             )));
@@ -147,15 +146,15 @@ impl SpoofCheck {
 fn setup() -> Batch {
     let mut batch = Batch::default();
     let base = Chain { name: PREROUTING, base: Some((Hook::FilterPrerouting, PRIORITY, Policy::Accept)) };
-    batch.add_table(TABLE).add_set(&PORTS).add_set(&ALLOWED);
-    batch.add_chain(TABLE, &base).flush_chain(TABLE, PREROUTING);
-    let in_set = |key: &[Selector], set: Set, verdict| {
-        let found = Statement::InSet { key: key.to_vec(), op: Op::Eq, set: set.name.to_owned() };
+    batch.add_table(&TABLE).add_set(&PORTS).add_set(&ALLOWED);
+    batch.add_chain(&TABLE, &base).flush_chain(&TABLE, PREROUTING);
+    let in_set = |key: &[Selector], set: &Set, verdict| {
+        let found = Statement::InSet { key: key.to_vec(), op: Op::Eq, set: set.name.to_string() };
         vec![found, Statement::Verdict(verdict)]
     };
     let pair = [Selector::IifName, Selector::EtherSaddr];
-    batch.add_rule(TABLE, PREROUTING, in_set(&pair, ALLOWED, Verdict::Return));
-    batch.add_rule(TABLE, PREROUTING, in_set(&pair[..1], PORTS, Verdict::Drop));
+    batch.add_rule(&TABLE, PREROUTING, in_set(&pair, &ALLOWED, Verdict::Return));
+    batch.add_rule(&TABLE, PREROUTING, in_set(&pair[..1], &PORTS, Verdict::Drop));
     batch
 }
 
@@ -197,17 +196,17 @@ fn delete_theirs(nft: &mut Nft, owner: &Owner) -> cni_nftables::Result<Batch> {
     let mut batch = Batch::default();
     let chains = their_chains(owner);
     // Told by one lookup: theirs are never empty, unless another DEL is in the middle of its two steps.
-    if nft.rules(THEIR_TABLE, &chains[0])?.is_empty() {
+    if nft.rules(&THEIR_TABLE, &chains[0])?.is_empty() {
         return Ok(batch);
     }
     let comment = format!("macspoofchk-{}-{}", owner.container_id, owner.ifname);
-    for rule in nft.rules(THEIR_TABLE, THEIR_PREROUTING)? {
+    for rule in nft.rules(&THEIR_TABLE, THEIR_PREROUTING)? {
         if rule.comment.as_deref() == Some(&comment) {
-            batch.delete_rule(THEIR_TABLE, THEIR_PREROUTING, rule.handle);
+            batch.delete_rule(&THEIR_TABLE, THEIR_PREROUTING, rule.handle);
         }
     }
     for chain in &chains {
-        batch.flush_chain(THEIR_TABLE, chain).delete_chain(THEIR_TABLE, chain);
+        batch.flush_chain(&THEIR_TABLE, chain).delete_chain(&THEIR_TABLE, chain);
     }
     Ok(batch)
 }

@@ -13,7 +13,7 @@ use crate::{Error, Result, sys};
 
 const DEVICE: &str = "/dev/net/tun";
 
-/// A tap device to be made.
+/// A tap device to be made: [`NewTap::new`] with what is to be otherwise.
 #[derive(Clone, Copy, Debug)]
 pub struct NewTap<'a> {
     /// Its name, at most 15 bytes.
@@ -24,6 +24,13 @@ pub struct NewTap<'a> {
     pub owner: Option<u32>,
     /// The group that may; `None` for any, if the user fits.
     pub group: Option<u32>,
+}
+
+impl<'a> NewTap<'a> {
+    /// A device of one queue to which any user may attach.
+    pub const fn new(name: &'a str) -> Self {
+        NewTap { name, multi_queue: false, owner: None, group: None }
+    }
 }
 
 /// Tap devices, of one namespace.

@@ -9,7 +9,8 @@ use cni_netlink::{BridgePort, Link, LinkChange, MacAddr, NewVeth, Socket};
 
 use crate::{Error, NetNs, Owner, Result, SpoofCheck, sysctl_write};
 
-/// A veth pair to be made. The near end is called [`Owner::veth_name`], the far end [`Owner::ifname`].
+/// A veth pair to be made: [`NewVethPair::new`] with what is to be otherwise. The near end is called [`Owner::veth_name`], the far
+/// end [`Owner::ifname`].
 #[derive(Debug)]
 pub struct NewVethPair<'a> {
     /// The container's namespace, where the far end is made.
@@ -28,8 +29,16 @@ pub struct NewVethPair<'a> {
     pub spoof_check: bool,
 }
 
+impl<'a> NewVethPair<'a> {
+    /// A pair that is a port of nothing, with a random address in the container and the kernel's MTU.
+    pub fn new(netns: &'a NetNs, owner: &'a Owner) -> Self {
+        NewVethPair { netns, owner, mac: None, mtu: None, master: None, port: None, spoof_check: false }
+    }
+}
+
 /// A veth pair that was made. The near end is up, the far end still down.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct VethPair {
     /// The near end, as the kernel described it before it was set up; its `peer` is the far end's index in the
     /// container's namespace.
@@ -49,13 +58,11 @@ impl VethPair {
         let name = new.owner.veth_name();
         let peer_mac = new.mac.unwrap_or_else(MacAddr::random);
         let veth = NewVeth {
-            name: &name,
-            mac: MacAddr::random(),
             master: new.master,
-            peer_name: &new.owner.ifname,
             peer_mac,
             peer_netns: Some(new.netns.as_fd()),
             mtu: new.mtu,
+            ..NewVeth::new(&name, &new.owner.ifname)
         };
         match host.link_add_veth(&veth) {
             Err(error) if error.is_exists() => return Ok(None),

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use cni_netlink::MacAddr;
+use cni_netlink::{InvalidMac, MacAddr};
 use cni_plugin::{Call, Error, Result};
 use cni_types::Dns;
 use cni_types::json::{RawObject, Unread};
@@ -16,7 +16,7 @@ pub fn mtu(mtu: i64) -> Result<Option<NonZeroU32>> {
 pub fn mac(sources: &[(&str, Option<&str>)]) -> Result<Option<MacAddr>> {
     let given = sources.iter().find_map(|(key, mac)| Some((key, mac.filter(|mac| !mac.is_empty())?)));
     let Some((key, mac)) = given else { return Ok(None) };
-    let mac: MacAddr = mac.parse().map_err(|reason: String| Error::config(format!("{key}: {reason}")))?;
+    let mac: MacAddr = mac.parse().map_err(|reason: InvalidMac| Error::config(format!("{key}: {reason}")))?;
     // What eth_validate_addr and eth_prepare_mac_addr_change refuse (is_valid_ether_addr, linux/etherdevice.h).
     if mac.0[0] & 1 != 0 || mac.0 == [0; 6] {
         return Err(Error::config(format!("{key}: {mac} is not the address of a single interface")));

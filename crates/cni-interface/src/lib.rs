@@ -4,6 +4,61 @@
 //! The order of an ADD is the same for all of them: the interface's name is free, the link is made, IPAM answers (at the same
 //! time if it does not look at the link), addresses and routes are set, the result is told. What kind of link it is stays the
 //! plugin's own affair.
+//!
+//! # A plugin
+//!
+//! One that gives a container a dummy interface, without configuration of its own:
+//!
+//! ```no_run
+//! use cni_interface::{Container, add_interface, check_link, link_del};
+//! use cni_netlink::{LinkKind, NewLink};
+//! use cni_plugin::{Add, Plugin, Result};
+//! use cni_types::{CniResult, SpecVersion};
+//!
+//! const PLUGIN: Plugin<(), ()> = Plugin {
+//!     name: "dummy",
+//!     versions: SpecVersion::ALL,
+//!     read: |_| Ok(()),
+//!     validate: |(), _| Ok(()),
+//!     add,
+//!     check: |req| check_link(req, "dummy").map(drop),
+//!     del: |req| link_del(req, "dummy"),
+//!     gc: |req| req.call.ipam_gc(),
+//!     status: |req| req.call.ipam_status(),
+//! };
+//!
+//! fn add(req: &Add<()>) -> Result<CniResult> {
+//!     let mut container = Container::open(req)?;
+//!     container.expect_free()?;
+//!     add_interface(
+//!         req,
+//!         &mut container,
+//!         None,
+//!         |container, undo| {
+//!             let name = container.ifname().to_owned();
+//!             container.add_link(&NewLink::new(&name, LinkKind::Dummy), undo)
+//!         },
+//!         |result| result,
+//!     )
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     cni_plugin::main(&PLUGIN)
+//! }
+//! ```
+//!
+//! # What is here
+//!
+//! | for | use |
+//! |---|---|
+//! | the container's side of an ADD and a CHECK | [`Container`] |
+//! | the whole of an ADD and a CHECK of one interface | [`add_interface`], [`check_link`] |
+//! | its steps, for plugins that do more between them | [`link_and_ipam`], [`iface_config`], [`remove_and_release`] |
+//! | an interface that stands on another | [`Master`] |
+//! | a veth pair | [`pair_and_ipam`], [`near_end`], [`delete_pair`], [`collect_pairs`] |
+//! | masquerading | [`Masquerade`] |
+//! | keys that several plugins have | [`mtu`], [`mac`], [`dns`] |
+//! | what prevResult says | [`Reported`], [`inside`], [`on_host`] |
 
 mod check;
 mod container;
@@ -34,3 +89,8 @@ pub use result::{inside, on_host};
 pub use setup::{iface_config, lock_or_go_on, open_inside};
 pub use setup::{ipam_add, ipam_wants_link, link_and_ipam, remove_and_release};
 pub use single::{add_interface, check_link};
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -31,11 +31,11 @@ const BASE_CHAINS: [(&str, &str, Hook, i32); 6] = [
 /// The commands as one batch, and those that only iptables itself can carry out, after it.
 pub(crate) fn batch(
     nft: &mut Nft,
-    name: &'static str,
+    name: &str,
     family: Family,
     commands: Vec<Command>,
 ) -> Result<(Batch, Vec<Command>)> {
-    let table = nft::table(name, family);
+    let table = &nft::table(name, family);
     let (mut batch, mut left) = (Batch::default(), Vec::new());
     let mut emptied: Vec<String> = Vec::new();
     let adds = |command: &Command| !matches!(command, Command::Delete(..) | Command::DeleteChain(_));

@@ -8,28 +8,71 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A failed iptables operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)]
 pub enum Error {
-    /// The program is not installed; `path` are the folders looked in.
+    /// The program is not installed.
     #[error("cannot find {program} in {path}")]
-    NotFound { program: String, path: String },
+    NotFound {
+        /// `iptables`, `ip6tables-legacy-restore` ...
+        program: String,
+        /// The folders looked in, with colons between them.
+        path: String,
+    },
+    /// The program could not be started.
     #[error("cannot run {program}: {source}")]
-    Spawn { program: String, source: io::Error },
-    /// It failed; `stderr` is what it said, with the line of the script that it complained of.
+    Spawn {
+        /// Its path.
+        program: String,
+        /// What the system call answered.
+        source: io::Error,
+    },
+    /// The program failed.
     #[error("cannot {op} table {table} with {program}: {stderr}")]
-    Failed { op: &'static str, table: String, program: String, stderr: String },
+    Failed {
+        /// `read` or `change`.
+        op: &'static str,
+        /// The table's name.
+        table: String,
+        /// Its path.
+        program: String,
+        /// What it said, with the line of the script that it complained of.
+        stderr: String,
+    },
     /// `iptables --version` names neither of the two.
     #[error("cannot tell which iptables {program} is: it says {said:?}")]
-    Unknown { program: String, said: String },
-    /// A table of ip_tables could not be read; `call` is what failed.
+    Unknown {
+        /// Its path.
+        program: String,
+        /// What it printed.
+        said: String,
+    },
+    /// A table of ip_tables could not be read.
     #[error("cannot read table {table} by {call}: {source}")]
-    Read { table: String, call: &'static str, source: io::Error },
+    Read {
+        /// The table's name.
+        table: String,
+        /// The system call.
+        call: &'static str,
+        /// What it answered.
+        source: io::Error,
+    },
     /// A text that would be read as something else: a newline, a NUL.
     #[error("cannot use {text:?} in an iptables rule: {reason}")]
-    Text { text: String, reason: &'static str },
+    Text {
+        /// The text.
+        text: String,
+        /// Why it cannot be used.
+        reason: &'static str,
+    },
     /// The lock that keeps plugins from changing rules at the same time.
     #[error("cannot {op} {path}: {source}")]
-    Lock { op: &'static str, path: String, source: io::Error },
+    Lock {
+        /// What was tried.
+        op: &'static str,
+        /// The lock.
+        path: String,
+        /// What the system call answered.
+        source: io::Error,
+    },
     /// nf_tables, in which iptables-nft keeps its rules, could not be looked at.
     #[error(transparent)]
     Nftables(#[from] cni_nftables::Error),

@@ -47,7 +47,7 @@ impl Iptables {
     pub fn update(
         &self,
         nft: &mut Nft,
-        table: &'static str,
+        table: &str,
         mut plan: impl FnMut(&mut Table<'_>) -> Result<()>,
     ) -> Result<()> {
         let mut outcome = self.update_nft(nft, table, &mut plan);
@@ -63,7 +63,7 @@ impl Iptables {
         &self,
         nft: &mut Nft,
         family: Family,
-        table: &'static str,
+        table: &str,
         mut look: impl FnMut(&mut Table<'_>) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
         for programs in self.places.iter().filter(|place| place.family == family) {
@@ -90,7 +90,7 @@ impl Iptables {
         &self,
         nft: &mut Nft,
         family: Family,
-        table: &'static str,
+        table: &str,
         wanted: &'w [(&'w str, Vec<Rule>)],
     ) -> Result<Option<(&'w str, &'w Rule)>> {
         let mut missing = None;
@@ -111,7 +111,7 @@ impl Iptables {
     fn update_nft(
         &self,
         nft: &mut Nft,
-        table: &'static str,
+        table: &str,
         plan: &mut impl FnMut(&mut Table<'_>) -> Result<()>,
     ) -> Result<()> {
         let places: Vec<&Programs> =
@@ -156,7 +156,7 @@ impl Iptables {
     fn update_legacy(
         &self,
         programs: &Programs,
-        table: &'static str,
+        table: &str,
         plan: &mut impl FnMut(&mut Table<'_>) -> Result<()>,
     ) -> Result<()> {
         if self.is_found && !legacy::is_in_use(programs.family, table)? {
@@ -201,7 +201,7 @@ impl Iptables {
     fn planned_legacy(
         &self,
         programs: &Programs,
-        table: &'static str,
+        table: &str,
         plan: &mut impl FnMut(&mut Table<'_>) -> Result<()>,
     ) -> Result<Vec<Command>> {
         let read = self.read_legacy(programs.family, table)?;
@@ -236,7 +236,7 @@ impl Iptables {
 fn planned(
     nft: &mut Nft,
     programs: &Programs,
-    table: &'static str,
+    table: &str,
     plan: &mut impl FnMut(&mut Table<'_>) -> Result<()>,
 ) -> Result<(Batch, Vec<Command>)> {
     let mut view = Table::new(table, programs, Source::Nft(nft));

@@ -70,3 +70,8 @@ pub use iptables::Iptables;
 pub use programs::Variant;
 pub use rule::{Family, Rule};
 pub use table::Table;
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

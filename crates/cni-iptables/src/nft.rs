@@ -4,6 +4,7 @@
 //! Read is what any release of iptables-nft writes, ports and marks compared natively too, as it does since 1.8.8. Written are the
 //! matches `tcp`, `udp`, `sctp`, `mark` and `comment` themselves, which every release of it reads.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_nftables::{Cmp, Compat, Expr, FoundRule, RawRule, Verdict};
@@ -30,12 +31,12 @@ const fn addresses(family: Family) -> Addresses {
 }
 
 /// The table of nf_tables that iptables-nft keeps this one in.
-pub(crate) fn table(name: &'static str, family: Family) -> cni_nftables::Table {
+pub(crate) fn table(name: &str, family: Family) -> cni_nftables::Table {
     let family = match family {
         Family::Ipv4 => cni_nftables::Family::Ip,
         Family::Ipv6 => cni_nftables::Family::Ip6,
     };
-    cni_nftables::Table { family, name }
+    cni_nftables::Table { family, name: Cow::Owned(name.to_owned()) }
 }
 
 /// What a comparison is about.

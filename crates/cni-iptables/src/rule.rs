@@ -4,9 +4,10 @@ use crate::meaning;
 
 /// The family of a set of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum Family {
+    /// `iptables`
     Ipv4,
+    /// `ip6tables`
     Ipv6,
 }
 

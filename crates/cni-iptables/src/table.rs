@@ -15,7 +15,9 @@ use crate::{Family, Found, Result, Rule, Variant, meaning, nft};
 /// One table of one family: what is there, which is read when it is asked for and only then, and the changes that are planned.
 /// Whoever plans sees the table as it is without them, unless a method says otherwise.
 pub struct Table<'a> {
-    name: &'static str,
+    name: &'a str,
+    /// Where iptables-nft keeps it.
+    nft_table: cni_nftables::Table,
     programs: &'a Programs,
     source: Source<'a>,
     chains: HashMap<String, bool>,
@@ -34,12 +36,20 @@ pub(crate) enum Source<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub(crate) fn new(name: &'static str, programs: &'a Programs, source: Source<'a>) -> Self {
-        Table { name, programs, source, chains: HashMap::new(), rules: HashMap::new(), commands: Vec::new() }
+    pub(crate) fn new(name: &'a str, programs: &'a Programs, source: Source<'a>) -> Self {
+        Table {
+            name,
+            nft_table: nft::table(name, programs.family),
+            programs,
+            source,
+            chains: HashMap::new(),
+            rules: HashMap::new(),
+            commands: Vec::new(),
+        }
     }
 
     /// `nat`
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'a str {
         self.name
     }
 
@@ -62,9 +72,8 @@ impl<'a> Table<'a> {
         if let Some(known) = self.chains.get(chain) {
             return Ok(*known);
         }
-        let table = nft::table(self.name, self.family());
         let there = match &mut self.source {
-            Source::Nft(nft) => nft.has_chain(table, chain)?,
+            Source::Nft(nft) => nft.has_chain(&self.nft_table, chain)?,
             Source::Legacy(table) => table.is_some_and(|table| table.has_chain(chain)),
             Source::Saved(saved) => saved.has_chain(chain),
         };
@@ -74,9 +83,8 @@ impl<'a> Table<'a> {
 
     /// The names of all chains, of which other programs may have made tens of thousands: for garbage collection.
     pub fn chains(&mut self) -> Result<BTreeSet<String>> {
-        let table = nft::table(self.name, self.family());
         Ok(match &mut self.source {
-            Source::Nft(nft) => nft.chains(table)?.into_iter().collect(),
+            Source::Nft(nft) => nft.chains(&self.nft_table)?.into_iter().collect(),
             Source::Legacy(table) => {
                 table.iter().flat_map(|table| table.chains()).map(str::to_owned).collect()
             }
@@ -92,7 +100,7 @@ impl<'a> Table<'a> {
         let family = self.family();
         let found: Rc<[Found]> = match &mut self.source {
             Source::Nft(nft) => {
-                let rules = nft.rules(nft::table(self.name, family), chain)?;
+                let rules = nft.rules(&self.nft_table, chain)?;
                 let found = |rule: FoundRule| Found::of_entry(nft::read(&rule, family), family, rule.handle);
                 rules.into_iter().map(found).collect()
             }

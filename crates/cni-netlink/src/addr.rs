@@ -24,9 +24,11 @@ pub struct AddrFlags {
 
 /// An address that a link has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub struct Addr {
+    /// The link's index.
     pub index: u32,
+    /// The address with its subnet's prefix length.
     pub address: IpNet,
     /// Duplicate address detection has not ended.
     pub tentative: bool,

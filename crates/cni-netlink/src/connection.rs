@@ -23,6 +23,7 @@ const BUFFER: usize = 32 * 1024;
 
 /// A netlink protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Protocol {
     /// NETLINK_ROUTE
     Route,

@@ -10,23 +10,49 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A failed netlink operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)]
 pub enum Error {
     /// The kernel refused. `text` is its extended acknowledgement, empty when it gave none.
     #[error("cannot {op}: {source}{}{text}", if text.is_empty() { "" } else { ": " })]
-    Kernel { op: String, source: io::Error, text: String },
+    Kernel {
+        /// What was asked for, as in `add route 10.2.0.0/16 via 192.0.2.1 dev 2`.
+        op: String,
+        /// The kernel's errno.
+        source: io::Error,
+        /// Its extended acknowledgement; empty when it gave none.
+        text: String,
+    },
     /// The socket failed.
     #[error("cannot {op}: {source}")]
-    Socket { op: String, source: io::Error },
+    Socket {
+        /// What was asked for.
+        op: String,
+        /// What the system call answered.
+        source: io::Error,
+    },
     /// A dump was interrupted by changes again and again.
     #[error("cannot {op}: interrupted by changes {tries} times")]
-    Interrupted { op: String, tries: u32 },
+    Interrupted {
+        /// What was to be listed.
+        op: String,
+        /// How often it was tried.
+        tries: u32,
+    },
     /// An answer that makes no sense.
     #[error("cannot {op}: malformed answer from the kernel: {reason}")]
-    Malformed { op: String, reason: &'static str },
+    Malformed {
+        /// What was asked for.
+        op: String,
+        /// What is wrong with the answer.
+        reason: &'static str,
+    },
     /// An event that did not come in time.
     #[error("cannot {op}: not within {millis} ms")]
-    TimedOut { op: String, millis: u128 },
+    TimedOut {
+        /// What was waited for.
+        op: String,
+        /// How long, in milliseconds.
+        millis: u128,
+    },
 }
 
 impl Error {

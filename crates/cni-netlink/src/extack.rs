@@ -10,6 +10,7 @@ use crate::{Error, Result};
 
 /// An NLMSG_ERROR, which is an acknowledgement when its code is 0, or the NLMSG_DONE that ends a dump.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Acknowledgement {
     /// The errno, positive; 0 for success.
     pub errno: i32,

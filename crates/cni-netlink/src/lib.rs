@@ -26,7 +26,7 @@
 //! use std::fs::File;
 //! use std::os::fd::AsFd;
 //!
-//! use cni_netlink::{AddrFlags, LinkChange, MacAddr, NewVeth, Socket};
+//! use cni_netlink::{AddrFlags, LinkChange, NewVeth, Socket};
 //!
 //! let blue = File::open("/run/netns/blue")?;
 //! let mut socket = Socket::open()?;
@@ -35,13 +35,10 @@
 //!
 //! // One end is a port of the bridge, the other begins in the other namespace.
 //! socket.link_add_veth(&NewVeth {
-//!     name: "veth1",
-//!     mac: MacAddr::random(),
 //!     master: Some(bridge.index),
-//!     peer_name: "eth0",
-//!     peer_mac: MacAddr::random(),
 //!     peer_netns: Some(blue.as_fd()),
 //!     mtu: Some(1400),
+//!     ..NewVeth::new("veth1", "eth0")
 //! })?;
 //! let near = socket.link_by_name("veth1")?;
 //! let change = LinkChange { up: Some(true), alias: Some("blue/eth0"), ..LinkChange::default() };
@@ -97,10 +94,15 @@ pub use conntrack::{Conntrack, Flow};
 pub use error::{Error, Result};
 pub use link::{BridgePort, Link, LinkChange, NewBridge, NewVeth, OperState};
 pub use link::{IpvlanMode, LinkKind, MacvlanMode, NewLink, Parent, Tun};
-pub use mac::MacAddr;
+pub use mac::{InvalidMac, MacAddr};
 pub use monitor::{LinkMonitor, RouteMonitor};
 pub use route::{FoundRoute, NextHop, RouteSpec, Way};
 pub use rule::{FoundRule, Rule, WholeRule};
 pub use socket::Socket;
 pub use tc::Tbf;
 pub use vlan::BridgeVlan;
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

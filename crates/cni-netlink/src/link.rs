@@ -23,22 +23,30 @@ const MAX_ALTERNATIVE_NAME: usize = ALTIFNAMSIZ - 1;
 
 /// RFC 2863 operational state, IFLA_OPERSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum OperState {
+    /// The driver does not tell.
     Unknown,
+    /// A part of it is missing.
     NotPresent,
+    /// It cannot carry packets.
     Down,
+    /// What it stands on is down.
     LowerLayerDown,
+    /// It is being tested.
     Testing,
+    /// It waits for something, authentication for one.
     Dormant,
+    /// It carries packets.
     Up,
 }
 
 /// Settings of a bridge's port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct BridgePort {
+    /// Frames may leave by the port that they came by.
     pub hairpin: bool,
+    /// It takes no frames from other isolated ports.
     pub isolated: bool,
 }
 
@@ -90,7 +98,7 @@ pub struct Link {
     pub tun: Option<Tun>,
 }
 
-/// A veth pair to be made in one message.
+/// A veth pair to be made in one message: [`NewVeth::new`] with what is to be otherwise.
 #[derive(Debug)]
 pub struct NewVeth<'a> {
     /// Name of the near end, in the socket's namespace.
@@ -109,35 +117,62 @@ pub struct NewVeth<'a> {
     pub mtu: Option<u32>,
 }
 
-/// A bridge to be made.
+/// A bridge to be made: [`NewBridge::new`] with what is to be otherwise.
 #[derive(Debug)]
-#[allow(missing_docs)]
 pub struct NewBridge<'a> {
+    /// Its name.
     pub name: &'a str,
     /// Setting it keeps the bridge's address from following its ports' (plugins#620); `None` as the kernel does.
     pub mac: Option<MacAddr>,
+    /// MTU in bytes; `None` for the kernel's default.
     pub mtu: Option<u32>,
+    /// Ports see only frames of their VLANs.
     pub vlan_filtering: bool,
 }
 
-/// Changes to a link, in one message: RTM_NEWLINK for an existing index, since RTM_SETLINK ignores port settings.
+/// Changes to a link, in one message: RTM_NEWLINK for an existing index, since RTM_SETLINK ignores port settings. Those of the
+/// default are none, as in `LinkChange { up: Some(true), ..LinkChange::default() }`.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(missing_docs)]
 pub struct LinkChange<'a> {
+    /// Administratively up or down (IFF_UP).
     pub up: Option<bool>,
+    /// Receives every frame (IFF_PROMISC).
     pub promisc: Option<bool>,
+    /// Receives every multicast group (IFF_ALLMULTI).
     pub allmulti: Option<bool>,
+    /// Hardware address.
     pub mac: Option<MacAddr>,
+    /// MTU in bytes.
     pub mtu: Option<u32>,
+    /// Length of the transmit queue in packets.
     pub txqlen: Option<u32>,
+    /// A new name, at most 15 bytes.
     pub name: Option<&'a str>,
+    /// Alias; empty for none.
     pub alias: Option<&'a str>,
-    /// `Some(None)` frees it from its master.
+    /// The bridge or other device to enslave it to, by index; `Some(None)` frees it from its master.
     pub master: Option<Option<u32>>,
+    /// Settings of a bridge's port.
     pub port: Option<BridgePort>,
+    /// Of a bridge: ports see only frames of their VLANs.
     pub vlan_filtering: Option<bool>,
     /// The namespace that it is moved to, down and without its addresses; then `index` is no longer good for it.
     pub netns: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> NewVeth<'a> {
+    /// A pair in one namespace with random addresses ([`MacAddr::random`]) and the kernel's MTU.
+    pub fn new(name: &'a str, peer_name: &'a str) -> Self {
+        let (mac, peer_mac) = (MacAddr::random(), MacAddr::random());
+        NewVeth { name, mac, master: None, peer_name, peer_mac, peer_netns: None, mtu: None }
+    }
+}
+
+impl<'a> NewBridge<'a> {
+    /// A bridge as the kernel makes it.
+    pub fn new(name: &'a str) -> Self {
+        NewBridge { name, mac: None, mtu: None, vlan_filtering: false }
+    }
 }
 
 impl Socket {

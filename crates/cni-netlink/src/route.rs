@@ -24,13 +24,15 @@ fn table_id(table: Option<u32>) -> u32 {
 
 /// One way out of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct NextHop {
+    /// The link's index.
     pub index: u32,
+    /// The router; `None` when the destination is on the link.
     pub gateway: Option<IpAddr>,
 }
 
-/// A route, to be added or as found; in one that was found the kernel's choices are filled in.
+/// A route, to be added or as found; in one that was found the kernel's choices are filled in. One to be added is
+/// [`RouteSpec::new`] with what is to be otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSpec {
     /// Destination; a prefix length of 0 is the default route. Host bits must be zero.
@@ -47,6 +49,21 @@ pub struct RouteSpec {
     pub mtu: Option<u32>,
     /// RTAX_ADVMSS
     pub advmss: Option<u32>,
+}
+
+impl RouteSpec {
+    /// A route of the main table that has no way out yet.
+    pub fn new(dst: IpNet) -> Self {
+        RouteSpec {
+            dst,
+            next_hops: Vec::new(),
+            metric: None,
+            table: None,
+            scope: None,
+            mtu: None,
+            advmss: None,
+        }
+    }
 }
 
 /// Where packets to an address go.

@@ -8,15 +8,24 @@ use crate::socket::Request;
 use crate::uapi::*;
 use crate::{Result, Socket};
 
-/// A range of VLANs on a port.
+/// A range of VLANs on a port: [`BridgeVlan::tagged`] with what is to be otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct BridgeVlan {
-    /// First and last VLAN, 1 to 4094; equal for one.
+    /// The first VLAN, 1 to 4094.
     pub first: u16,
+    /// The last, the same for a single one.
     pub last: u16,
+    /// What arrives without a tag is of it; of one VLAN at most.
     pub pvid: bool,
+    /// What leaves by the port loses its tag.
     pub untagged: bool,
+}
+
+impl BridgeVlan {
+    /// VLANs whose frames have a tag on the port's outside.
+    pub fn tagged(first: u16, last: u16) -> Self {
+        BridgeVlan { first, last, pvid: false, untagged: false }
+    }
 }
 
 impl Socket {
@@ -121,8 +130,8 @@ mod tests {
     use super::*;
     use crate::golden::{self, CHANGE, assert_request};
 
-    const fn vlan(first: u16, last: u16) -> BridgeVlan {
-        BridgeVlan { first, last, pvid: false, untagged: false }
+    fn vlan(first: u16, last: u16) -> BridgeVlan {
+        BridgeVlan::tagged(first, last)
     }
 
     /// bridge vlan add dev veth99 vid 10; ... vid 30 pvid untagged

@@ -33,50 +33,50 @@ pub(crate) enum Command {
 
 impl Batch {
     /// `add table`
-    pub fn add_table(&mut self, table: Table) -> &mut Self {
-        self.push(Command::AddTable(table))
+    pub fn add_table(&mut self, table: &Table) -> &mut Self {
+        self.push(Command::AddTable(table.clone()))
     }
     /// `delete table`, with all that is in it.
-    pub fn delete_table(&mut self, table: Table) -> &mut Self {
-        self.push(Command::DeleteTable(table))
+    pub fn delete_table(&mut self, table: &Table) -> &mut Self {
+        self.push(Command::DeleteTable(table.clone()))
     }
     /// `add chain`. A base chain that is there keeps its hook and priority, and the batch fails (EEXIST) when they differ; its policy
     /// becomes this one.
-    pub fn add_chain(&mut self, table: Table, chain: &Chain<'_>) -> &mut Self {
-        self.push(Command::AddChain { table, name: chain.name.to_string(), base: chain.base })
+    pub fn add_chain(&mut self, table: &Table, chain: &Chain<'_>) -> &mut Self {
+        self.push(Command::AddChain { table: table.clone(), name: chain.name.to_string(), base: chain.base })
     }
     /// `flush chain`: deletes its rules.
-    pub fn flush_chain(&mut self, table: Table, chain: &str) -> &mut Self {
-        self.push(Command::FlushChain { table, chain: chain.to_string() })
+    pub fn flush_chain(&mut self, table: &Table, chain: &str) -> &mut Self {
+        self.push(Command::FlushChain { table: table.clone(), chain: chain.to_string() })
     }
     /// `delete chain`; it must be empty and not referred to.
-    pub fn delete_chain(&mut self, table: Table, chain: &str) -> &mut Self {
-        self.push(Command::DeleteChain { table, chain: chain.to_string() })
+    pub fn delete_chain(&mut self, table: &Table, chain: &str) -> &mut Self {
+        self.push(Command::DeleteChain { table: table.clone(), chain: chain.to_string() })
     }
     /// `add rule`: appends, always.
-    pub fn add_rule(&mut self, table: Table, chain: &str, rule: Vec<Statement>) -> &mut Self {
-        self.push(Command::AddRule { table, chain: chain.to_string(), rule })
+    pub fn add_rule(&mut self, table: &Table, chain: &str, rule: Vec<Statement>) -> &mut Self {
+        self.push(Command::AddRule { table: table.clone(), chain: chain.to_string(), rule })
     }
     /// `insert rule` or `add rule`, with expressions that are sent as they are.
-    pub fn add_raw_rule(&mut self, table: Table, chain: &str, place: Place, rule: RawRule) -> &mut Self {
-        self.push(Command::AddRawRule { table, chain: chain.to_string(), place, rule })
+    pub fn add_raw_rule(&mut self, table: &Table, chain: &str, place: Place, rule: RawRule) -> &mut Self {
+        self.push(Command::AddRawRule { table: table.clone(), chain: chain.to_string(), place, rule })
     }
     /// `delete rule ... handle`
-    pub fn delete_rule(&mut self, table: Table, chain: &str, handle: u64) -> &mut Self {
-        self.push(Command::DeleteRule { table, chain: chain.to_string(), handle })
+    pub fn delete_rule(&mut self, table: &Table, chain: &str, handle: u64) -> &mut Self {
+        self.push(Command::DeleteRule { table: table.clone(), chain: chain.to_string(), handle })
     }
     /// `add set` or `add map`. One that is there with other types fails the batch (EEXIST).
     pub fn add_set(&mut self, set: &Set) -> &mut Self {
-        self.push(Command::AddSet(*set))
+        self.push(Command::AddSet(set.clone()))
     }
     /// `add element`. One that is there with other data fails the batch (EEXIST, EBUSY in older kernels), and one that is there with
     /// the same data keeps its comment: to change either, delete it first in the same batch.
     pub fn add_element(&mut self, set: &Set, element: Element) -> &mut Self {
-        self.push(Command::AddElement { set: *set, element })
+        self.push(Command::AddElement { set: set.clone(), element })
     }
     /// `delete element`, by its key.
     pub fn delete_element(&mut self, set: &Set, key: Vec<Value>) -> &mut Self {
-        self.push(Command::DeleteElement { set: *set, key })
+        self.push(Command::DeleteElement { set: set.clone(), key })
     }
     /// Makes an element that was found expire with the kernel's next tick, within 10 ms, where the kernel can (since Linux 6.12);
     /// elsewhere deletes it. Expiring is by far the quicker: after a deletion, closing the socket waits until no packet can still
@@ -84,7 +84,7 @@ impl Batch {
     ///
     /// An element that is to be added again in the same batch is to be deleted.
     pub fn remove_element(&mut self, set: &Set, found: Element) -> &mut Self {
-        self.push(Command::RemoveElement { set: *set, element: found })
+        self.push(Command::RemoveElement { set: set.clone(), element: found })
     }
     /// Those elements that it removes.
     pub(crate) fn removed(&self) -> impl Iterator<Item = (&Set, &Element)> {
@@ -169,9 +169,8 @@ mod tests {
     use super::*;
     use crate::{DataType, Family, Verdict};
 
-    const TABLE: Table = Table { family: Family::Inet, name: "cni" };
-    const MASQ: Set =
-        Set { table: TABLE, name: "masq", key: &[DataType::Ipv4Addr], data: &[DataType::Verdict] };
+    const TABLE: Table = Table::new(Family::Inet, "cni");
+    static MASQ: Set = Set::map(TABLE, "masq", &[DataType::Ipv4Addr], &[DataType::Verdict]);
 
     #[test]
     fn prints_as_a_script_of_nft() {
@@ -180,15 +179,15 @@ mod tests {
         let nat = Chain { name: "nat", base: Some((Hook::NatPostrouting, 100, Policy::Accept)) };
         let key = vec![Value::Addr([10, 1, 0, 5].into())];
         let data = vec![Value::Verdict(Verdict::Jump("pods".into()))];
-        batch.add_table(TABLE).add_chain(TABLE, &nat).add_set(&MASQ);
+        batch.add_table(&TABLE).add_chain(&TABLE, &nat).add_set(&MASQ);
         batch.add_element(&MASQ, Element { key: key.clone(), data, comment: Some("net/id/eth0".into()) });
         let mut more = Batch::default();
-        more.add_rule(TABLE, "nat", vec![Statement::Counter, Statement::Masquerade])
-            .flush_chain(TABLE, "nat");
-        more.delete_rule(TABLE, "nat", 7)
+        more.add_rule(&TABLE, "nat", vec![Statement::Counter, Statement::Masquerade])
+            .flush_chain(&TABLE, "nat");
+        more.delete_rule(&TABLE, "nat", 7)
             .delete_element(&MASQ, key)
-            .delete_chain(TABLE, "nat")
-            .delete_table(TABLE);
+            .delete_chain(&TABLE, "nat")
+            .delete_table(&TABLE);
         batch.append(more);
         assert!(!batch.is_empty());
         assert_eq!(

@@ -224,7 +224,7 @@ mod tests {
     ];
 
     const fn set(key: &'static [DataType], data: &'static [DataType]) -> Set {
-        Set { table: Table { family: Family::Inet, name: "t" }, name: "s", key, data }
+        Set::map(Table::new(Family::Inet, "t"), "s", key, data)
     }
 
     const SETS: [Set; 4] = [

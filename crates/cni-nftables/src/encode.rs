@@ -93,14 +93,14 @@ impl Encoder {
         &mut self,
         kind: u16,
         flags: u16,
-        table: Table,
+        table: &Table,
         commands: Range<usize>,
         attributes: impl FnOnce(&mut Writer),
     ) {
         let header = header(table.family.number(), 0);
         self.message(message_type(kind), NLM_F_REQUEST | flags, header, commands, |writer| {
             // The first attribute of messages about anything else in a table too (NFTA_CHAIN_TABLE and so on).
-            writer.string(NFTA_TABLE_NAME, table.name);
+            writer.string(NFTA_TABLE_NAME, &table.name);
             attributes(writer);
         });
     }
@@ -126,31 +126,31 @@ impl Encoder {
         let only = at..at + 1;
         let done = match commands[0] {
             command @ (Command::AddTable(table) | Command::DeleteTable(table)) => {
-                checked(table.name)?;
+                checked(&table.name)?;
                 let is_new = matches!(command, Command::AddTable(_));
                 let (kind, flags) =
                     if is_new { (NFT_MSG_NEWTABLE, NLM_F_CREATE) } else { (NFT_MSG_DELTABLE, 0) };
-                self.send(kind, flags, *table, only, |_| {});
+                self.send(kind, flags, table, only, |_| {});
                 Ok(())
             }
             Command::AddChain { table, name, base } => {
-                self.add_chain(*table, &Chain { name, base: *base }, only)
+                self.add_chain(table, &Chain { name, base: *base }, only)
             }
             Command::FlushChain { table, chain } => {
                 checked(chain)?;
-                self.send(NFT_MSG_DELRULE, 0, *table, only, |writer| writer.string(NFTA_RULE_CHAIN, chain));
+                self.send(NFT_MSG_DELRULE, 0, table, only, |writer| writer.string(NFTA_RULE_CHAIN, chain));
                 Ok(())
             }
             Command::DeleteChain { table, chain } => {
                 checked(chain)?;
-                self.send(NFT_MSG_DELCHAIN, 0, *table, only, |writer| writer.string(NFTA_CHAIN_NAME, chain));
+                self.send(NFT_MSG_DELCHAIN, 0, table, only, |writer| writer.string(NFTA_CHAIN_NAME, chain));
                 Ok(())
             }
-            Command::AddRule { table, chain, rule } => self.add_rule(*table, chain, rule, only),
+            Command::AddRule { table, chain, rule } => self.add_rule(table, chain, rule, only),
             Command::AddRawRule { table, chain, place, rule } => {
                 checked(chain)?;
                 let append = if *place == Place::Last { NLM_F_APPEND } else { 0 };
-                self.send(NFT_MSG_NEWRULE, NLM_F_CREATE | append, *table, only, |writer| {
+                self.send(NFT_MSG_NEWRULE, NLM_F_CREATE | append, table, only, |writer| {
                     writer.string(NFTA_RULE_CHAIN, chain);
                     rule.write(writer);
                 });
@@ -158,7 +158,7 @@ impl Encoder {
             }
             Command::DeleteRule { table, chain, handle } => {
                 checked(chain)?;
-                self.send(NFT_MSG_DELRULE, 0, *table, only, |writer| {
+                self.send(NFT_MSG_DELRULE, 0, table, only, |writer| {
                     writer.string(NFTA_RULE_CHAIN, chain);
                     writer.be64(NFTA_RULE_HANDLE, *handle);
                 });
@@ -174,7 +174,7 @@ impl Encoder {
         done.map(|()| 1).map_err(|reason| (0, reason))
     }
 
-    fn add_chain(&mut self, table: Table, chain: &Chain<'_>, only: Range<usize>) -> Result<(), Unfit> {
+    fn add_chain(&mut self, table: &Table, chain: &Chain<'_>, only: Range<usize>) -> Result<(), Unfit> {
         check_name(chain.name)?;
         if let Some((Hook::NatPrerouting | Hook::NatOutput | Hook::NatPostrouting, priority, _)) = chain.base
             // Address translation needs connections.
@@ -200,7 +200,7 @@ impl Encoder {
 
     fn add_rule(
         &mut self,
-        table: Table,
+        table: &Table,
         chain: &str,
         rule: &[Statement],
         only: Range<usize>,
@@ -222,7 +222,7 @@ impl Encoder {
         Ok(())
     }
 
-    fn anonymous_set(&mut self, table: Table, set: &AnonymousSet, only: &Range<usize>) {
+    fn anonymous_set(&mut self, table: &Table, set: &AnonymousSet, only: &Range<usize>) {
         self.sets += 1;
         let (number, data_type) = (self.sets, set.data_type);
         let interval = if set.interval { NFT_SET_INTERVAL } else { 0 };
@@ -255,15 +255,15 @@ impl Encoder {
     }
 
     fn add_set(&mut self, set: &Set, only: Range<usize>) -> Result<(), Unfit> {
-        check_name(set.name)?;
+        check_name(&set.name)?;
         check_types(set.key).map_err(|reason| format!("its key: {reason}"))?;
         if !set.data.is_empty() {
             check_types(set.data).map_err(|reason| format!("its data: {reason}"))?;
         }
         self.sets += 1;
         let number = self.sets;
-        self.send(NFT_MSG_NEWSET, NLM_F_CREATE, set.table, only, |writer| {
-            writer.string(NFTA_SET_NAME, set.name);
+        self.send(NFT_MSG_NEWSET, NLM_F_CREATE, &set.table, only, |writer| {
+            writer.string(NFTA_SET_NAME, &set.name);
             writer.be32(NFTA_SET_FLAGS, NFT_SET_TIMEOUT | if set.data.is_empty() { 0 } else { NFT_SET_MAP });
             writer.be32(NFTA_SET_KEY_TYPE, type_number(set.key));
             writer.be32(NFTA_SET_KEY_LEN, size(set.key) as u32);
@@ -283,7 +283,7 @@ impl Encoder {
 
     /// Elements to add or delete, as many in a row as concern this set and fit into a message.
     fn elements(&mut self, set: &Set, at: usize, commands: &[&Command]) -> Result<usize, (usize, Unfit)> {
-        checked(set.name)?;
+        checked(&set.name)?;
         let removal = self.removal;
         let kind_of = |command: &Command| match (command, removal) {
             (Command::AddElement { .. }, _) => Some((NFT_MSG_NEWSETELEM, NLM_F_CREATE)),
@@ -298,8 +298,8 @@ impl Encoder {
         let start = self.writer.position();
         let mut offsets = Vec::new();
         let mut failed = None;
-        self.send(kind, flags, set.table, 0..0, |writer| {
-            writer.string(NFTA_SET_ELEM_LIST_SET, set.name);
+        self.send(kind, flags, &set.table, 0..0, |writer| {
+            writer.string(NFTA_SET_ELEM_LIST_SET, &set.name);
             writer.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |writer| {
                 for command in commands.iter().take_while(|command| kind_of(command) == own) {
                     let offset = writer.position() - start;

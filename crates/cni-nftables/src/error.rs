@@ -10,17 +10,33 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A failed nf_tables operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)]
 pub enum Error {
     /// The kernel refused a command of a batch, and with it the whole batch. `op` is the command in nft's syntax.
     #[error("cannot {op}: {source}{}{text}", if text.is_empty() { "" } else { ": " })]
-    Kernel { op: String, source: io::Error, text: String },
+    Kernel {
+        /// The command in nft's syntax.
+        op: String,
+        /// The kernel's errno.
+        source: io::Error,
+        /// What it says besides; empty when it says nothing.
+        text: String,
+    },
     /// A command that cannot be sent: a value that is not of the set's type, say. Nothing was.
     #[error("cannot {op}: {reason}")]
-    Invalid { op: String, reason: String },
+    Invalid {
+        /// The command in nft's syntax.
+        op: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The ruleset changed between reading it and committing; [`crate::Nft::update`] reads again, a bounded number of times.
     #[error("cannot {op}: the ruleset kept changing ({tries} tries)")]
-    Changing { op: String, tries: u32 },
+    Changing {
+        /// What [`crate::Nft::update`] was told that it is for.
+        op: String,
+        /// How often it was tried.
+        tries: u32,
+    },
     /// The socket failed, or reading did.
     #[error(transparent)]
     Netlink(#[from] cni_netlink::Error),

@@ -118,11 +118,14 @@ pub struct Compat {
 
 /// How two values are compared (NFT_CMP_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Cmp {
+    /// Equal.
     Eq = NFT_CMP_EQ as isize,
+    /// Not equal.
     Ne = NFT_CMP_NEQ as isize,
+    /// Lower or equal, byte by byte.
     Lte = NFT_CMP_LTE as isize,
+    /// Greater or equal, byte by byte.
     Gte = NFT_CMP_GTE as isize,
 }
 

@@ -4,10 +4,10 @@ use crate::element::{encode, read_list};
 use crate::nft::{read_chain, read_rule, read_set};
 use crate::{DataType, Family, Set, Table};
 
-const TABLE: Table = Table { family: Family::Inet, name: "t" };
+const TABLE: Table = Table::new(Family::Inet, "t");
 
 const fn set(key: &'static [DataType], data: &'static [DataType]) -> Set {
-    Set { table: TABLE, name: "s", key, data }
+    Set::map(TABLE, "s", key, data)
 }
 
 /// Keys and data of every type.
@@ -24,7 +24,7 @@ const SETS: [Set; 5] = [
 
 /// Reads the payload of one message as every kind of object. What was read must be what would be sent for it.
 pub fn objects(payload: &[u8]) {
-    let _ = (read_rule(payload, TABLE, "c"), read_chain(payload, TABLE), read_set(payload, TABLE));
+    let _ = (read_rule(payload, &TABLE, "c"), read_chain(payload, &TABLE), read_set(payload, &TABLE));
     for set in &SETS {
         for element in read_list(payload, set) {
             let key = encode(&element.key, set.key);

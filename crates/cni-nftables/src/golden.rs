@@ -5,17 +5,16 @@ use crate::request::Request;
 use crate::{Batch, Chain, DataType, Element, Family, Hook, NatFamily, Op, Policy, Selector, Set, Statement};
 use crate::{Table, Value, Verdict, parse_matches};
 
-const TABLE: Table = Table { family: Family::Inet, name: "t" };
-const PORTS: Set = Set {
-    table: TABLE,
-    name: "ports",
-    key: &[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService],
-    data: &[DataType::Ipv4Addr, DataType::InetService],
-};
-const SPOOF: Set =
-    Set { table: TABLE, name: "spoof", key: &[DataType::IfName, DataType::EtherAddr], data: &[] };
-const MASQ: Set = Set { table: TABLE, name: "masq", key: &[DataType::Ipv6Addr], data: &[DataType::Verdict] };
-const ADDRS: Set = Set { table: TABLE, name: "addrs", key: &[DataType::Ipv4Addr], data: &[] };
+const TABLE: Table = Table::new(Family::Inet, "t");
+static PORTS: Set = Set::map(
+    TABLE,
+    "ports",
+    &[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService],
+    &[DataType::Ipv4Addr, DataType::InetService],
+);
+static SPOOF: Set = Set::new(TABLE, "spoof", &[DataType::IfName, DataType::EtherAddr]);
+static MASQ: Set = Set::map(TABLE, "masq", &[DataType::Ipv6Addr], &[DataType::Verdict]);
+static ADDRS: Set = Set::new(TABLE, "addrs", &[DataType::Ipv4Addr]);
 
 fn one(make: impl FnOnce(&mut Batch)) -> Batch {
     let mut batch = Batch::default();
@@ -24,13 +23,13 @@ fn one(make: impl FnOnce(&mut Batch)) -> Batch {
 }
 
 fn chain(name: &str, base: Option<(Hook, i32, Policy)>) -> Batch {
-    one(|batch| _ = batch.add_chain(TABLE, &Chain { name, base }))
+    one(|batch| _ = batch.add_chain(&TABLE, &Chain { name, base }))
 }
 
 fn rule(matches: &str, more: Vec<Statement>) -> Batch {
     let mut rule = if matches.is_empty() { Vec::new() } else { parse_matches(matches).unwrap() };
     rule.extend(more);
-    one(|batch| _ = batch.add_rule(TABLE, "x", rule))
+    one(|batch| _ = batch.add_rule(&TABLE, "x", rule))
 }
 
 fn in_set(key: &[Selector], op: Op, set: &str) -> Statement {
@@ -56,8 +55,8 @@ fn commands() -> Vec<Batch> {
         chain("fresh", None),
         chain("out", Some((Hook::NatOutput, -100, Policy::Accept))),
         chain("forward", Some((Hook::FilterForward, 10, Policy::Drop))),
-        one(|batch| _ = batch.flush_chain(TABLE, "x")),
-        one(|batch| _ = batch.delete_chain(TABLE, "y")),
+        one(|batch| _ = batch.flush_chain(&TABLE, "x")),
+        one(|batch| _ = batch.delete_chain(&TABLE, "y")),
         one(|batch| _ = batch.add_set(&ADDRS)),
         element(&PORTS, port_key(80), target, Some("net/0123/eth0")),
         element(&SPOOF, veth, vec![], None),
@@ -93,8 +92,8 @@ fn commands() -> Vec<Batch> {
                 map: "ports6".into(),
             }],
         ),
-        one(|batch| _ = batch.delete_rule(TABLE, "x", 77)),
-        one(|batch| _ = batch.delete_table(TABLE)),
+        one(|batch| _ = batch.delete_rule(&TABLE, "x", 77)),
+        one(|batch| _ = batch.delete_table(&TABLE)),
     ]
 }
 

@@ -14,29 +14,29 @@
 //! use cni_nftables::{Batch, Chain, DataType, Element, Family, Hook, NatFamily, Policy};
 //! use cni_nftables::{Selector, Set, Statement, Table, Value, parse_matches};
 //!
-//! const TABLE: Table = Table { family: Family::Inet, name: "ports" };
+//! const TABLE: Table = Table::new(Family::Inet, "ports");
 //!
 //! /// From the address, protocol and port that are asked for, to the address and port that answer.
-//! const PORTS: Set = Set {
-//!     table: TABLE,
-//!     name: "ports4",
-//!     key: &[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService],
-//!     data: &[DataType::Ipv4Addr, DataType::InetService],
-//! };
+//! static PORTS: Set = Set::map(
+//!     TABLE,
+//!     "ports4",
+//!     &[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService],
+//!     &[DataType::Ipv4Addr, DataType::InetService],
+//! );
 //!
 //! // Only what is addressed to this host is looked up.
 //! let mut rule = parse_matches("fib daddr type local meta l4proto { tcp, udp }")?;
 //! rule.push(Statement::DnatMap {
 //!     family: NatFamily::Ip,
 //!     key: vec![Selector::IpDaddr, Selector::L4Proto, Selector::ThDport],
-//!     map: PORTS.name.into(),
+//!     map: PORTS.name.to_string(),
 //! });
 //!
 //! let mut setup = Batch::default();
 //! let chain = Chain { name: "prerouting", base: Some((Hook::NatPrerouting, -110, Policy::Accept)) };
 //! // Flushed before the rule is added, so that doing it twice is harmless.
-//! setup.add_table(TABLE).add_set(&PORTS).add_chain(TABLE, &chain).flush_chain(TABLE, chain.name);
-//! setup.add_rule(TABLE, chain.name, rule);
+//! setup.add_table(&TABLE).add_set(&PORTS).add_chain(&TABLE, &chain).flush_chain(&TABLE, chain.name);
+//! setup.add_rule(&TABLE, chain.name, rule);
 //!
 //! let key = vec![Value::Addr([192, 0, 2, 1].into()), Value::Proto(6), Value::Port(80)];
 //! let data = vec![Value::Addr([10, 1, 0, 5].into()), Value::Port(8080)];
@@ -74,8 +74,8 @@
 //!
 //! ```no_run
 //! # use cni_nftables::{Batch, DataType, Family, Nft, Set, Table, Value};
-//! # const TABLE: Table = Table { family: Family::Inet, name: "ports" };
-//! # const PORTS: Set = Set { table: TABLE, name: "ports4", key: &[DataType::InetService], data: &[] };
+//! # const TABLE: Table = Table::new(Family::Inet, "ports");
+//! # static PORTS: Set = Set::new(TABLE, "ports4", &[DataType::InetService]);
 //! let key = vec![Value::Port(80)];
 //! Nft::new().update("remove port 80", None, |nft| {
 //!     let mut batch = Batch::default();
@@ -138,3 +138,8 @@ pub use select::{DataType, Selector};
 pub use uapi::{NFT_META_IIFNAME, NFT_META_L4PROTO, NFT_META_MARK, NFT_META_OIFNAME, NFT_REG_1};
 pub use uapi::{NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER};
 pub use value::Value;
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -146,8 +146,8 @@ impl Nft {
     /// thousand, 170 ms for fifty thousand), so this is for lists and garbage collection.
     pub fn elements(&mut self, set: &Set) -> Result<Vec<Element>> {
         let op = || format!("list {} {} {}", set.kind(), set.table, set.name);
-        let mut request = request(NFT_MSG_GETSETELEM, NLM_F_DUMP, set.table, |writer| {
-            writer.string(NFTA_SET_ELEM_LIST_SET, set.name)
+        let mut request = request(NFT_MSG_GETSETELEM, NLM_F_DUMP, &set.table, |writer| {
+            writer.string(NFTA_SET_ELEM_LIST_SET, &set.name)
         });
         let found = self.read(&mut request, &op, |payload| Some(read_list(payload, set)))?;
         Ok(found.into_iter().flatten().collect())
@@ -155,7 +155,7 @@ impl Nft {
 
     /// The rules of one chain, in order, which the kernel picks out; none when the chain or table is not there. Also of
     /// tables that belong to other programs.
-    pub fn rules(&mut self, table: Table, chain: &str) -> Result<Vec<FoundRule>> {
+    pub fn rules(&mut self, table: &Table, chain: &str) -> Result<Vec<FoundRule>> {
         let op = || format!("list chain {table} {chain}");
         self.read(&mut rules_request(table, chain), &op, |payload| read_rule(payload, table, chain))
     }
@@ -253,12 +253,12 @@ impl Nft {
 }
 
 /// A request to read.
-fn request(kind: u16, flags: u16, table: Table, attributes: impl FnOnce(&mut Writer)) -> Vec<u8> {
+fn request(kind: u16, flags: u16, table: &Table, attributes: impl FnOnce(&mut Writer)) -> Vec<u8> {
     let mut writer = Writer::default();
     let header = header(table.family.number(), 0);
     writer.message(message_type(kind), NLM_F_REQUEST | flags, 0, &header, |writer| {
         // The first attribute of questions about anything else in a table too.
-        writer.string(NFTA_TABLE_NAME, table.name);
+        writer.string(NFTA_TABLE_NAME, &table.name);
         attributes(writer);
     });
     writer.into_bytes()
@@ -266,18 +266,18 @@ fn request(kind: u16, flags: u16, table: Table, attributes: impl FnOnce(&mut Wri
 
 /// Asks for the element with this key.
 fn element_request(set: &Set, key: &[u8]) -> Vec<u8> {
-    request(NFT_MSG_GETSETELEM, 0, set.table, |writer| {
-        writer.string(NFTA_SET_ELEM_LIST_SET, set.name);
+    request(NFT_MSG_GETSETELEM, 0, &set.table, |writer| {
+        writer.string(NFTA_SET_ELEM_LIST_SET, &set.name);
         writer.nest(NFTA_SET_ELEM_LIST_ELEMENTS, |writer| write_key(writer, key));
     })
 }
 
 /// Asks for the rules of one chain.
-fn rules_request(table: Table, chain: &str) -> Vec<u8> {
+fn rules_request(table: &Table, chain: &str) -> Vec<u8> {
     request(NFT_MSG_GETRULE, NLM_F_DUMP, table, |writer| writer.string(NFTA_RULE_CHAIN, chain))
 }
 
-pub(crate) fn read_rule(payload: &[u8], table: Table, chain: &str) -> Option<FoundRule> {
+pub(crate) fn read_rule(payload: &[u8], table: &Table, chain: &str) -> Option<FoundRule> {
     let find = |kind| Attrs::after(payload, NFGENMSG).find(kind);
     let here = find(NFTA_RULE_TABLE).is_some_and(|name| string(name) == table.name)
         && find(NFTA_RULE_CHAIN).is_some_and(|name| string(name) == chain);
@@ -318,8 +318,8 @@ mod tests {
     use super::*;
     use crate::{DataType, Family};
 
-    const TABLE: Table = Table { family: Family::Inet, name: "t" };
-    const SET: Set = Set { table: TABLE, name: "s", key: &[DataType::InetService], data: &[] };
+    const TABLE: Table = Table::new(Family::Inet, "t");
+    static SET: Set = Set::new(TABLE, "s", &[DataType::InetService]);
 
     #[test]
     fn kernel_without_nf_tables_is_told_from_a_wrong_request() {
@@ -343,7 +343,7 @@ mod tests {
         let key = Attrs(Attrs(list).find(1).unwrap()).find(1).unwrap();
         assert_eq!(Attrs(key).find(1), Some(&[0, 80][..]));
 
-        let request = rules_request(TABLE, "x");
+        let request = rules_request(&TABLE, "x");
         let message = Messages(&request).next().flatten().unwrap();
         let mut attributes = Attrs::after(message.payload, 4).map(|(kind, value)| (kind, string(value)));
         assert_eq!(attributes.next(), Some((1, "t".into())));
@@ -353,17 +353,17 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic_a_reader(payload: Vec<u8>) {
-            let _ = read_rule(&payload, TABLE, "x");
+            let _ = read_rule(&payload, &TABLE, "x");
         }
 
         #[test]
         fn no_user_data_panics_a_reader(user: Vec<u8>, handle: Vec<u8>) {
-            let request = request(NFT_MSG_GETRULE, 0, TABLE, |writer| {
+            let request = request(NFT_MSG_GETRULE, 0, &TABLE, |writer| {
                 writer.string(2, "x");
                 writer.attr(3, &handle);
                 writer.attr(7, &user);
             });
-            let found = read_rule(&request[16..], TABLE, "x");
+            let found = read_rule(&request[16..], &TABLE, "x");
             prop_assert_eq!(found.is_some(), handle.len() >= 8);
         }
     }

@@ -1,5 +1,6 @@
 //! Tables, chains, sets and elements.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::uapi::*;
@@ -8,11 +9,15 @@ use crate::{DataType, Value};
 
 /// Which packets a table sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Family {
+    /// IPv4.
     Ip,
+    /// IPv6.
     Ip6,
+    /// IPv4 and IPv6.
     Inet,
+    /// Frames that bridges forward.
     Bridge,
 }
 
@@ -40,11 +45,19 @@ impl fmt::Display for Family {
 }
 
 /// A table's name in its family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
+    /// Two tables of different families may have the same name.
     pub family: Family,
-    pub name: &'static str,
+    /// Its name, at most 255 bytes.
+    pub name: Cow<'static, str>,
+}
+
+impl Table {
+    /// From a name that is known when the program is compiled.
+    pub const fn new(family: Family, name: &'static str) -> Self {
+        Table { family, name: Cow::Borrowed(name) }
+    }
 }
 
 /// `inet cni`
@@ -56,14 +69,21 @@ impl fmt::Display for Table {
 
 /// Where in a packet's way a base chain sits, and its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Hook {
+    /// `type nat hook prerouting`: a connection's first packet, as it arrives.
     NatPrerouting,
+    /// `type nat hook output`: the first packet of a connection that the host itself opens.
     NatOutput,
+    /// `type nat hook postrouting`: a connection's first packet, as it leaves.
     NatPostrouting,
+    /// `type filter hook prerouting`: whatever arrives.
     FilterPrerouting,
+    /// `type filter hook input`: what is for the host itself.
     FilterInput,
+    /// `type filter hook forward`: what goes through the host, or through a bridge.
     FilterForward,
+    /// `type filter hook output`: what the host itself sends.
     FilterOutput,
 }
 
@@ -84,17 +104,19 @@ impl Hook {
 
 /// A base chain's policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Policy {
+    /// A packet that no rule decides about goes on.
     Accept,
+    /// It is dropped.
     Drop,
 }
 
 /// A chain; a base chain has a hook, a priority and a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Chain<'a> {
+    /// Its name, at most 255 bytes.
     pub name: &'a str,
+    /// Hook, priority (lower comes first) and policy of a base chain; `None` for one that is only jumped to.
     pub base: Option<(Hook, i32, Policy)>,
 }
 
@@ -113,16 +135,34 @@ impl fmt::Display for Chain<'_> {
 /// with `[DataType::Verdict]`. Several key types are a concatenation. The key has at most 64 bytes, and so has the data,
 /// each part counted in fours. Its elements stay until they are removed, but may be made to expire
 /// ([`crate::Batch::remove_element`]): nft lists `flags timeout`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
+    /// The table that it is in.
     pub table: Table,
-    pub name: &'static str,
+    /// Its name, at most 255 bytes.
+    pub name: Cow<'static, str>,
+    /// The types of its keys' parts.
     pub key: &'static [DataType],
+    /// The types of the parts of what a map leads to; empty for a set.
     pub data: &'static [DataType],
 }
 
 impl Set {
+    /// A set, by a name that is known when the program is compiled.
+    pub const fn new(table: Table, name: &'static str, key: &'static [DataType]) -> Self {
+        Set::map(table, name, key, &[])
+    }
+
+    /// A map, by a name that is known when the program is compiled.
+    pub const fn map(
+        table: Table,
+        name: &'static str,
+        key: &'static [DataType],
+        data: &'static [DataType],
+    ) -> Self {
+        Set { table, name: Cow::Borrowed(name), key, data }
+    }
+
     /// `set` or `map`, as nft calls it.
     pub(crate) fn kind(&self) -> &'static str {
         if self.data.is_empty() { "set" } else { "map" }
@@ -143,10 +183,12 @@ impl fmt::Display for Set {
 /// An element of a set or map. `comment` tells its owner; nft prints it. It has at most 250 bytes (nft takes no more than 128
 /// when it reads back what it printed), and no quotes or control characters. One that was found and is about to expire has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Element {
+    /// A value for each of the set's key types.
     pub key: Vec<Value>,
+    /// What a map leads to: a value for each of its data types; empty in a set.
     pub data: Vec<Value>,
+    /// Whose it is.
     pub comment: Option<String>,
 }
 

@@ -14,11 +14,13 @@ use crate::{DataType, Family, Op, Selector, Statement, Value};
 /// What was not understood, and where. `token` is empty when the text ends too early.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot understand {token:?} in {text:?}: {reason}")]
-#[allow(missing_docs)]
 #[non_exhaustive]
 pub struct ParseError {
+    /// The word that is not understood; empty when the text ends too early.
     pub token: String,
+    /// All that was to be read.
     pub text: String,
+    /// What is wrong with it.
     pub reason: String,
 }
 

@@ -19,9 +19,10 @@ pub struct RawRule {
 
 /// Where a rule goes among those of its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Place {
+    /// Before the others.
     First,
+    /// Behind the others.
     Last,
 }
 
@@ -46,8 +47,9 @@ impl RawRule {
     }
 }
 
-/// A rule as found, whoever made it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A rule as found, whoever made it. The default is one that consists of nothing, for tests of what reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FoundRule {
     /// By which it can be deleted.
     pub handle: u64,

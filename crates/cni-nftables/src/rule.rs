@@ -7,28 +7,34 @@ use crate::{Selector, Value};
 
 /// How a match compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Op {
+    /// `==`
     Eq,
+    /// `!=`
     Ne,
 }
 
 /// What becomes of the packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Verdict {
+    /// The chains of this hook with a higher priority still see it.
     Accept,
+    /// It is gone.
     Drop,
+    /// It goes on behind the jump that led here; in a base chain the policy decides.
     Return,
+    /// It goes through the chain of this name, and comes back.
     Jump(String),
+    /// It goes through the chain of this name, and comes back to where this chain was called from.
     Goto(String),
 }
 
 /// The family that a NAT statement writes in a table of family inet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum NatFamily {
+    /// IPv4.
     Ip,
+    /// IPv6.
     Ip6,
 }
 
@@ -37,6 +43,7 @@ pub enum NatFamily {
 /// What a header field needs is matched before it, as nft does: `tcp dport 80` looks at `meta l4proto` first, and
 /// `ip saddr` in a table of family inet or bridge at the network protocol, once per rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Statement {
     /// `ip daddr != 10.0.0.0/8`
     Match {

@@ -9,20 +9,31 @@ use crate::uapi::*;
 
 /// Types of keys and data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum DataType {
+    /// Four bytes.
     Ipv4Addr,
+    /// Sixteen bytes.
     Ipv6Addr,
+    /// Six bytes.
     EtherAddr,
+    /// IPPROTO_*, one byte.
     InetProto,
+    /// A port of TCP, UDP or SCTP, two bytes.
     InetService,
+    /// A number of four bytes in the machine's order: a packet's mark, or any other.
     Mark,
+    /// Up to fifteen bytes and zeros up to sixteen.
     IfName,
     /// Only as data of a map.
     Verdict,
+    /// NFPROTO_*, one byte.
     NfProto,
+    /// RTN_*: whose a routing table says that an address is.
     FibAddrType,
+    /// Bits of the state of a connection.
     CtState,
+    /// IPS_*: bits of what has been done to a connection.
     CtStatus,
 }
 
@@ -121,31 +132,53 @@ impl fmt::Display for DataType {
 /// A part of a packet or of what the kernel knows about it, by nft's words. `Th*` is whatever lies where tcp, udp and sctp
 /// have their ports: look at the protocol too, in the same rule or the same concatenated key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Selector {
+    /// `meta nfproto`
     NfProto,
+    /// `meta l4proto`: IPPROTO_*, extension headers skipped.
     L4Proto,
+    /// `iifname`: the interface that it came by.
     IifName,
+    /// `oifname`: the interface that it leaves by.
     OifName,
+    /// `meta mark`
     Mark,
+    /// `ip saddr`
     IpSaddr,
+    /// `ip daddr`
     IpDaddr,
+    /// `ip protocol`
     IpProtocol,
+    /// `ip6 saddr`
     Ip6Saddr,
+    /// `ip6 daddr`
     Ip6Daddr,
+    /// `ether saddr`
     EtherSaddr,
+    /// `th sport`
     ThSport,
+    /// `th dport`
     ThDport,
+    /// `tcp sport`
     TcpSport,
+    /// `tcp dport`
     TcpDport,
+    /// `udp sport`
     UdpSport,
+    /// `udp dport`
     UdpDport,
+    /// `sctp sport`
     SctpSport,
+    /// `sctp dport`
     SctpDport,
+    /// `fib daddr type`: whether its destination is the host's own, a broadcast address ...
     FibDaddrType,
+    /// `ct state`
     CtState,
+    /// `ct status`
     CtStatus,
-    /// The port that the connection's first packet was sent to, before any translation. Match `L4Proto` with one protocol before
+    /// `ct original proto-dst`: the port that the connection's first packet was sent to, before any translation. Match `L4Proto` with one protocol before
     /// it: nft prints the rule without, but does not read it back.
     CtOriginalProtoDst,
 }

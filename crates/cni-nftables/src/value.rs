@@ -12,6 +12,7 @@ use crate::{DataType, Verdict};
 
 /// What a selector is compared with, and what elements of sets hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Value {
     /// `10.1.0.5`, `fd00::5`
     Addr(IpAddr),

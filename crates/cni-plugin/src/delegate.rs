@@ -30,7 +30,8 @@ impl<C> Request<C> {
             Ok(_) => true,
             Err(ExecError::NotFound { .. } | ExecError::Spawn { .. }) => false,
             Err(ExecError::Plugin { error, .. }) => !error.msg.contains(DUPLICATE),
-            Err(ExecError::Crashed { .. }) => true,
+            // It crashed, which tells nothing of what it had done by then.
+            Err(_) => true,
         };
         let result = outcome.map_err(Error::from).and_then(|stdout| self.call.read_result(ipam, &stdout));
         if result.is_err()

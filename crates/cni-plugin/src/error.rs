@@ -93,7 +93,8 @@ fn code_of(error: &DynError) -> Option<ErrorCode> {
         return Some(match error {
             ConfError::Syntax(_) | ConfError::Field { .. } => ErrorCode::DECODING_FAILURE,
             ConfError::Version(_) => ErrorCode::INCOMPATIBLE_CNI_VERSION,
-            ConfError::Name(_) => ErrorCode::INVALID_NETWORK_CONFIG,
+            // A name, and whatever else says what cannot be.
+            _ => ErrorCode::INVALID_NETWORK_CONFIG,
         });
     }
     if error.is::<UnknownVersion>() {

@@ -41,4 +41,9 @@ pub use undo::Undo;
 /// The examples of the project's front page compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
+struct FrontPage;
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
 struct Readme;

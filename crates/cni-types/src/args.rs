@@ -2,6 +2,7 @@
 
 /// Why `CNI_ARGS` was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ArgsError {
     /// A piece between semicolons is not `KEY=value`.
     #[error("invalid pair {0:?} in CNI_ARGS")]

@@ -10,6 +10,7 @@ use crate::{
 
 /// Why a configuration, list or result could not be read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfError {
     /// The text is not JSON.
     #[error("not JSON: {0}")]
@@ -50,6 +51,7 @@ impl ConfError {
 
 /// The `ipam` object's common part; its plugin reads the rest from [`PluginConf::raw`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IpamConf {
     /// The IPAM plugin's executable; `None` when the object has no type or an empty one.
     pub plugin: Option<PluginType>,

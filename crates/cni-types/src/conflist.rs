@@ -12,6 +12,7 @@ use crate::{ConfError, InvalidName, NetworkName, PluginType, SpecVersion, Unknow
 
 /// A network: the plugins to run, in order.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct NetworkConfigList {
     /// The network's name.
     pub name: NetworkName,

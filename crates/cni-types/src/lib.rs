@@ -190,3 +190,8 @@ pub use names::{ContainerId, IfName, InvalidName, NetworkName, PluginType};
 pub use result::address::{parse_address, parse_network};
 pub use result::{CniResult, Interface, IpConfig, ResultError, Route};
 pub use version::{SpecVersion, UnknownVersion, VersionInfo};
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

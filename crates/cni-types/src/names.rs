@@ -3,6 +3,7 @@
 /// A name that a rule of the specification or of the kernel forbids.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.describe())]
+#[non_exhaustive]
 pub struct InvalidName {
     /// What it should have been: "container ID", "interface name" ...
     pub kind: &'static str,

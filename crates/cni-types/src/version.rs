@@ -7,14 +7,21 @@ use crate::{ConfError, json};
 
 /// A released version of the CNI specification, in the order of their release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum SpecVersion {
+    /// 0.1.0: one address of each family.
     V0_1_0,
+    /// 0.2.0: VERSION.
     V0_2_0,
+    /// 0.3.0: chains of plugins, interfaces in results.
     V0_3_0,
+    /// 0.3.1: the same form as 0.3.0.
     V0_3_1,
+    /// 0.4.0: CHECK.
     V0_4_0,
+    /// 1.0.0: lists alone, no `version` in a result's addresses.
     V1_0_0,
+    /// 1.1.0: GC, STATUS, more about interfaces and routes.
     V1_1_0,
 }
 

@@ -144,7 +144,8 @@ impl Tool {
             outcomes.push((MASQUERADING, outcome));
         }
         if rules.mac_spoof_check && plugin.plugin_type.as_str() == "bridge" {
-            outcomes.push((SPOOF_CHECK, put_back_spoof_check(&owner, result)));
+            let outcome = put_back_spoof_check(&owner, result).map_err(|error| error.to_string());
+            outcomes.push((SPOOF_CHECK, outcome));
         }
         outcomes
     }
@@ -169,14 +170,14 @@ impl Tool {
     }
 }
 
-fn put_back_spoof_check(owner: &Owner, result: &CniResult) -> Result<(), String> {
+fn put_back_spoof_check(owner: &Owner, result: &CniResult) -> Result<(), Box<dyn std::error::Error>> {
     let port = owner.veth_name();
     if !result.interfaces.iter().any(|interface| interface.sandbox.is_none() && interface.name == port) {
-        return Err(format!("the result has no port {port}; another release of the plugins made it"));
+        return Err(format!("the result has no port {port}; another release of the plugins made it").into());
     }
     let container = inside(result, &owner.ifname).and_then(|interface| interface.mac.as_deref());
     let mac = container.ok_or("the result does not tell the MAC address")?.parse()?;
-    SpoofCheck::add(owner, mac).map_err(|error| error.to_string())
+    Ok(SpoofCheck::add(owner, mac)?)
 }
 
 /// As bridge and ptp read it.
@@ -278,7 +279,7 @@ mod tests {
     fn a_port_that_other_plugins_made_is_named() {
         let owner = Owner { network: "blue".into(), container_id: "c1".into(), ifname: "eth0".into() };
         let error = put_back_spoof_check(&owner, &result()).unwrap_err();
-        assert!(error.starts_with("the result has no port vethd3c1b05f553"), "{error}");
+        assert!(error.to_string().starts_with("the result has no port vethd3c1b05f553"), "{error}");
     }
 
     #[test]

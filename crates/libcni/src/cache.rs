@@ -26,13 +26,26 @@ const KIND: &str = "cniCacheV1";
 
 /// Why the cache could not be used.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum CacheError {
+    /// An operation on a file failed.
     #[error("cannot {op} {}: {source}", path.display())]
-    Io { op: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        /// What was tried: `read`, `write` ...
+        op: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system call answered.
+        source: io::Error,
+    },
     /// A file that is no entry of the cache.
     #[error("cannot use cache entry {}: {reason}", path.display())]
-    Entry { path: PathBuf, reason: String },
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 /// A folder of entries, by default [`DEFAULT_CACHE_DIR`]; they lie in `results` in it.

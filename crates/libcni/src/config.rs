@@ -14,30 +14,56 @@ use serde_json::{Map, Value};
 
 /// Why a network could not be loaded.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// A file or folder that is there could not be read.
     #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system call answered.
+        source: io::Error,
+    },
     /// The file says something that cannot be.
     #[error("cannot load {}: {source}", path.display())]
-    File { path: PathBuf, source: ConfError },
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: ConfError,
+    },
     /// The same for bytes that come from no file.
     #[error("cannot load the network configuration: {0}")]
     Bytes(#[source] ConfError),
     /// No plugin, neither in the list nor in the folder beside it.
     #[error("cannot load {}: no plugins in it, and none in {}/*.conf", path.display(), folder.display())]
-    NoPlugins { path: PathBuf, folder: PathBuf },
+    NoPlugins {
+        /// The list.
+        path: PathBuf,
+        /// The folder beside it.
+        folder: PathBuf,
+    },
     /// There are configurations, but none has the name.
     #[error("cannot find network {name:?}: no file in {} has that name", dir.display())]
-    NotFound { dir: PathBuf, name: String },
+    NotFound {
+        /// The folder looked in.
+        dir: PathBuf,
+        /// The network's name.
+        name: String,
+    },
     /// There is nothing that could be loaded.
     #[error("cannot find network {name:?}: no .conflist, .conf or .json file in {}", dir.display())]
-    NoConfigs { dir: PathBuf, name: String },
+    NoConfigs {
+        /// The folder looked in.
+        dir: PathBuf,
+        /// The network's name.
+        name: String,
+    },
 }
 
 /// One plugin of a chain.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Plugin {
     /// The executable's name.
     pub plugin_type: PluginType,
@@ -49,6 +75,7 @@ pub struct Plugin {
 
 /// A network that can be run: its plugins in order.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Network {
     /// The network's name.
     pub name: NetworkName,

@@ -12,15 +12,51 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// What was being done, for whom. It reads as "add eth0 of web-1 to network blue".
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Operation {
-    Add { attachment: GcAttachment, network: NetworkName },
-    Check { attachment: GcAttachment, network: NetworkName },
-    Del { attachment: GcAttachment, network: NetworkName },
-    Gc { network: NetworkName },
-    Reapply { attachment: GcAttachment, network: NetworkName },
-    Status { network: NetworkName },
-    Version { plugin: PluginType },
+    /// [`crate::Runtime::add`]
+    Add {
+        /// The container and its interface.
+        attachment: GcAttachment,
+        /// The network's name.
+        network: NetworkName,
+    },
+    /// [`crate::Runtime::check`]
+    Check {
+        /// The container and its interface.
+        attachment: GcAttachment,
+        /// The network's name.
+        network: NetworkName,
+    },
+    /// [`crate::Runtime::del`]
+    Del {
+        /// The container and its interface.
+        attachment: GcAttachment,
+        /// The network's name.
+        network: NetworkName,
+    },
+    /// [`crate::Runtime::gc`]
+    Gc {
+        /// The network's name.
+        network: NetworkName,
+    },
+    /// [`crate::Runtime::reapply`]
+    Reapply {
+        /// The container and its interface.
+        attachment: GcAttachment,
+        /// The network's name.
+        network: NetworkName,
+    },
+    /// [`crate::Runtime::status`]
+    Status {
+        /// The network's name.
+        network: NetworkName,
+    },
+    /// [`crate::Runtime::version`]
+    Version {
+        /// The plugin's name.
+        plugin: PluginType,
+    },
 }
 
 impl fmt::Display for Operation {
@@ -55,7 +91,7 @@ impl fmt::Display for Of<'_> {
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
+#[non_exhaustive]
 pub enum Error {
     /// A network could not be loaded.
     #[error(transparent)]
@@ -65,25 +101,64 @@ pub enum Error {
     Cache(#[from] CacheError),
     /// A plugin was not found, could not be run, or answered with an error.
     #[error("cannot {operation}: {source}")]
-    Plugin { operation: Box<Operation>, plugin: PluginType, source: ExecError },
+    Plugin {
+        /// What was being done.
+        operation: Box<Operation>,
+        /// The plugin at fault.
+        plugin: PluginType,
+        /// What it said, or why it did not run.
+        source: ExecError,
+    },
     /// A plugin succeeded with an answer that cannot be read.
     #[error("cannot {operation}: cannot read the answer of plugin {plugin}: {source}")]
-    Answer { operation: Box<Operation>, plugin: PluginType, source: ConfError },
+    Answer {
+        /// What was being done.
+        operation: Box<Operation>,
+        /// The plugin at fault.
+        plugin: PluginType,
+        /// What is wrong with its answer.
+        source: ConfError,
+    },
     /// A result cannot be said in the network's version.
     #[error("cannot {operation}: {source}")]
-    Convert { operation: Box<Operation>, source: ResultError },
+    Convert {
+        /// What was being done.
+        operation: Box<Operation>,
+        /// What has no form in that version.
+        source: ResultError,
+    },
     /// The result in the cache cannot be read.
     #[error("cannot {operation}: cannot read the cached result: {source}")]
-    CachedResult { operation: Box<Operation>, source: ConfError },
+    CachedResult {
+        /// What was being done.
+        operation: Box<Operation>,
+        /// What is wrong with it.
+        source: ConfError,
+    },
     /// CHECK came with version 0.4.0.
     #[error("cannot {operation}: configuration version {version} does not support the CHECK command")]
-    CheckUnsupported { operation: Box<Operation>, version: SpecVersion },
+    CheckUnsupported {
+        /// What was being done.
+        operation: Box<Operation>,
+        /// The network's version.
+        version: SpecVersion,
+    },
     /// A plugin does not speak the network's version.
     #[error("plugin {plugin} does not support CNI version {version}, only {}", supported.join(", "))]
-    VersionUnsupported { plugin: PluginType, version: SpecVersion, supported: Vec<String> },
+    VersionUnsupported {
+        /// The plugin.
+        plugin: PluginType,
+        /// The network's version.
+        version: SpecVersion,
+        /// Those that it speaks.
+        supported: Vec<String>,
+    },
     /// A plugin folder that cannot be said in `CNI_PATH`.
     #[error("cannot put plugin folder {folder:?} into CNI_PATH: it has a colon in it or is not UTF-8")]
-    PluginFolder { folder: std::path::PathBuf },
+    PluginFolder {
+        /// The folder.
+        folder: std::path::PathBuf,
+    },
     /// Each failed; the rest was done.
     #[error("{}", join(.0))]
     Several(Vec<Error>),

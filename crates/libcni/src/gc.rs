@@ -8,6 +8,7 @@ use crate::{Error, Network, Operation, Runtime};
 /// What a collection did. Errors do not stop it, so both can have something in them.
 #[derive(Debug, Default)]
 #[must_use = "a collection that failed in part says so here"]
+#[non_exhaustive]
 pub struct GcReport {
     /// The cached attachments that were deleted. What plugins remove on their own they do not tell.
     pub removed: Vec<GcAttachment>,

@@ -55,3 +55,8 @@ pub use gc::GcReport;
 pub use reapply::ReapplyReport;
 pub use request::Attachment;
 pub use runtime::{Added, Runtime};
+
+/// The example of this crate's README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,6 +8,7 @@ use crate::{CacheEntry, Error, Network, Operation, Plugin, Runtime};
 /// What was done again. Errors do not stop it, so both can have something in them.
 #[derive(Debug, Default)]
 #[must_use = "what failed in part says so here"]
+#[non_exhaustive]
 pub struct ReapplyReport {
     /// The plugins that ran, in their order.
     pub plugins: Vec<PluginType>,

@@ -17,6 +17,7 @@ pub struct Runtime {
 
 /// What an ADD achieved.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Added {
     /// The last plugin's result.
     pub result: CniResult,

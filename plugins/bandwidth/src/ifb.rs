@@ -43,7 +43,7 @@ pub(crate) fn make(socket: &mut Socket, owner: &Owner, mtu: u32) -> Result<Link>
 }
 
 fn create(socket: &mut Socket, name: &str, mtu: u32) -> cni_netlink::Result<Link> {
-    socket.link_add(&NewLink { name, kind: LinkKind::Ifb, parent: None, mac: None, mtu: Some(mtu) })?;
+    socket.link_add(&NewLink { mtu: Some(mtu), ..NewLink::new(name, LinkKind::Ifb) })?;
     socket.link_by_name(name)
 }
 

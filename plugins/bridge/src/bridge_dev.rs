@@ -51,13 +51,12 @@ pub(crate) fn ensure(host: &mut Socket, config: &Config) -> Result<Bridge> {
 /// Makes the bridge; false when another ADD was faster.
 fn create(host: &mut Socket, config: &Config) -> Result<bool> {
     let bridge = NewBridge {
-        name: config.bridge.as_str(),
         // A bridge without an address of its own takes that of its lowest port and changes it as ports come and go
         // (plugins#620).
         mac: Some(MacAddr::random()),
         mtu: config.mtu.map(Into::into),
-        // Set with the rest, so that a kernel without it is told apart in one place.
-        vlan_filtering: false,
+        // VLAN filtering is set with the rest, so that a kernel without it is told apart in one place.
+        ..NewBridge::new(config.bridge.as_str())
     };
     match host.link_add_bridge(&bridge) {
         Ok(()) => Ok(true),

@@ -149,13 +149,12 @@ fn connect(
             undo.push("remove the bridge", move || bridge_dev::remove_unused(index));
         }
         let new = NewVethPair {
-            netns,
-            owner,
             mac: config.mac,
             mtu: config.mtu.map(Into::into),
             master: Some(bridge.index),
             port: Some(config.port),
             spoof_check: config.spoof_check,
+            ..NewVethPair::new(netns, owner)
         };
         match log::step("make the veth pair", || VethPair::add(host, &new)) {
             Ok(Some(pair)) => {

@@ -50,13 +50,13 @@ impl Vlans {
             return Vec::new();
         }
         let native = self.vlan.unwrap_or(DEFAULT_NATIVE);
-        let mut vlans = vec![BridgeVlan { first: native, last: native, pvid: true, untagged: true }];
+        let mut vlans = vec![BridgeVlan { pvid: true, untagged: true, ..BridgeVlan::tagged(native, native) }];
         // Naming the native VLAN among the tagged ones would take its PVID away again (net/bridge/br_vlan.c,
         // __vlan_flags_update).
         for &id in self.trunk.iter().filter(|&&id| id != native) {
             match vlans.last_mut() {
                 Some(range) if !range.pvid && range.last + 1 == id => range.last = id,
-                _ => vlans.push(BridgeVlan { first: id, last: id, pvid: false, untagged: false }),
+                _ => vlans.push(BridgeVlan::tagged(id, id)),
             }
         }
         vlans
@@ -191,15 +191,7 @@ fn is_veth_here(link: &Link) -> bool {
 fn create_gateway_link(host: &mut Socket, bridge: &Link, name: &str) -> Result<bool> {
     let [_, _, a, b, c, d] = MacAddr::random().0;
     let port = format!("veth{a:02x}{b:02x}{c:02x}{d:02x}");
-    let veth = NewVeth {
-        name: &port,
-        mac: MacAddr::random(),
-        master: Some(bridge.index),
-        peer_name: name,
-        peer_mac: MacAddr::random(),
-        peer_netns: None,
-        mtu: Some(bridge.mtu),
-    };
+    let veth = NewVeth { master: Some(bridge.index), mtu: Some(bridge.mtu), ..NewVeth::new(&port, name) };
     match host.link_add_veth(&veth) {
         Ok(()) => Ok(true),
         Err(error) if error.is_exists() => Ok(false),

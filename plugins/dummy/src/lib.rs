@@ -31,8 +31,7 @@ fn add(req: &Add<()>) -> Result<CniResult> {
     container.expect_free()?;
     let make = |container: &mut Container, undo: &mut Undo<'_>| {
         let name = &container.owner.ifname.clone();
-        let new = NewLink { name, kind: LinkKind::Dummy, parent: None, mac: None, mtu: None };
-        container.add_link(&new, undo)
+        container.add_link(&NewLink::new(name, LinkKind::Dummy), undo)
     };
     add_interface(req, &mut container, None, make, |leased| leased)
 }

@@ -37,9 +37,9 @@ fn change(op: &str, pod: &Pod, addresses: &[IpAddr], bridge: Option<&Bridge<'_>>
     let wanted: Vec<Place> = addresses.iter().copied().map(place).chain(isolated.map(port_place)).collect();
     let comment = pod.owner.comment();
     Nft::new().update(op, None, |nft| {
-        let mut batch = repair(nft, TABLE)?;
+        let mut batch = repair(nft, &TABLE)?;
         if isolated.is_some() {
-            batch.append(repair(nft, BRIDGE_TABLE)?);
+            batch.append(repair(nft, &BRIDGE_TABLE)?);
         }
         let mut held = 0;
         for (set, key) in &wanted {
@@ -108,7 +108,7 @@ pub(crate) fn gc(nft: &mut Nft, network: &str, valid: &HashSet<String>) -> Resul
 /// Compares with what ADD made; an error says what differs.
 pub(crate) fn check(pod: &Pod) -> Result<()> {
     let mut nft = Nft::new();
-    expect_rules(&mut nft, TABLE)?;
+    expect_rules(&mut nft, &TABLE)?;
     for address in &pod.addresses {
         let (set, key) = place(*address);
         let whose = match nft.element(set, &key)? {
@@ -124,12 +124,12 @@ pub(crate) fn check(pod: &Pod) -> Result<()> {
 /// Whether the bridge has at least the network's policy; another network on it may ask for more.
 pub(crate) fn check_policy(pod: &Pod, bridge: &Bridge<'_>) -> Result<()> {
     let mut nft = Nft::new();
-    expect_rules(&mut nft, TABLE)?;
+    expect_rules(&mut nft, &TABLE)?;
     let mut kept = nft.element(&BRIDGES, &[interface(bridge.name)])?.is_some();
     if bridge.policy == Policy::Isolated {
         kept &= nft.element(&WITHIN, &twice(bridge.name))?.is_none();
         if let Some(port) = &pod.port {
-            expect_rules(&mut nft, BRIDGE_TABLE)?;
+            expect_rules(&mut nft, &BRIDGE_TABLE)?;
             kept &= nft.element(&PORTS, &[interface(port)])?.is_some();
         }
     }
@@ -153,7 +153,7 @@ pub(crate) fn holds(pod: &Pod) -> bool {
 pub(crate) fn is_whole() -> Result<bool> {
     let mut nft = Nft::new();
     nft.probe()?;
-    Ok(!nft.has_chain(TABLE, FORWARD)? || has_rules(&mut nft, TABLE)?)
+    Ok(!nft.has_chain(&TABLE, FORWARD)? || has_rules(&mut nft, &TABLE)?)
 }
 
 /// What is wrong when it is not.
@@ -244,7 +244,7 @@ fn element(key: Vec<Value>, comment: &str) -> Element {
     Element { key, data: Vec::new(), comment: Some(comment.to_owned()) }
 }
 
-fn expect_rules(nft: &mut Nft, table: Table) -> Result<()> {
+fn expect_rules(nft: &mut Nft, table: &Table) -> Result<()> {
     if has_rules(nft, table)? {
         return Ok(());
     }

@@ -42,24 +42,23 @@ use cni_nftables::{
     Value, Verdict,
 };
 
-pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "cni_firewall" };
+pub(crate) const TABLE: Table = Table::new(Family::Inet, "cni_firewall");
 
 /// Addresses of containers.
-pub(crate) const PODS4: Set = set("pods4", &[DataType::Ipv4Addr]);
-pub(crate) const PODS6: Set = set("pods6", &[DataType::Ipv6Addr]);
+pub(crate) static PODS4: Set = set("pods4", &[DataType::Ipv4Addr]);
+pub(crate) static PODS6: Set = set("pods6", &[DataType::Ipv6Addr]);
 /// Bridges with a policy: nothing passes between two of them, nor between one and itself.
-pub(crate) const BRIDGES: Set = set("bridges", &[DataType::IfName]);
+pub(crate) static BRIDGES: Set = set("bridges", &[DataType::IfName]);
 /// Bridges that packets may pass from and to all the same: twice the same name.
-pub(crate) const WITHIN: Set = set("within", &[DataType::IfName, DataType::IfName]);
+pub(crate) static WITHIN: Set = set("within", &[DataType::IfName, DataType::IfName]);
 
 /// How many elements an attachment has, ports among them. By it DEL knows whether it has found all of them, without a look at
 /// those of all others.
-pub(crate) const OWNERS: Set =
-    Set { table: TABLE, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] };
+pub(crate) static OWNERS: Set = Set::map(TABLE, "owners", &[DataType::IfName], &[DataType::Mark]);
 
-pub(crate) const BRIDGE_TABLE: Table = Table { family: Family::Bridge, name: "cni_firewall" };
+pub(crate) const BRIDGE_TABLE: Table = Table::new(Family::Bridge, "cni_firewall");
 /// Ports of isolated containers, on the host: nothing passes between any two of them.
-pub(crate) const PORTS: Set = Set { table: BRIDGE_TABLE, name: "ports", key: &[DataType::IfName], data: &[] };
+pub(crate) static PORTS: Set = Set::new(BRIDGE_TABLE, "ports", &[DataType::IfName]);
 
 /// The owner's chain: made, and never touched again.
 const ADMIN: &str = "admin";
@@ -79,7 +78,7 @@ const ESTABLISHED_RELATED: u32 = 2 | 4;
 const IPS_DST_NAT: u32 = 32;
 
 const fn set(name: &'static str, key: &'static [DataType]) -> Set {
-    Set { table: TABLE, name, key, data: &[] }
+    Set::new(TABLE, name, key)
 }
 
 /// The key of an attachment in [`OWNERS`].
@@ -89,12 +88,12 @@ pub(crate) fn owner_key(owner: &Owner) -> Vec<Value> {
 
 /// Whether the chain has its rules, or as many as earlier releases made, which the next ADD completes: nothing is wrong with a
 /// node or a container meanwhile. More than ours are the owner's business.
-pub(crate) fn has_rules(nft: &mut Nft, table: Table) -> Result<bool> {
+pub(crate) fn has_rules(nft: &mut Nft, table: &Table) -> Result<bool> {
     Ok(nft.rules(table, FORWARD)?.len() >= rules(table).len() - published(table))
 }
 
 /// Whether the chain has all its rules.
-fn has_all_rules(nft: &mut Nft, table: Table) -> Result<bool> {
+fn has_all_rules(nft: &mut Nft, table: &Table) -> Result<bool> {
     let found = nft.rules(table, FORWARD)?;
     // To the fewer of an earlier release the owner may have added some.
     let of_dnat = found.iter().filter(|rule| rule.exprs.iter().any(is_about_dnat)).count();
@@ -102,7 +101,7 @@ fn has_all_rules(nft: &mut Nft, table: Table) -> Result<bool> {
 }
 
 /// How many rules are for published ports, which earlier releases did not make: one for each family.
-fn published(table: Table) -> usize {
+fn published(table: &Table) -> usize {
     if table.family == Family::Bridge { 0 } else { 2 }
 }
 
@@ -113,7 +112,7 @@ fn is_about_dnat(expr: &Expr) -> bool {
 
 /// What makes a table complete: nothing as a rule, all of it on a node's first ADD, the rules when somebody flushed
 /// them. What rules refer to, the kernel keeps, so that needs no look itself.
-pub(crate) fn repair(nft: &mut Nft, table: Table) -> Result<Batch> {
+pub(crate) fn repair(nft: &mut Nft, table: &Table) -> Result<Batch> {
     let mut batch = Batch::default();
     if has_all_rules(nft, table)? {
         return Ok(batch);
@@ -141,7 +140,7 @@ pub(crate) fn repair(nft: &mut Nft, table: Table) -> Result<Batch> {
     Ok(batch)
 }
 
-fn rules(table: Table) -> Vec<Vec<Statement>> {
+fn rules(table: &Table) -> Vec<Vec<Statement>> {
     use Selector::{IifName, Ip6Daddr, Ip6Saddr, IpDaddr, IpSaddr, OifName};
     let between = |set| [in_set(&[IifName], Op::Eq, set), in_set(&[OifName], Op::Eq, set)];
     let drop = Statement::Verdict(Verdict::Drop);
@@ -172,5 +171,5 @@ fn accept(family: u8, daddr: Selector, saddr: Selector, pods: &Set) -> [Vec<Stat
 }
 
 fn in_set(key: &[Selector], op: Op, set: &Set) -> Statement {
-    Statement::InSet { key: key.to_vec(), op, set: set.name.to_owned() }
+    Statement::InSet { key: key.to_vec(), op, set: set.name.to_string() }
 }

@@ -42,7 +42,7 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
     let make = |container: &mut Container, undo: &mut Undo<'_>| {
         let name = &container.owner.ifname.clone();
         let kind = LinkKind::Ipvlan { mode: config.mode };
-        let new = NewLink { name, kind, parent: Some(parent), mac: None, mtu: config.mtu };
+        let new = NewLink { parent: Some(parent), mtu: config.mtu, ..NewLink::new(name, kind) };
         container.add_link(&new, undo)
     };
     // The name service is the configuration's own affair, as in the reference.

@@ -40,7 +40,8 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
     let make = |container: &mut Container, undo: &mut Undo<'_>| {
         let name = &container.owner.ifname.clone();
         let kind = LinkKind::Macvlan { mode: config.mode, bc_queue_len: config.bc_queue_len };
-        let new = NewLink { name, kind, parent: Some(parent), mac: config.mac, mtu: config.mtu };
+        let (mac, mtu) = (config.mac, config.mtu);
+        let new = NewLink { parent: Some(parent), mac, mtu, ..NewLink::new(name, kind) };
         container.add_link(&new, undo)
     };
     // IPAM's dns has no say here, as in the reference.

@@ -164,7 +164,7 @@ impl<'a> Claim<'a> {
         if wanted.iter().any(|wanted| wanted.host.ip().is_unspecified()) {
             // No key tells which addresses have a port of their own.
             let set = scope.host_ip();
-            there.extend(nft.elements(&set)?.into_iter().map(|element| (set, element)));
+            there.extend(nft.elements(&set)?.into_iter().map(|element| (set.clone(), element)));
         }
         let mut found: Vec<Held> = Vec::new();
         for (set, element) in there {

@@ -7,8 +7,7 @@ use cni_plugin::Result;
 
 use crate::config::{Forward, Protocol};
 
-const TABLES: [Table; 2] =
-    [Table { family: Family::Ip, name: "cni_hostport" }, Table { family: Family::Ip6, name: "cni_hostport" }];
+static TABLES: [Table; 2] = [Table::new(Family::Ip, "cni_hostport"), Table::new(Family::Ip6, "cni_hostport")];
 
 const HOST_PORTS: &str = "hostports";
 
@@ -21,7 +20,7 @@ const CHAINS: [&str; 3] = [HOST_PORTS, OLD_HOST_IPS, "masquerading"];
 pub(crate) fn del(nft: &mut Nft, container_id: &str, gone: &mut Vec<Forward>) -> Result<()> {
     let removed = nft.update("remove the reference's rules", None, |nft| {
         let mut batch = Batch::default();
-        for table in TABLES {
+        for table in &TABLES {
             for chain in CHAINS {
                 for rule in nft.rules(table, chain)? {
                     if rule.comment.as_deref() == Some(container_id) {
@@ -48,7 +47,7 @@ pub(crate) fn displace(
     forwards: &[Forward],
     displaced: &mut Vec<(Forward, String)>,
 ) -> cni_nftables::Result<()> {
-    for table in TABLES {
+    for table in &TABLES {
         for chain in [HOST_PORTS, OLD_HOST_IPS] {
             for rule in nft.rules(table, chain)? {
                 let Some((protocol, host)) = port_of(&rule, table.family) else { continue };
@@ -91,7 +90,7 @@ fn forward(rule: &FoundRule, family: Family) -> Option<Forward> {
 
 /// All mappings to addresses of IPv4.
 pub(crate) fn mappings(nft: &mut Nft) -> Result<Vec<Forward>> {
-    let [table, _] = TABLES;
+    let [table, _] = &TABLES;
     let mut found = Vec::new();
     for chain in [HOST_PORTS, OLD_HOST_IPS] {
         let rules = match nft.rules(table, chain) {
@@ -105,7 +104,7 @@ pub(crate) fn mappings(nft: &mut Nft) -> Result<Vec<Forward>> {
 
 /// Whether a rule of the reference, whoever's it is, leads from the same port to the same place.
 pub(crate) fn maps(nft: &mut Nft, wanted: &Forward) -> Result<bool> {
-    let table = TABLES[usize::from(wanted.pod.is_ipv6())];
+    let table = &TABLES[usize::from(wanted.pod.is_ipv6())];
     for chain in [HOST_PORTS, OLD_HOST_IPS] {
         let rules = match nft.rules(table, chain) {
             Err(error) if error.is_unsupported() => return Ok(false),
@@ -126,7 +125,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 /// Whether the reference's plugin has mapped this container's ports: as many rules in each family, which is all that its own
 /// CHECK looks at.
 pub(crate) fn holds(nft: &mut Nft, container_id: &str, forwards: &[Forward]) -> Result<bool> {
-    for table in TABLES {
+    for table in &TABLES {
         let v6 = table.family == Family::Ip6;
         let wanted = forwards.iter().filter(|forward| forward.pod.is_ipv6() == v6).count();
         if wanted == 0 {
@@ -146,11 +145,17 @@ mod tests {
 
     use super::*;
 
+    fn rule(exprs: Vec<Expr>) -> FoundRule {
+        let mut rule = FoundRule::default();
+        rule.exprs = exprs;
+        rule
+    }
+
     #[test]
     fn a_rule_of_the_reference_tells_its_port() {
         let port = |family, compared: &[&[u8]]| {
             let exprs = compared.iter().map(|bytes| Expr::Cmp(Cmp::Eq, bytes.to_vec())).collect();
-            port_of(&FoundRule { handle: 1, comment: None, exprs }, family)
+            port_of(&rule(exprs), family)
         };
         let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
         for (family, compared, read) in [
@@ -173,7 +178,7 @@ mod tests {
             let compared = [&[17][..], &[0, 53]].map(|bytes| Expr::Cmp(Cmp::Eq, bytes.to_vec()));
             let loaded = loaded.iter().map(|bytes| Expr::Immediate { register: 1, value: bytes.to_vec() });
             let exprs = compared.into_iter().chain(loaded).collect();
-            forward(&FoundRule { handle: 1, comment: None, exprs }, Family::Ip)
+            forward(&rule(exprs), Family::Ip)
         };
         let pod = |loaded| mapping(loaded).map(|forward| forward.pod.to_string());
         assert_eq!(pod(&[&[10, 0, 0, 5], &[0, 80]]).as_deref(), Some("10.0.0.5:80"));

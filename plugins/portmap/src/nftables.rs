@@ -274,7 +274,7 @@ pub(crate) fn del(
         let mut found = Vec::new();
         for (set, element) in told.iter().flat_map(|told| told.elements()) {
             let there = nft.element(set, &element.key)?;
-            found.extend(there.filter(|there| is_meant(there, &owned)).map(|there| (*set, there)));
+            found.extend(there.filter(|there| is_meant(there, &owned)).map(|there| (set.clone(), there)));
         }
         let count = Value::Mark(u32::try_from(found.len()).unwrap_or(u32::MAX));
         match nft.element(&owners(), &owner_key(owner))? {
@@ -329,7 +329,7 @@ fn remove(
 
 /// All elements with a comment that is meant, wherever they are in the table.
 fn elements(nft: &mut Nft, meant: &impl Fn(&str) -> bool) -> cni_nftables::Result<Vec<(Set, Element)>> {
-    let names = nft.sets(TABLE)?;
+    let names = nft.sets(&TABLE)?;
     let mut sets = Group::sets(&names);
     sets.extend([owners(), self_set(false), self_set(true)]);
     for scope in Scope::all(&names) {
@@ -338,7 +338,7 @@ fn elements(nft: &mut Nft, meant: &impl Fn(&str) -> bool) -> cni_nftables::Resul
     let mut found = Vec::new();
     for set in sets {
         let of_set = nft.elements(&set)?.into_iter().filter(|element| is_meant(element, meant));
-        found.extend(of_set.map(|element| (set, element)));
+        found.extend(of_set.map(|element| (set.clone(), element)));
     }
     Ok(found)
 }

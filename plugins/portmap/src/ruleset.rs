@@ -24,6 +24,7 @@
 //! those of one network do not apply to another: `hostport4_<digits>`, `prerouting4_<digits>` and so on, the digits those
 //! of a hash of the conditions. A table of another layout needs another name, since what is there is never repaired.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use cni_host::Owner;
@@ -37,7 +38,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{Masquerade, Protocol};
 
 /// The table. The reference's are `ip cni_hostport` and `ip6 cni_hostport`, whose base chains it flushes on each ADD.
-pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "cni_portmap" };
+pub(crate) const TABLE: Table = Table::new(Family::Inet, "cni_portmap");
 
 /// After everybody's chains at -100 (dstnat, and that of iptables): whoever translates first has the packet, and a mapping must
 /// not take what a service or a policy of the cluster is for (CVE-2019-9946).
@@ -66,21 +67,21 @@ pub(crate) struct Rules {
 impl Rules {
     /// Makes the chain as it should be, whatever it was.
     fn setup(&self, batch: &mut Batch) {
-        batch.add_chain(TABLE, &Chain { name: &self.chain, base: self.base });
-        batch.flush_chain(TABLE, &self.chain);
+        batch.add_chain(&TABLE, &Chain { name: &self.chain, base: self.base });
+        batch.flush_chain(&TABLE, &self.chain);
         for rule in &self.rules {
-            batch.add_rule(TABLE, &self.chain, rule.clone());
+            batch.add_rule(&TABLE, &self.chain, rule.clone());
         }
     }
 
     /// Whether the chain is there with as many rules.
     pub(crate) fn are_there(&self, nft: &mut Nft) -> cni_nftables::Result<bool> {
-        Ok(nft.rules(TABLE, &self.chain)?.len() == self.rules.len())
+        Ok(nft.rules(&TABLE, &self.chain)?.len() == self.rules.len())
     }
 
     /// Whether the chain is there and has lost rules, as by a flush of its table.
     pub(crate) fn are_lost(&self, nft: &mut Nft) -> cni_nftables::Result<bool> {
-        Ok(nft.has_chain(TABLE, &self.chain)? && !self.are_there(nft)?)
+        Ok(nft.has_chain(&TABLE, &self.chain)? && !self.are_there(nft)?)
     }
 }
 
@@ -117,7 +118,7 @@ impl Scope {
 
     /// The same, as they are in the kernel; none where it has no nf_tables.
     pub(crate) fn found(nft: &mut Nft) -> cni_nftables::Result<Vec<Self>> {
-        match nft.sets(TABLE) {
+        match nft.sets(&TABLE) {
             Err(error) if error.is_unsupported() => Ok(Vec::new()),
             names => Ok(Self::all(&names?)),
         }
@@ -139,20 +140,19 @@ impl Scope {
         } else {
             (&[Ipv4Addr, InetProto, InetService], &[Ipv4Addr, InetService])
         };
-        Set { table: TABLE, name: self.name("hostip"), key, data }
+        Set { table: TABLE, name: Cow::Owned(self.name("hostip")), key, data }
     }
 
     pub(crate) fn host_port(&self) -> Set {
         Set {
             key: &[DataType::InetProto, DataType::InetService],
-            name: self.name("hostport"),
+            name: Cow::Owned(self.name("hostport")),
             ..self.host_ip()
         }
     }
 
-    /// Names of sets live for ever. These are a handful in a process that ends within milliseconds.
-    fn name(&self, base: &str) -> &'static str {
-        format!("{base}{}", self.suffix).leak()
+    fn name(&self, base: &str) -> String {
+        format!("{base}{}", self.suffix)
     }
 
     /// Its chains, in the order in which they can be made.
@@ -161,7 +161,7 @@ impl Scope {
         let port = vec![Selector::L4Proto, Selector::ThDport];
         let address = if *v6 { Selector::Ip6Daddr } else { Selector::IpDaddr };
         let family = if *v6 { NatFamily::Ip6 } else { NatFamily::Ip };
-        let dnat = |key, map: Set| vec![Statement::DnatMap { family, key, map: map.name.to_owned() }];
+        let dnat = |key, map: Set| vec![Statement::DnatMap { family, key, map: map.name.into_owned() }];
         let hostports = Rules {
             chain: format!("hostports{suffix}"),
             base: None,
@@ -207,7 +207,7 @@ impl Scope {
             return Ok(self.v6 == found.v6);
         }
         let [_, own, _] = self.chains();
-        let rules = nft.rules(TABLE, &format!("prerouting{}", found.suffix))?;
+        let rules = nft.rules(&TABLE, &format!("prerouting{}", found.suffix))?;
         let excludes = |rule: &FoundRule| own.rules.iter().all(|own| rule.excludes(TABLE.family, own));
         Ok(rules.is_empty() || !rules.iter().all(excludes))
     }
@@ -215,7 +215,7 @@ impl Scope {
 
 /// Makes what containers share and is missing, and puts right what is there.
 pub(crate) fn setup(scopes: &[Scope], groups: &[Group], batch: &mut Batch) {
-    batch.add_table(TABLE).add_set(&owners());
+    batch.add_table(&TABLE).add_set(&owners());
     for scope in scopes {
         batch.add_set(&scope.host_ip()).add_set(&scope.host_port());
         scope.chains().iter().for_each(|rules| rules.setup(batch));
@@ -229,7 +229,7 @@ pub(crate) fn setup(scopes: &[Scope], groups: &[Group], batch: &mut Batch) {
 /// How many other elements a container has. By it DEL knows whether it has found all of them, without a look at those of
 /// all other containers.
 pub(crate) fn owners() -> Set {
-    Set { table: TABLE, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] }
+    Set::map(TABLE, "owners", &[DataType::IfName], &[DataType::Mark])
 }
 
 /// The key of a container in [`owners`].
@@ -257,7 +257,7 @@ impl Group {
             Masquerade::Nobody => return None,
             Masquerade::Near if pod.prefix_len() == pod.max_prefix_len() => {
                 let dst = if v6 { Selector::Ip6Daddr } else { Selector::IpDaddr };
-                let set = self_set(v6).name.to_owned();
+                let set = self_set(v6).name.into_owned();
                 ("self".to_owned(), Some(Statement::InSet { key: vec![source, dst], op: Op::Eq, set }))
             }
             Masquerade::Near if pod.prefix_len() > 0 => {
@@ -289,8 +289,7 @@ impl Group {
         use DataType::{InetProto, InetService, Ipv4Addr, Ipv6Addr};
         let key: &[_] =
             if self.v6 { &[Ipv6Addr, InetProto, InetService] } else { &[Ipv4Addr, InetProto, InetService] };
-        // As with `Scope::name`.
-        Set { table: TABLE, name: self.chain().leak(), key, data: &[] }
+        Set { table: TABLE, name: Cow::Owned(self.chain()), key, data: &[] }
     }
 
     fn chain(&self) -> String {
@@ -309,7 +308,7 @@ impl Group {
                 // Only by the protocol before it does nft, printing the rule, know what type the port is of.
                 is(Selector::L4Proto, Value::Proto(protocol.number())),
                 is(Selector::CtStatus, Value::Bits(IPS_DST_NAT)),
-                Statement::InSet { key, op: Op::Eq, set: self.set().name.to_owned() },
+                Statement::InSet { key, op: Op::Eq, set: self.set().name.into_owned() },
                 Statement::Verdict(Verdict::Jump(self.chain())),
             ]
         };
@@ -327,7 +326,7 @@ impl Group {
 pub(crate) fn self_set(v6: bool) -> Set {
     use DataType::{Ipv4Addr, Ipv6Addr};
     let key: &[_] = if v6 { &[Ipv6Addr, Ipv6Addr] } else { &[Ipv4Addr, Ipv4Addr] };
-    Set { table: TABLE, name: if v6 { "self6" } else { "self4" }, key, data: &[] }
+    Set::new(TABLE, if v6 { "self6" } else { "self4" }, key)
 }
 
 /// Drops what comes for or from 127.0.0.0/8 by any other interface than lo. Without `route_localnet` the kernel does that
@@ -353,7 +352,7 @@ pub(crate) fn martians() -> Rules {
 
 /// Makes the chain of [`martians`].
 pub(crate) fn setup_martians(batch: &mut Batch) {
-    batch.add_table(TABLE);
+    batch.add_table(&TABLE);
     martians().setup(batch);
 }
 

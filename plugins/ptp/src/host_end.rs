@@ -50,13 +50,9 @@ fn addresses(near: &Link, ips: &[IpConfig]) -> Vec<IpNet> {
 pub(crate) fn add_routes(host: &mut Socket, near: &Link, ips: &[IpConfig]) -> Result<()> {
     for ip in ips {
         let route = RouteSpec {
-            dst: ip.address.addr().into(),
             next_hops: vec![NextHop { index: near.index, gateway: None }],
-            metric: None,
-            table: None,
             scope: Some(SCOPE_HOST),
-            mtu: None,
-            advmss: None,
+            ..RouteSpec::new(ip.address.addr().into())
         };
         host.route_replace(&route)?;
     }

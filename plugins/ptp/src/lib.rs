@@ -132,13 +132,8 @@ fn connect(
     undo: &mut Undo<'_>,
 ) -> Result<Option<VethPair>> {
     let new = NewVethPair {
-        netns: &container.netns,
-        owner: &container.owner,
-        mac: None,
         mtu: config.mtu.map(Into::into),
-        master: None,
-        port: None,
-        spoof_check: false,
+        ..NewVethPair::new(&container.netns, &container.owner)
     };
     let pair = log::step("make the veth pair", || VethPair::add(host, &new))?;
     if pair.is_some() {

@@ -106,7 +106,7 @@ fn everywhere(source: &Source) -> IpNet {
 }
 
 fn on_link(dst: IpNet, hop: NextHop) -> RouteSpec {
-    RouteSpec { dst, next_hops: vec![hop], metric: None, table: None, scope: None, mtu: None, advmss: None }
+    RouteSpec { next_hops: vec![hop], ..RouteSpec::new(dst) }
 }
 
 fn is_default(route: &FoundRoute, source: &Source) -> bool {

@@ -35,10 +35,10 @@ const KIND: &str = "tun";
 fn add(req: &Add<Config>) -> Result<CniResult> {
     let config = &req.config;
     let new = NewTap {
-        name: req.attachment.ifname.as_str(),
         multi_queue: config.multi_queue,
         owner: config.owner,
         group: config.group,
+        ..NewTap::new(req.attachment.ifname.as_str())
     };
     if label::makes_the_device_only() {
         cni_host::Tap::add(&new)?;

@@ -42,7 +42,7 @@ fn add(req: &Add<Config>) -> Result<CniResult> {
     let make = |container: &mut Container, undo: &mut Undo<'_>| {
         let name = &container.owner.ifname.clone();
         let kind = LinkKind::Vlan { id: config.id };
-        let new = NewLink { name, kind, parent: Some(parent), mac: None, mtu: config.mtu };
+        let new = NewLink { parent: Some(parent), mtu: config.mtu, ..NewLink::new(name, kind) };
         container.add_link(&new, undo)
     };
     // IPAM's dns has no say here, as in the reference.

@@ -109,8 +109,7 @@ fn find_or_make<'a>(
         Some(table) => table.get(),
         None => free_table(inside)?,
     };
-    let made =
-        inside.link_add(&NewLink { name, kind: LinkKind::Vrf { table }, parent: None, mac: None, mtu: None });
+    let made = inside.link_add(&NewLink::new(name, LinkKind::Vrf { table }));
     match made {
         // The reference's plugin, which takes no lock, was faster.
         Err(error) if error.is_exists() => {}
@@ -209,7 +208,7 @@ fn gc(_: &Gc<Wire>) -> Result<()> {
 fn status(req: &Status<Config>) -> Result<()> {
     let config = &req.config;
     let kind = LinkKind::Vrf { table: 0 };
-    let new = NewLink { name: config.name.as_str(), kind, parent: None, mac: None, mtu: None };
+    let new = NewLink::new(config.name.as_str(), kind);
     match Socket::open()?.link_add(&new) {
         Err(error) if error.is_unsupported() => {
             Err(Error::unavailable(format_args!("this kernel has no VRF: {error}")))

@@ -196,7 +196,7 @@ mod tests {
             name: package.to_owned(),
             manifest_path: "/Cargo.toml".into(),
             dependencies: vec![dependency],
-            targets: Vec::new(),
+            ..Package::default()
         };
         RULES.iter().flat_map(|rule| rule(&package, &["cni-bridge", "cni-host-local"])).collect()
     }
@@ -277,12 +277,7 @@ mod tests {
 
     #[test]
     fn a_manifest_that_goes_its_own_way_is_found() {
-        let package = Package {
-            name: "cni-x".to_owned(),
-            manifest_path: "/Cargo.toml".into(),
-            dependencies: Vec::new(),
-            targets: Vec::new(),
-        };
+        let package = Package { name: "cni-x".to_owned(), ..Package::default() };
         let good = "[dependencies]\n# why\nserde.workspace = true\nnix = { workspace = true, features = [] }\n\n\
                     [lints]\nworkspace = true\n";
         assert!(inherits_from_workspace(&package, good).is_empty());

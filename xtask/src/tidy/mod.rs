@@ -9,6 +9,7 @@ use crate::{Result, tools};
 
 mod code;
 mod dependencies;
+mod published;
 mod sources;
 
 use sources::Source;
@@ -26,6 +27,7 @@ pub(crate) fn run() -> Result<()> {
             violations.extend(rule(package, &plugins));
         }
         violations.extend(dependencies::inherits_from_workspace(package, &manifest));
+        violations.extend(published::is_fit(package));
     }
     let mut tree = cargo();
     tree.args(["tree", "--workspace", "--edges", "no-dev", "--no-dedupe", "--prefix", "depth"]);

@@ -78,6 +78,7 @@ pub enum Loss {
 /// Why there is no lease.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no lease within {} seconds: {why}", within.as_secs())]
+#[non_exhaustive]
 pub struct Failure {
     /// How long was tried.
     pub within: Duration,
@@ -87,6 +88,7 @@ pub struct Failure {
 
 /// What was missing for a lease.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Missing {
     /// Nothing could be sent.
     #[error("the interface has no carrier")]
@@ -114,6 +116,7 @@ fn with_colon(text: &str) -> String {
 
 /// Why a message counts for nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Ignored {
     /// No message at all.
     #[error(transparent)]

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 /// Why bytes are no message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DecodeError {
     /// Less than the fixed part and the magic cookie.
     #[error("a message has 240 bytes at least and this has {0}")]
@@ -43,6 +44,7 @@ pub enum DecodeError {
 
 /// Why an option's value is unusable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OptionError {
     /// Of a length that it cannot have.
     #[error("option {option} has {length} bytes and not {wanted}")]
@@ -76,6 +78,7 @@ impl OptionError {
 
 /// Why an acknowledgement gives no lease.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LeaseError {
     /// Broadcast, multicast, loopback, none.
     #[error("{0} is not an address that a host can have")]
@@ -96,6 +99,7 @@ pub enum LeaseError {
 
 /// What is wrong with `provide` or `request` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SettingsError {
     /// Neither a known name nor a number.
     #[error("cannot parse option {0:?}: neither a known name nor a number from 0 to 255")]

@@ -52,6 +52,7 @@ const CONNECTED: &[u8] = b"HTTP/1.0 200 Connected to Go RPC\n\n";
 
 /// Why a connection is of no use any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RpcError {
     /// Something else listens, or something else has connected.
     #[error("the other side greets with {0:?}")]

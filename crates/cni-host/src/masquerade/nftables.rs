@@ -203,11 +203,12 @@ fn delete_unused_chains(nft: &mut Nft, side: &Side) -> cni_nftables::Result<()> 
             in_use.insert(chain.clone());
         }
     }
-    for chain in nft.chains(side.table)? {
+    for chain in nft.chains(&side.table)? {
         if !chain.starts_with(SUBNET) || in_use.contains(&chain) {
             continue;
         }
-        match nft.commit(Batch::default().flush_chain(side.table, &chain).delete_chain(side.table, &chain)) {
+        match nft.commit(Batch::default().flush_chain(&side.table, &chain).delete_chain(&side.table, &chain))
+        {
             // An ADD has come in between; or the kernel has yet to free an element that a DEL has had expire. The next GC is
             // early enough for an empty chain.
             Err(error) if error.is_busy() => {}
@@ -242,12 +243,12 @@ pub(super) fn check(nft: &mut Nft, owner: &Owner, addresses: &[IpNet]) -> Result
 }
 
 /// The first of the chains that masquerade these addresses which does not have its rules.
-fn emptied(nft: &mut Nft, addresses: &[IpNet]) -> cni_nftables::Result<Option<(Table, String)>> {
+fn emptied(nft: &mut Nft, addresses: &[IpNet]) -> cni_nftables::Result<Option<(&'static Table, String)>> {
     for address in addresses {
         let side = side(address);
         for chain in [POSTROUTING.to_owned(), subnet_chain(address)] {
-            if nft.rules(side.table, &chain)?.len() < RULES {
-                return Ok(Some((side.table, chain)));
+            if nft.rules(&side.table, &chain)?.len() < RULES {
+                return Ok(Some((&side.table, chain)));
             }
         }
     }
@@ -258,8 +259,8 @@ fn emptied(nft: &mut Nft, addresses: &[IpNet]) -> cni_nftables::Result<Option<(T
 pub(super) fn status(nft: &mut Nft) -> Result<()> {
     nft.probe()?;
     for side in [&SIDE4, &SIDE6] {
-        if nft.has_chain(side.table, POSTROUTING)? && nft.rules(side.table, POSTROUTING)?.len() < RULES {
-            let table = side.table;
+        if nft.has_chain(&side.table, POSTROUTING)? && nft.rules(&side.table, POSTROUTING)?.len() < RULES {
+            let table = &side.table;
             return Err(Error::Mismatch(format!(
                 "chain {POSTROUTING} of table {table} does not have its rules"
             )));
@@ -273,7 +274,7 @@ fn delete(batch: &mut Batch, set: &Set, found: Element) {
     let chain = chain_of_address(&found);
     batch.delete_element(set, found.key);
     if let Some(chain) = chain {
-        batch.flush_chain(set.table, &chain).delete_chain(set.table, &chain);
+        batch.flush_chain(&set.table, &chain).delete_chain(&set.table, &chain);
     }
 }
 

@@ -7,7 +7,7 @@ use cni_nftables::{Batch, Family, Nft, Result, Table};
 use crate::Owner;
 use crate::owner::hex_digest;
 
-const TABLE: Table = Table { family: Family::Inet, name: "cni_plugins_masquerade" };
+const TABLE: Table = Table::new(Family::Inet, "cni_plugins_masquerade");
 const CHAIN: &str = "masq_checks";
 
 /// Whether a rule's comment says that it is this attachment's.
@@ -33,7 +33,7 @@ pub(super) fn is_masquerade_in(comment: &str, network: &str) -> bool {
 
 /// Whether there is a rule of this attachment.
 pub(super) fn has_masquerade(nft: &mut Nft, owner: &Owner) -> Result<bool> {
-    let rules = nft.rules(TABLE, CHAIN)?;
+    let rules = nft.rules(&TABLE, CHAIN)?;
     Ok(rules
         .iter()
         .any(|rule| rule.comment.as_deref().is_some_and(|comment| is_masquerade_of(comment, owner))))
@@ -42,9 +42,9 @@ pub(super) fn has_masquerade(nft: &mut Nft, owner: &Owner) -> Result<bool> {
 /// Deletes the rules whose comments `pick` picks.
 pub(super) fn delete_masquerade(nft: &mut Nft, pick: impl Fn(&str) -> bool) -> Result<Batch> {
     let mut batch = Batch::default();
-    for rule in nft.rules(TABLE, CHAIN)? {
+    for rule in nft.rules(&TABLE, CHAIN)? {
         if rule.comment.as_deref().is_some_and(&pick) {
-            batch.delete_rule(TABLE, CHAIN, rule.handle);
+            batch.delete_rule(&TABLE, CHAIN, rule.handle);
         }
     }
     Ok(batch)

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use cni_host::{NetNs, NewTap, Tap};
-use cni_netlink::{Link, LinkChange, Socket, Tun};
+use cni_netlink::{Link, LinkChange, Socket};
 
 use crate::on_private_host;
 
@@ -26,7 +26,9 @@ fn a_tap_has_all_that_was_asked_for_and_stays() {
             Tap::add(&NewTap { multi_queue, owner, group, ..PLAIN }).unwrap();
             let tap = link("t0");
             assert_eq!((tap.kind.as_str(), tap.up), ("tun", false));
-            assert_eq!(tap.tun, Some(Tun { tap: true, multi_queue, persist: true, owner, group }));
+            let tun = tap.tun.unwrap();
+            assert!(tun.tap && tun.persist, "{tun:?}");
+            assert_eq!((tun.multi_queue, tun.owner, tun.group), (multi_queue, owner, group));
             Socket::open().unwrap().link_del(tap.index).unwrap();
         }
     });

@@ -9,7 +9,7 @@ use cni_testing::Host;
 
 use crate::{Programs, each, path, rule};
 
-fn has_chain(programs: &Programs, table: &'static str, chain: &str) -> Vec<Variant> {
+fn has_chain(programs: &Programs, table: &str, chain: &str) -> Vec<Variant> {
     let mut found = Vec::new();
     let iptables = Iptables::wherever(&[programs.family], &programs.path);
     let nothing = iptables.look(&mut Nft::new(), programs.family, table, |table| {

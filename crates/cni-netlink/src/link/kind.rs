@@ -12,25 +12,31 @@ use crate::write::Writer;
 
 /// What a macvlan's siblings see of each other (MACVLAN_MODE_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum MacvlanMode {
+    /// Nothing.
     Private = MACVLAN_MODE_PRIVATE as isize,
+    /// What a switch outside sends back.
     Vepa = MACVLAN_MODE_VEPA as isize,
+    /// Whatever is for them.
     Bridge = MACVLAN_MODE_BRIDGE as isize,
+    /// There is one alone, which has its parent to itself.
     Passthru = MACVLAN_MODE_PASSTHRU as isize,
 }
 
 /// At which layer an ipvlan switches (IPVLAN_MODE_*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum IpvlanMode {
+    /// By addresses, with broadcast and neighbours of its own.
     L2 = IPVLAN_MODE_L2 as isize,
+    /// By addresses, without broadcast; packets that leave take the parent's namespace's routes.
     L3 = IPVLAN_MODE_L3 as isize,
+    /// The same, and what arrives passes the packet filter there too.
     L3s = IPVLAN_MODE_L3S as isize,
 }
 
 /// The kind of a link, with its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LinkKind {
     /// An interface with a hardware address of its own on a parent.
     Macvlan {
@@ -69,7 +75,8 @@ pub struct Parent {
     pub netnsid: Option<i32>,
 }
 
-/// A link to be made, in the socket's namespace.
+/// A link to be made, in the socket's namespace: [`NewLink::new`] with what is to be otherwise, since it may get more fields, as
+/// in `NewLink { mtu: Some(1400), ..NewLink::new("dummy0", LinkKind::Dummy) }`.
 #[derive(Debug)]
 pub struct NewLink<'a> {
     /// Its name.
@@ -82,6 +89,13 @@ pub struct NewLink<'a> {
     pub mac: Option<MacAddr>,
     /// Its MTU in bytes; `None` for its parent's, or the kernel's default.
     pub mtu: Option<u32>,
+}
+
+impl<'a> NewLink<'a> {
+    /// A link that stands on nothing, with the kernel's own address and MTU.
+    pub fn new(name: &'a str, kind: LinkKind) -> Self {
+        NewLink { name, kind, parent: None, mac: None, mtu: None }
+    }
 }
 
 impl LinkKind {
@@ -173,10 +187,6 @@ mod tests {
 
     const ELSEWHERE: Option<Parent> = Some(Parent { index: 3, netnsid: Some(5) });
 
-    fn new(name: &str, kind: LinkKind) -> NewLink<'_> {
-        NewLink { name, kind, parent: None, mac: None, mtu: None }
-    }
-
     fn assert_new(new: &NewLink<'_>, expected: &str) {
         assert_request(add(new), CREATE_EXCL, expected);
     }
@@ -188,7 +198,7 @@ mod tests {
         let kind = LinkKind::Macvlan { mode: MacvlanMode::Passthru, bc_queue_len: Some(500) };
         let mac = Some(MacAddr([2, 0, 0, 0, 0, 2]));
         assert_new(
-            &NewLink { parent: ELSEWHERE, mac, mtu: Some(1400), ..new("mv0", kind) },
+            &NewLink { parent: ELSEWHERE, mac, mtu: Some(1400), ..NewLink::new("mv0", kind) },
             "70000000 10000506 00000000 00000000
              00000000 00000000 00000000 00000000
              0a000100 02000000 00020000 08000400 78050000
@@ -204,7 +214,7 @@ mod tests {
         let parent = Some(Parent { index: 3, netnsid: None });
         let kind = LinkKind::Macvlan { mode: MacvlanMode::Bridge, bc_queue_len: None };
         assert_new(
-            &NewLink { parent, ..new("mv1", kind) },
+            &NewLink { parent, ..NewLink::new("mv1", kind) },
             "4c000000 10000506 00000000 00000000
              00000000 00000000 00000000 00000000
              08000500 03000000 08000300 6d763100
@@ -220,7 +230,7 @@ mod tests {
     fn ipvlan() {
         let kind = LinkKind::Ipvlan { mode: IpvlanMode::L3s };
         assert_new(
-            &NewLink { parent: ELSEWHERE, mtu: Some(1400), ..new("iv0", kind) },
+            &NewLink { parent: ELSEWHERE, mtu: Some(1400), ..NewLink::new("iv0", kind) },
             "5c000000 10000506 00000000 00000000
              00000000 00000000 00000000 00000000
              08000400 78050000 08002500 05000000 08000500 03000000 08000300 69763000
@@ -232,7 +242,11 @@ mod tests {
     #[test]
     fn vlan() {
         assert_new(
-            &NewLink { parent: ELSEWHERE, mtu: Some(1400), ..new("vl0", LinkKind::Vlan { id: 100 }) },
+            &NewLink {
+                parent: ELSEWHERE,
+                mtu: Some(1400),
+                ..NewLink::new("vl0", LinkKind::Vlan { id: 100 })
+            },
             "5c000000 10000506 00000000 00000000
              00000000 00000000 00000000 00000000
              08000400 78050000 08002500 05000000 08000500 03000000 08000300 766c3000
@@ -244,7 +258,7 @@ mod tests {
     #[test]
     fn dummy() {
         assert_new(
-            &new("du0", LinkKind::Dummy),
+            &NewLink::new("du0", LinkKind::Dummy),
             "38000000 10000506 00000000 00000000
              00000000 00000000 00000000 00000000
              08000300 64753000 10001200 0a000100 64756d6d 79000000",
@@ -255,7 +269,7 @@ mod tests {
     #[test]
     fn ifb() {
         assert_new(
-            &new("if0", LinkKind::Ifb),
+            &NewLink::new("if0", LinkKind::Ifb),
             "34000000 10000506 00000000 00000000
              00000000 00000000 00000000 00000000
              08000300 69663000 0c001200 08000100 69666200",
@@ -266,7 +280,7 @@ mod tests {
     #[test]
     fn vrf() {
         assert_new(
-            &new("vr0", LinkKind::Vrf { table: 100 }),
+            &NewLink::new("vr0", LinkKind::Vrf { table: 100 }),
             "40000000 10000506 00000000 00000000
              00000000 00000000 00000000 00000000
              08000300 76723000 18001200 08000100 76726600 0c000200 08000100 64000000",
@@ -292,7 +306,7 @@ mod tests {
             LinkKind::Ifb,
             LinkKind::Vrf { table: 70_000 },
         ] {
-            let bytes = add(&new("x", kind)).with(0);
+            let bytes = add(&NewLink::new("x", kind)).with(0);
             let link = super::super::parse::link(crate::golden::message(&bytes).payload).unwrap();
             assert_eq!((link.settings, link.kind.as_str()), (Some(kind), kind.name()));
         }

@@ -8,6 +8,7 @@ use crate::uapi::*;
 
 /// A device of kind "tun", whose frames go to and come from whoever has it open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tun {
     /// It carries Ethernet frames (tap) rather than IP packets (tun).
     pub tap: bool,

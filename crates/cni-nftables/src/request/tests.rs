@@ -3,14 +3,14 @@ use cni_netlink::raw::{Attrs, Messages, be32};
 use super::*;
 use crate::{DataType, Element, Family, Set, Table, Value, parse_matches};
 
-const TABLE: Table = Table { family: Family::Inet, name: "t" };
+const TABLE: Table = Table::new(Family::Inet, "t");
 /// NLM_F_ACK and message types with NFNL_SUBSYS_NFTABLES
 const ACK: u16 = 0x4;
 const NEWRULE: u16 = 0xa06;
 const NEWSET: u16 = 0xa09;
 const NEWSETELEM: u16 = 0xa0c;
 
-const SET: Set = Set { table: TABLE, name: "s", key: &[DataType::InetService], data: &[] };
+static SET: Set = Set::new(TABLE, "s", &[DataType::InetService]);
 
 fn element(port: u16) -> Element {
     Element { key: vec![Value::Port(port)], data: Vec::new(), comment: Some("c".repeat(200)) }
@@ -25,7 +25,7 @@ fn refusal(request: &Request<'_>, number: u32, offset: Option<usize>) -> String 
 #[test]
 fn batch_has_its_frame_and_numbers_and_one_acknowledgement() {
     let mut batch = Batch::default();
-    batch.add_table(TABLE).add_set(&SET).flush_chain(TABLE, "x");
+    batch.add_table(&TABLE).add_set(&SET).flush_chain(&TABLE, "x");
     let request = Request::new(&[&batch], u32::MAX, Some(77), Removal::Expiry).unwrap();
     let messages: Vec<_> = Messages(&request.bytes).map(Option::unwrap).collect();
     assert_eq!(messages.len() as u32, request.count());
@@ -44,9 +44,9 @@ fn batch_has_its_frame_and_numbers_and_one_acknowledgement() {
 #[test]
 fn refusal_names_its_command() {
     let mut setup = Batch::default();
-    setup.add_table(TABLE);
+    setup.add_table(&TABLE);
     let mut batch = Batch::default();
-    batch.add_element(&SET, element(1)).add_element(&SET, element(2)).delete_chain(TABLE, "x");
+    batch.add_element(&SET, element(1)).add_element(&SET, element(2)).delete_chain(&TABLE, "x");
     let request = Request::new(&[&setup, &batch], 1, None, Removal::Expiry).unwrap();
     assert_eq!(refusal(&request, 1, None), "cannot add table inet t");
     // Messages of a batch as a whole are about all of it.
@@ -73,8 +73,8 @@ fn sets_of_rules_are_numbered_through_the_batch() {
     let rule = |text| parse_matches(text).unwrap();
     let mut batch = Batch::default();
     batch.add_set(&SET);
-    batch.add_rule(TABLE, "x", rule("tcp dport { 1, 2 } ip saddr { 10.0.0.1, 10.0.0.2 }"));
-    batch.add_rule(TABLE, "x", rule("udp dport { 1, 2 }"));
+    batch.add_rule(&TABLE, "x", rule("tcp dport { 1, 2 } ip saddr { 10.0.0.1, 10.0.0.2 }"));
+    batch.add_rule(&TABLE, "x", rule("udp dport { 1, 2 }"));
     let request = Request::new(&[&batch], 1, None, Removal::Expiry).unwrap();
     let numbers: Vec<u32> = Messages(&request.bytes)
         .flatten()
@@ -113,7 +113,7 @@ fn elements_are_split_into_messages_that_netlink_can_carry() {
     assert_eq!(lists.iter().sum::<usize>(), 10_000);
     // Adding and deleting, and other sets, are other messages.
     let mut mixed = Batch::default();
-    let other = Set { name: "other", ..SET };
+    let other = Set::new(TABLE, "other", SET.key);
     mixed.add_element(&SET, element(1)).delete_element(&SET, vec![Value::Port(1)]);
     mixed.add_element(&SET, element(1)).add_element(&other, element(1));
     assert_eq!(Request::new(&[&mixed], 1, None, Removal::Expiry).unwrap().count(), 6);
@@ -127,10 +127,10 @@ fn command_that_cannot_be_encoded_is_named() {
     let error = Request::new(&[&batch], 1, None, Removal::Expiry).err().unwrap().to_string();
     assert_eq!(error, "cannot add element inet t s { 0x00000001 }: 0x00000001 is not a single inet_service");
 
-    let named = Set { name: "", ..SET };
-    let keyless = Set { key: &[], ..SET };
-    let verdicts = Set { key: &[DataType::Verdict, DataType::Mark], ..SET };
-    for set in [named, keyless, verdicts] {
+    let named = Set::new(TABLE, "", SET.key);
+    let keyless = Set::new(TABLE, "s", &[]);
+    let verdicts = Set::new(TABLE, "s", &[DataType::Verdict, DataType::Mark]);
+    for set in [named.clone(), keyless, verdicts] {
         let mut batch = Batch::default();
         batch.add_set(&set);
         assert!(Request::new(&[&batch], 1, None, Removal::Expiry).is_err(), "{set}");

@@ -13,7 +13,7 @@ use crate::support::{PORTS, TABLE, chain, in_netns_with_nft, listed, nft, port, 
 
 /// Fails unless nft, given the batch's text, makes the same of it in the kernel. The ruleset stays that of the batch.
 #[track_caller]
-fn agree(table: Table, family: u8, batch: &Batch) {
+fn agree(table: &Table, family: u8, batch: &Batch) {
     nft(&batch.to_string());
     let theirs = dump(table, family);
     run("nft flush ruleset");
@@ -103,9 +103,9 @@ fn matches_are_those_of_nft() {
     in_netns_with_nft(|| {
         for text in MATCHES {
             let mut batch = Batch::default();
-            batch.add_table(TABLE).add_chain(TABLE, &chain("x"));
-            batch.add_rule(TABLE, "x", parse_matches(text).unwrap());
-            agree(TABLE, 1, &batch);
+            batch.add_table(&TABLE).add_chain(&TABLE, &chain("x"));
+            batch.add_rule(&TABLE, "x", parse_matches(text).unwrap());
+            agree(&TABLE, 1, &batch);
             assert_eq!(listed(), format!("table inet t {{ chain x {{ {text} }} }}"));
             run("nft flush ruleset");
         }
@@ -126,11 +126,11 @@ fn every_family_has_its_own_dependencies() {
             (Family::Bridge, 7, "meta l4proto tcp"),
         ];
         for (family, number, text) in cases {
-            let table = Table { family, name: "t" };
+            let table = Table::new(family, "t");
             let mut batch = Batch::default();
-            batch.add_table(table).add_chain(table, &chain("x"));
-            batch.add_rule(table, "x", parse_matches(text).unwrap());
-            agree(table, number, &batch);
+            batch.add_table(&table).add_chain(&table, &chain("x"));
+            batch.add_rule(&table, "x", parse_matches(text).unwrap());
+            agree(&table, number, &batch);
             assert_eq!(listed(), format!("table {family} t {{ chain x {{ {text} }} }}"));
             run("nft flush ruleset");
         }
@@ -143,27 +143,25 @@ fn network_behind_a_hardware_address_is_listed_alike() {
     in_netns_with_nft(|| {
         let text = "ether saddr 02:42:ac:11:00:02 ip saddr 10.0.0.1";
         let mut batch = Batch::default();
-        batch.add_table(TABLE).add_chain(TABLE, &chain("x"));
-        batch.add_rule(TABLE, "x", parse_matches(text).unwrap());
+        batch.add_table(&TABLE).add_chain(&TABLE, &chain("x"));
+        batch.add_rule(&TABLE, "x", parse_matches(text).unwrap());
         Nft::new().commit(&batch).unwrap();
         assert_eq!(listed(), format!("table inet t {{ chain x {{ {text} }} }}"));
     });
 }
 
-const HAIRPIN: Set =
-    Set { table: TABLE, name: "hairpin", key: &[DataType::Ipv4Addr, DataType::Ipv4Addr], data: &[] };
-const SPOOF: Set =
-    Set { table: TABLE, name: "spoof", key: &[DataType::IfName, DataType::EtherAddr], data: &[] };
-const MASQ: Set = Set { table: TABLE, name: "masq", key: &[DataType::Ipv6Addr], data: &[DataType::Verdict] };
-const PORTS6: Set = Set {
-    table: TABLE,
-    name: "ports6",
-    key: &[DataType::Ipv6Addr, DataType::InetProto, DataType::InetService],
-    data: &[DataType::Ipv6Addr, DataType::InetService],
-};
+static HAIRPIN: Set = Set::new(TABLE, "hairpin", &[DataType::Ipv4Addr, DataType::Ipv4Addr]);
+static SPOOF: Set = Set::new(TABLE, "spoof", &[DataType::IfName, DataType::EtherAddr]);
+static MASQ: Set = Set::map(TABLE, "masq", &[DataType::Ipv6Addr], &[DataType::Verdict]);
+static PORTS6: Set = Set::map(
+    TABLE,
+    "ports6",
+    &[DataType::Ipv6Addr, DataType::InetProto, DataType::InetService],
+    &[DataType::Ipv6Addr, DataType::InetService],
+);
 
 fn set_of(key: &'static [DataType], data: &'static [DataType]) -> Set {
-    Set { table: TABLE, name: "s", key, data }
+    Set::map(TABLE, "s", key, data)
 }
 
 #[test]
@@ -208,13 +206,13 @@ fn statements_are_those_of_nft() {
         ];
         for rule in rules {
             let mut batch = Batch::default();
-            batch.add_table(TABLE);
+            batch.add_table(&TABLE);
             for set in [&HAIRPIN, &SPOOF, &MASQ, &PORTS, &PORTS6] {
                 batch.add_set(set);
             }
-            batch.add_chain(TABLE, &chain("y")).add_chain(TABLE, &chain("x"));
-            batch.add_rule(TABLE, "x", rule.clone());
-            agree(TABLE, 1, &batch);
+            batch.add_chain(&TABLE, &chain("y")).add_chain(&TABLE, &chain("x"));
+            batch.add_rule(&TABLE, "x", rule.clone());
+            agree(&TABLE, 1, &batch);
             let text = rule.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
             let listed = listed();
             assert!(listed.ends_with(&format!(" chain x {{ {text} }} }}")), "{listed}");
@@ -227,11 +225,11 @@ fn statements_are_those_of_nft() {
 fn reject_is_plain_in_each_family() {
     in_netns_with_nft(|| {
         for (family, number) in [(Family::Ip, 2), (Family::Ip6, 10), (Family::Inet, 1)] {
-            let table = Table { family, name: "t" };
+            let table = Table::new(family, "t");
             let mut batch = Batch::default();
-            batch.add_table(table).add_chain(table, &chain("x"));
-            batch.add_rule(table, "x", vec![Statement::Reject]);
-            agree(table, number, &batch);
+            batch.add_table(&table).add_chain(&table, &chain("x"));
+            batch.add_rule(&table, "x", vec![Statement::Reject]);
+            agree(&table, number, &batch);
             assert_eq!(listed(), format!("table {family} t {{ chain x {{ reject }} }}"));
             run("nft flush ruleset");
         }
@@ -251,15 +249,15 @@ fn base_chains_are_those_of_nft() {
             (Hook::FilterOutput, i32::MAX, Policy::Accept),
         ];
         let mut batch = Batch::default();
-        batch.add_table(TABLE);
+        batch.add_table(&TABLE);
         let mut text = String::new();
         for (number, base) in hooks.into_iter().enumerate() {
             let name = format!("c{number}");
             let chain = Chain { name: &name, base: Some(base) };
-            batch.add_chain(TABLE, &chain);
+            batch.add_chain(&TABLE, &chain);
             text += &format!("chain {chain} ");
         }
-        agree(TABLE, 1, &batch);
+        agree(&TABLE, 1, &batch);
         assert_eq!(listed(), format!("table inet t {{ {text}}}"));
     });
 }
@@ -324,11 +322,11 @@ fn sets_and_elements_are_those_of_nft() {
     in_netns_with_nft(|| {
         for (set, elements) in sets() {
             let mut batch = Batch::default();
-            batch.add_table(TABLE).add_chain(TABLE, &chain("y")).add_set(&set);
+            batch.add_table(&TABLE).add_chain(&TABLE, &chain("y")).add_set(&set);
             for element in &elements {
                 batch.add_element(&set, element.clone());
             }
-            agree(TABLE, 1, &batch);
+            agree(&TABLE, 1, &batch);
 
             // What was printed as commands is what nft lists.
             let script = batch.to_string();
@@ -363,17 +361,17 @@ fn sets_and_elements_are_those_of_nft() {
 fn deletions_are_those_of_nft() {
     in_netns_with_nft(|| {
         let mut setup = Batch::default();
-        setup.add_table(TABLE).add_set(&PORTS).add_chain(TABLE, &chain("x")).add_chain(TABLE, &chain("y"));
-        setup.add_rule(TABLE, "x", vec![Statement::Reject]).add_rule(TABLE, "x", vec![Statement::Counter]);
+        setup.add_table(&TABLE).add_set(&PORTS).add_chain(&TABLE, &chain("x")).add_chain(&TABLE, &chain("y"));
+        setup.add_rule(&TABLE, "x", vec![Statement::Reject]).add_rule(&TABLE, "x", vec![Statement::Counter]);
         setup
             .add_element(&PORTS, port(80, [10, 1, 0, 2], "a"))
             .add_element(&PORTS, port(81, [10, 1, 0, 2], "b"));
         let mut socket = Nft::new();
         socket.commit(&setup).unwrap();
-        let rules = socket.rules(TABLE, "x").unwrap();
+        let rules = socket.rules(&TABLE, "x").unwrap();
 
         let mut batch = Batch::default();
-        batch.delete_rule(TABLE, "x", rules[0].handle).delete_chain(TABLE, "y");
+        batch.delete_rule(&TABLE, "x", rules[0].handle).delete_chain(&TABLE, "y");
         batch.delete_element(&PORTS, port(80, [0; 4], "").key);
         socket.commit(&batch).unwrap();
         let left = listed();
@@ -389,16 +387,16 @@ fn deletions_are_those_of_nft() {
         // The text of each deletion does the same in nft.
         run("nft flush ruleset");
         socket.commit(&setup).unwrap();
-        let handle = socket.rules(TABLE, "x").unwrap()[0].handle;
+        let handle = socket.rules(&TABLE, "x").unwrap()[0].handle;
         nft(&batch.to_string().replace(&format!("handle {}", rules[0].handle), &format!("handle {handle}")));
         assert_eq!(listed(), left);
 
         let mut flush = Batch::default();
-        flush.flush_chain(TABLE, "x");
+        flush.flush_chain(&TABLE, "x");
         socket.commit(&flush).unwrap();
         assert!(listed().contains("chain x { } }"));
         let mut delete = Batch::default();
-        delete.delete_table(TABLE);
+        delete.delete_table(&TABLE);
         socket.commit(&delete).unwrap();
         assert_eq!(listed(), "");
     });

@@ -15,8 +15,8 @@ const CHANGES: u16 = 200;
 /// What to make first; twice is harmless.
 fn setup() -> Batch {
     let mut batch = Batch::default();
-    batch.add_table(TABLE).add_set(&PORTS).add_chain(TABLE, &chain("x")).flush_chain(TABLE, "x");
-    batch.add_rule(TABLE, "x", vec![Statement::Counter]);
+    batch.add_table(&TABLE).add_set(&PORTS).add_chain(&TABLE, &chain("x")).flush_chain(&TABLE, "x");
+    batch.add_rule(&TABLE, "x", vec![Statement::Counter]);
     batch
 }
 
@@ -68,7 +68,7 @@ fn writers_lose_nothing_from_the_first_setup_on() {
         all("contention::process_that_adds");
         let mut nft = Nft::new();
         assert_eq!(nft.elements(&PORTS).unwrap().len(), usize::from(PROCESSES * CHANGES));
-        assert_eq!(nft.rules(TABLE, "x").unwrap().len(), 1);
+        assert_eq!(nft.rules(&TABLE, "x").unwrap().len(), 1);
         assert_eq!(foreign(), before);
     });
 }
@@ -125,7 +125,7 @@ fn update_plans_again_when_the_ruleset_changed_meanwhile() {
             plans += 1;
             if plans <= 3 {
                 let name = format!("c{plans}");
-                other.commit(Batch::default().add_chain(TABLE, &chain(&name)))?;
+                other.commit(Batch::default().add_chain(&TABLE, &chain(&name)))?;
             }
             let mut batch = Batch::default();
             batch.add_element(&PORTS, port(80, [10, 1, 0, 2], "x"));
@@ -145,7 +145,7 @@ fn update_gives_up_when_the_ruleset_never_stays() {
         let mut plans = 0;
         let error = nft.update("add a port", None, |_| {
             plans += 1;
-            other.commit(Batch::default().add_chain(TABLE, &chain(&format!("c{plans}"))))?;
+            other.commit(Batch::default().add_chain(&TABLE, &chain(&format!("c{plans}"))))?;
             let mut batch = Batch::default();
             batch.add_element(&PORTS, port(80, [10, 1, 0, 2], "x"));
             Ok(batch)
@@ -205,12 +205,12 @@ fn setup_is_made_only_when_something_is_missing() {
         let mut first = Batch::default();
         first.add_element(&PORTS, port(80, [10, 1, 0, 2], "x"));
         nft.commit_with_setup(&setup(), &first).unwrap();
-        let rules = nft.rules(TABLE, "x").unwrap();
+        let rules = nft.rules(&TABLE, "x").unwrap();
         let mut second = Batch::default();
         second.add_element(&PORTS, port(81, [10, 1, 0, 2], "x"));
         nft.commit_with_setup(&setup(), &second).unwrap();
         // A setup would have made the rule again, under another handle.
-        assert_eq!(nft.rules(TABLE, "x").unwrap(), rules);
+        assert_eq!(nft.rules(&TABLE, "x").unwrap(), rules);
         assert_eq!(nft.elements(&PORTS).unwrap().len(), 2);
     });
 }

@@ -16,7 +16,7 @@ const RULE_IGNORED: &[u16] = &[3, 6];
 const SET_IGNORED: &[u16] = &[13, 16];
 
 /// Chains, rules, sets and elements of a table as attributes in hexadecimal digits, one per line; elements in order.
-pub(crate) fn dump(table: Table, family: u8) -> Vec<String> {
+pub(crate) fn dump(table: &Table, family: u8) -> Vec<String> {
     let mut connection = Connection::open(Protocol::Netfilter).unwrap();
     let mut lines = objects(&mut connection, GETCHAIN, CHAIN_IGNORED, table, family, None);
     lines.extend(objects(&mut connection, GETRULE, RULE_IGNORED, table, family, None));
@@ -28,10 +28,10 @@ pub(crate) fn dump(table: Table, family: u8) -> Vec<String> {
     lines
 }
 
-fn request(kind: u16, table: Table, family: u8, set: Option<&str>) -> Vec<u8> {
+fn request(kind: u16, table: &Table, family: u8, set: Option<&str>) -> Vec<u8> {
     let mut writer = Writer::default();
     writer.message(10 << 8 | kind, 0x301, 0, &[family, 0, 0, 0], |writer| {
-        writer.string(1, table.name);
+        writer.string(1, &table.name);
         if let Some(set) = set {
             writer.string(2, set);
         }
@@ -39,7 +39,7 @@ fn request(kind: u16, table: Table, family: u8, set: Option<&str>) -> Vec<u8> {
     writer.into_bytes()
 }
 
-fn names(connection: &mut Connection, table: Table, family: u8) -> Vec<String> {
+fn names(connection: &mut Connection, table: &Table, family: u8) -> Vec<String> {
     let op = || "list sets".to_string();
     let parse = |payload: &[u8]| Attrs::after(payload, 4).find(2).map(string);
     connection.read(&mut request(GETSET, table, family, None), &op, parse).unwrap()
@@ -49,7 +49,7 @@ fn objects(
     connection: &mut Connection,
     kind: u16,
     ignored: &[u16],
-    table: Table,
+    table: &Table,
     family: u8,
     set: Option<&str>,
 ) -> Vec<String> {

@@ -19,13 +19,13 @@ fn error_names_the_command_among_others() {
         let mut nft = with_ports();
         let mut batch = Batch::default();
         batch
-            .add_table(TABLE)
-            .add_chain(TABLE, &chain("a"))
+            .add_table(&TABLE)
+            .add_chain(&TABLE, &chain("a"))
             .add_element(&PORTS, port(80, [10, 1, 0, 2], "x"));
-        batch.delete_chain(TABLE, "nowhere").add_chain(TABLE, &chain("b"));
+        batch.delete_chain(&TABLE, "nowhere").add_chain(&TABLE, &chain("b"));
         let text = refused(&mut nft, &batch);
         assert_eq!(text, "cannot delete chain inet t nowhere: No such file or directory (os error 2)");
-        assert!(nft.chains(TABLE).unwrap().is_empty(), "the batch is applied whole or not at all");
+        assert!(nft.chains(&TABLE).unwrap().is_empty(), "the batch is applied whole or not at all");
     });
 }
 
@@ -34,12 +34,12 @@ fn error_names_the_rule_and_not_its_anonymous_set() {
     in_netns(|| {
         let mut nft = with_ports();
         let mut batch = Batch::default();
-        batch.add_chain(TABLE, &chain("a"));
+        batch.add_chain(&TABLE, &chain("a"));
         let ports = Value::AnyOf(vec![Value::Port(80), Value::Port(443)]);
         let selector = Selector::TcpDport;
         let ports = Statement::Match { selector, op: cni_nftables::Op::Eq, value: ports };
-        batch.add_rule(TABLE, "a", vec![ports.clone(), Statement::Verdict(Verdict::Accept)]);
-        batch.add_rule(TABLE, "a", vec![ports, Statement::Verdict(Verdict::Jump("nowhere".into()))]);
+        batch.add_rule(&TABLE, "a", vec![ports.clone(), Statement::Verdict(Verdict::Accept)]);
+        batch.add_rule(&TABLE, "a", vec![ports, Statement::Verdict(Verdict::Jump("nowhere".into()))]);
         let text = refused(&mut nft, &batch);
         assert!(
             text.starts_with("cannot add rule inet t a tcp dport { 80, 443 } jump nowhere: No such file"),
@@ -82,35 +82,35 @@ fn each_refusal_can_be_asked_for() {
     in_netns(|| {
         let mut nft = with_ports();
         let mut again = Batch::default();
-        let other = cni_nftables::Set { data: &[], ..PORTS };
+        let other = cni_nftables::Set::new(TABLE, "ports", PORTS.key);
         again.add_set(&other);
         assert!(nft.commit(&again).unwrap_err().is_exists());
 
         let mut batch = Batch::default();
-        batch.add_chain(TABLE, &chain("a")).add_chain(TABLE, &chain("b"));
-        batch.add_rule(TABLE, "b", vec![Statement::Verdict(Verdict::Jump("a".into()))]);
+        batch.add_chain(&TABLE, &chain("a")).add_chain(&TABLE, &chain("b"));
+        batch.add_rule(&TABLE, "b", vec![Statement::Verdict(Verdict::Jump("a".into()))]);
         nft.commit(&batch).unwrap();
         let mut delete = Batch::default();
-        delete.delete_chain(TABLE, "a");
+        delete.delete_chain(&TABLE, "a");
         assert!(nft.commit(&delete).unwrap_err().is_busy());
 
         let base = |hook| Chain { name: "c", base: Some((hook, 0, Policy::Accept)) };
         let mut batch = Batch::default();
-        batch.add_chain(TABLE, &base(Hook::FilterInput));
+        batch.add_chain(&TABLE, &base(Hook::FilterInput));
         nft.commit(&batch).unwrap();
         let mut batch = Batch::default();
-        batch.add_chain(TABLE, &base(Hook::FilterForward));
+        batch.add_chain(&TABLE, &base(Hook::FilterForward));
         let error = nft.commit(&batch).unwrap_err();
         assert!(error.is_exists() && !error.is_unsupported(), "{error}");
 
         let mut delete = Batch::default();
-        delete.delete_rule(TABLE, "b", 12345);
+        delete.delete_rule(&TABLE, "b", 12345);
         assert!(nft.commit(&delete).unwrap_err().is_not_found());
         let mut delete = Batch::default();
         delete.delete_element(&PORTS, port_key(1));
         assert!(nft.commit(&delete).unwrap_err().is_not_found());
         let mut delete = Batch::default();
-        delete.delete_table(cni_nftables::Table { name: "nowhere", ..TABLE });
+        delete.delete_table(&cni_nftables::Table::new(cni_nftables::Family::Inet, "nowhere"));
         let error = nft.commit(&delete).unwrap_err();
         assert!(error.is_not_found());
         assert_eq!(
@@ -119,7 +119,7 @@ fn each_refusal_can_be_asked_for() {
         );
 
         let mut late = Batch::default();
-        late.add_chain(TABLE, &Chain { name: "d", base: Some((Hook::NatOutput, -200, Policy::Accept)) });
+        late.add_chain(&TABLE, &Chain { name: "d", base: Some((Hook::NatOutput, -200, Policy::Accept)) });
         let error = nft.commit(&late).unwrap_err().to_string();
         assert!(error.ends_with("policy accept; }: a nat chain has a priority above -200"), "{error}");
     });
@@ -132,13 +132,13 @@ fn first_of_very_many_errors_is_told() {
         let mut nft = with_ports();
         let mut batch = Batch::default();
         for number in 0..5000 {
-            batch.delete_chain(TABLE, &format!("c{number}"));
+            batch.delete_chain(&TABLE, &format!("c{number}"));
         }
         let error = nft.commit(&batch).unwrap_err();
         assert!(error.to_string().starts_with("cannot delete chain inet t c0: No such file"), "{error}");
         // And nothing of it is left over for the next.
-        nft.commit(Batch::default().add_chain(TABLE, &chain("a"))).unwrap();
-        assert_eq!(nft.chains(TABLE).unwrap(), ["a"]);
+        nft.commit(Batch::default().add_chain(&TABLE, &chain("a"))).unwrap();
+        assert_eq!(nft.chains(&TABLE).unwrap(), ["a"]);
     });
 }
 

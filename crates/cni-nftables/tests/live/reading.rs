@@ -1,6 +1,6 @@
 //! Reading back: single elements, chains, and what is not there.
 
-use cni_nftables::{Batch, FoundRule, Nft, Set, Statement, Table, Value};
+use cni_nftables::{Batch, Family, FoundRule, Nft, Set, Statement, Table, Value};
 
 use crate::support::{PORTS, TABLE, chain, in_netns, in_netns_with_nft, nft, port, port_key, with_ports};
 
@@ -10,12 +10,12 @@ fn what_is_not_there_is_empty() {
         let mut nft = Nft::new();
         assert_eq!(nft.element(&PORTS, &port_key(80)).unwrap(), None);
         assert_eq!(nft.elements(&PORTS).unwrap(), []);
-        assert_eq!(nft.rules(TABLE, "x").unwrap(), []);
-        assert_eq!(nft.chains(TABLE).unwrap(), Vec::<String>::new());
-        assert_eq!(nft.sets(TABLE).unwrap(), Vec::<String>::new());
+        assert_eq!(nft.rules(&TABLE, "x").unwrap(), []);
+        assert_eq!(nft.chains(&TABLE).unwrap(), Vec::<String>::new());
+        assert_eq!(nft.sets(&TABLE).unwrap(), Vec::<String>::new());
         nft.probe().unwrap();
-        nft.commit(Batch::default().add_table(TABLE)).unwrap();
-        assert_eq!(nft.sets(TABLE).unwrap(), Vec::<String>::new());
+        nft.commit(Batch::default().add_table(&TABLE)).unwrap();
+        assert_eq!(nft.sets(&TABLE).unwrap(), Vec::<String>::new());
         assert_eq!(nft.element(&PORTS, &port_key(80)).unwrap(), None);
         assert_eq!(nft.elements(&PORTS).unwrap(), []);
         nft.commit(Batch::default().add_set(&PORTS)).unwrap();
@@ -44,17 +44,17 @@ fn element_is_found_among_many() {
 #[test]
 fn sets_are_listed_of_their_table_alone() {
     in_netns(|| {
-        let other = Table { name: "other", ..TABLE };
+        let other = Table::new(Family::Inet, "other");
         let mut batch = Batch::default();
-        batch.add_table(other).add_set(&Set { table: other, name: "theirs", ..PORTS });
-        batch.add_table(TABLE).add_set(&PORTS).add_set(&Set { name: "more", data: &[], ..PORTS });
+        batch.add_table(&other).add_set(&Set::map(other.clone(), "theirs", PORTS.key, PORTS.data));
+        batch.add_table(&TABLE).add_set(&PORTS).add_set(&Set::new(TABLE, "more", PORTS.key));
         let mut nft = Nft::new();
         nft.commit(&batch).unwrap();
-        let mut sets = nft.sets(TABLE).unwrap();
+        let mut sets = nft.sets(&TABLE).unwrap();
         sets.sort_unstable();
-        assert_eq!(sets, ["more", PORTS.name]);
-        assert_eq!(nft.sets(other).unwrap(), ["theirs"]);
-        assert_eq!(nft.sets(Table { name: "none", ..TABLE }).unwrap(), Vec::<String>::new());
+        assert_eq!(sets, ["more", "ports"]);
+        assert_eq!(nft.sets(&other).unwrap(), ["theirs"]);
+        assert_eq!(nft.sets(&Table::new(Family::Inet, "none")).unwrap(), Vec::<String>::new());
     });
 }
 
@@ -66,7 +66,7 @@ fn key_that_is_not_of_the_set_is_an_error() {
         assert!(error.starts_with("cannot get element inet t ports { "), "{error}");
         assert!(error.ends_with(": 1 values where 3 belong"), "{error}");
         // The kernel's set is of another type.
-        let other = Set { key: &[cni_nftables::DataType::InetService], ..PORTS };
+        let other = Set::map(TABLE, "ports", &[cni_nftables::DataType::InetService], PORTS.data);
         let error = nft.element(&other, &[Value::Port(80)]).unwrap_err();
         assert!(!error.is_unsupported() && !error.is_not_found(), "{error}");
     });
@@ -77,21 +77,21 @@ fn rules_come_in_order_with_their_comments() {
     in_netns(|| {
         let mut nft = with_ports();
         let mut batch = Batch::default();
-        batch.add_chain(TABLE, &chain("x")).add_chain(TABLE, &chain("y"));
-        batch.add_rule(TABLE, "x", vec![Statement::Reject, Statement::Comment("first".into())]);
-        batch.add_rule(TABLE, "y", vec![Statement::Counter, Statement::Comment("elsewhere".into())]);
-        batch.add_rule(TABLE, "x", vec![Statement::Counter]);
+        batch.add_chain(&TABLE, &chain("x")).add_chain(&TABLE, &chain("y"));
+        batch.add_rule(&TABLE, "x", vec![Statement::Reject, Statement::Comment("first".into())]);
+        batch.add_rule(&TABLE, "y", vec![Statement::Counter, Statement::Comment("elsewhere".into())]);
+        batch.add_rule(&TABLE, "x", vec![Statement::Counter]);
         nft.commit(&batch).unwrap();
-        let rules = nft.rules(TABLE, "x").unwrap();
+        let rules = nft.rules(&TABLE, "x").unwrap();
         let comments: Vec<_> = rules.iter().map(|rule| rule.comment.as_deref()).collect();
         assert_eq!(comments, [Some("first"), None]);
         assert!(rules[0].handle < rules[1].handle);
-        assert_eq!(nft.chains(TABLE).unwrap(), ["x", "y"]);
-        assert_eq!(nft.chains(Table { name: "other", ..TABLE }).unwrap(), Vec::<String>::new());
+        assert_eq!(nft.chains(&TABLE).unwrap(), ["x", "y"]);
+        assert_eq!(nft.chains(&Table::new(Family::Inet, "other")).unwrap(), Vec::<String>::new());
 
         let FoundRule { handle, .. } = rules[0];
-        nft.commit(Batch::default().delete_rule(TABLE, "x", handle)).unwrap();
-        assert_eq!(nft.rules(TABLE, "x").unwrap(), rules[1..]);
+        nft.commit(Batch::default().delete_rule(&TABLE, "x", handle)).unwrap();
+        assert_eq!(nft.rules(&TABLE, "x").unwrap(), rules[1..]);
     });
 }
 
@@ -103,8 +103,8 @@ fn rules_of_foreign_tables_are_read() {
              add chain ip cni_hostport hostports
              add rule ip cni_hostport hostports tcp dport 80 dnat to 10.0.0.2:80 comment \"abc\"
              add rule ip cni_hostport hostports counter");
-        let table = Table { family: cni_nftables::Family::Ip, name: "cni_hostport" };
-        let rules = Nft::new().rules(table, "hostports").unwrap();
+        let table = Table::new(Family::Ip, "cni_hostport");
+        let rules = Nft::new().rules(&table, "hostports").unwrap();
         let comments: Vec<_> = rules.iter().map(|rule| rule.comment.as_deref()).collect();
         assert_eq!(comments, [Some("abc"), None]);
     });

@@ -42,11 +42,11 @@ fn list_of_thousands_in_one_rule() {
         let mut ranges = ports.clone();
         ranges.push(Value::Range(Box::new(Value::Port(30_000)), Box::new(Value::Port(40_000))));
         let mut batch = Batch::default();
-        batch.add_chain(TABLE, &chain("x"));
+        batch.add_chain(&TABLE, &chain("x"));
         for values in [ports, ranges] {
             let value = Value::AnyOf(values);
             batch.add_rule(
-                TABLE,
+                &TABLE,
                 "x",
                 vec![Statement::Match { selector: Selector::TcpDport, op: Op::Eq, value }],
             );
@@ -63,16 +63,16 @@ fn thousand_rules_go_in_one_batch() {
     in_netns(|| {
         let mut nft = with_ports();
         let mut batch = Batch::default();
-        batch.add_chain(TABLE, &chain("x"));
+        batch.add_chain(&TABLE, &chain("x"));
         for number in 0..1000 {
             batch.add_rule(
-                TABLE,
+                &TABLE,
                 "x",
                 vec![Statement::Counter, Statement::Comment(format!("rule {number}"))],
             );
         }
         nft.commit(&batch).unwrap();
-        let rules = nft.rules(TABLE, "x").unwrap();
+        let rules = nft.rules(&TABLE, "x").unwrap();
         assert_eq!(rules.len(), 1000);
         assert_eq!(rules[999].comment.as_deref(), Some("rule 999"));
     });

@@ -9,15 +9,15 @@ use nix::sched::CloneFlags;
 use cni_nftables::{Chain, DataType, Element, Family, Nft, Set, Table, Value};
 
 /// The table of most tests.
-pub(crate) const TABLE: Table = Table { family: Family::Inet, name: "t" };
+pub(crate) const TABLE: Table = Table::new(Family::Inet, "t");
 
 /// A map of addresses and ports, as portmap has them.
-pub(crate) const PORTS: Set = Set {
-    table: TABLE,
-    name: "ports",
-    key: &[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService],
-    data: &[DataType::Ipv4Addr, DataType::InetService],
-};
+pub(crate) static PORTS: Set = Set::map(
+    TABLE,
+    "ports",
+    &[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService],
+    &[DataType::Ipv4Addr, DataType::InetService],
+);
 
 /// A chain without hook.
 pub(crate) const fn chain(name: &str) -> Chain<'_> {
@@ -39,7 +39,7 @@ pub(crate) fn port(port: u16, target: [u8; 4], owner: &str) -> Element {
 pub(crate) fn with_ports() -> Nft {
     let mut nft = Nft::new();
     let mut batch = cni_nftables::Batch::default();
-    batch.add_table(TABLE).add_set(&PORTS);
+    batch.add_table(&TABLE).add_set(&PORTS);
     nft.commit(&batch).unwrap();
     nft
 }

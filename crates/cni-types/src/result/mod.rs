@@ -91,6 +91,7 @@ impl Route {
 /// Why a result has no form in a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot convert a result to CNI {version}: {reason}")]
+#[non_exhaustive]
 pub struct ResultError {
     /// The version that was asked for.
     pub version: SpecVersion,

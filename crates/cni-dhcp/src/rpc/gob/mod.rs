@@ -30,6 +30,7 @@ pub(super) mod id {
 
 /// Why bytes are no gob, or not one that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GobError {
     /// A message ends within a value.
     #[error("a message ends within a value")]

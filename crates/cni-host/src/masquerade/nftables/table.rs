@@ -7,8 +7,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use crate::Owner;
 
 const NAME: &str = "cni_masquerade";
-const TABLE4: Table = Table { family: Family::Ip, name: NAME };
-const TABLE6: Table = Table { family: Family::Ip6, name: NAME };
+const TABLE4: Table = Table::new(Family::Ip, NAME);
+const TABLE6: Table = Table::new(Family::Ip6, NAME);
 
 pub(super) const POSTROUTING: &str = "postrouting";
 const PRIORITY: i32 = 100;
@@ -26,19 +26,19 @@ pub(super) struct Side {
     daddr: Selector,
 }
 
-pub(super) const SIDE4: Side = Side {
+pub(super) static SIDE4: Side = Side {
     table: TABLE4,
-    sources: Set { table: TABLE4, name: "sources", key: &[DataType::Ipv4Addr], data: &[DataType::Verdict] },
-    owners: Set { table: TABLE4, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] },
+    sources: Set::map(TABLE4, "sources", &[DataType::Ipv4Addr], &[DataType::Verdict]),
+    owners: Set::map(TABLE4, "owners", &[DataType::IfName], &[DataType::Mark]),
     multicast: IpNet::V4(Ipv4Net::new_assert(std::net::Ipv4Addr::new(224, 0, 0, 0), 4)),
     saddr: Selector::IpSaddr,
     daddr: Selector::IpDaddr,
 };
 
-pub(super) const SIDE6: Side = Side {
+pub(super) static SIDE6: Side = Side {
     table: TABLE6,
-    sources: Set { table: TABLE6, name: "sources", key: &[DataType::Ipv6Addr], data: &[DataType::Verdict] },
-    owners: Set { table: TABLE6, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] },
+    sources: Set::map(TABLE6, "sources", &[DataType::Ipv6Addr], &[DataType::Verdict]),
+    owners: Set::map(TABLE6, "owners", &[DataType::IfName], &[DataType::Mark]),
     multicast: IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8)),
     saddr: Selector::Ip6Saddr,
     daddr: Selector::Ip6Daddr,
@@ -51,7 +51,7 @@ pub(super) fn side(address: &IpNet) -> &'static Side {
 impl Side {
     pub(super) fn maps(&self) -> Batch {
         let mut batch = Batch::default();
-        batch.add_table(self.table).add_set(&self.sources).add_set(&self.owners);
+        batch.add_table(&self.table).add_set(&self.sources).add_set(&self.owners);
         batch
     }
 
@@ -59,15 +59,15 @@ impl Side {
     pub(super) fn setup(&self, addresses: &[IpNet]) -> Batch {
         let mut batch = self.maps();
         let base = Chain { name: POSTROUTING, base: Some((Hook::NatPostrouting, PRIORITY, Policy::Accept)) };
-        batch.add_chain(self.table, &base).flush_chain(self.table, POSTROUTING);
-        batch.add_rule(self.table, POSTROUTING, self.leave_alone(self.multicast));
-        let lookup = Statement::VerdictMap { key: vec![self.saddr], map: self.sources.name.to_owned() };
-        batch.add_rule(self.table, POSTROUTING, vec![lookup]);
+        batch.add_chain(&self.table, &base).flush_chain(&self.table, POSTROUTING);
+        batch.add_rule(&self.table, POSTROUTING, self.leave_alone(self.multicast));
+        let lookup = Statement::VerdictMap { key: vec![self.saddr], map: self.sources.name.to_string() };
+        batch.add_rule(&self.table, POSTROUTING, vec![lookup]);
         for address in addresses {
             let chain = &subnet_chain(address);
-            batch.add_chain(self.table, &Chain { name: chain, base: None }).flush_chain(self.table, chain);
-            batch.add_rule(self.table, chain, self.leave_alone(address.trunc()));
-            batch.add_rule(self.table, chain, vec![Statement::Masquerade]);
+            batch.add_chain(&self.table, &Chain { name: chain, base: None }).flush_chain(&self.table, chain);
+            batch.add_rule(&self.table, chain, self.leave_alone(address.trunc()));
+            batch.add_rule(&self.table, chain, vec![Statement::Masquerade]);
         }
         batch
     }

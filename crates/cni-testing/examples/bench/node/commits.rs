@@ -12,17 +12,17 @@ use super::cell::Cell;
 use crate::Result;
 
 /// Of the nftables backends.
-const OWN: Table = Table { family: Family::Inet, name: "bench" };
+const OWN: Table = Table::new(Family::Inet, "bench");
 /// firewall's, and with ports those of bridge and portmap.
 const SETS: [Set; 3] = [set("pods"), set("masqueraded"), set("ports")];
 
 const fn set(name: &'static str) -> Set {
-    Set { table: OWN, name, key: &[DataType::Ipv4Addr], data: &[] }
+    Set::new(OWN, name, &[DataType::Ipv4Addr])
 }
 
 /// iptables' tables as iptables-nft makes them.
-const FILTER: Table = Table { family: Family::Ip, name: "filter" };
-const NAT: Table = Table { family: Family::Ip, name: "nat" };
+const FILTER: Table = Table::new(Family::Ip, "filter");
+const NAT: Table = Table::new(Family::Ip, "nat");
 const FORWARD: &str = "FORWARD";
 const PREROUTING: &str = "PREROUTING";
 const POSTROUTING: &str = "POSTROUTING";
@@ -34,20 +34,20 @@ const PORTS: &str = "BENCH-DNAT";
 pub(super) fn setup(cell: Cell) -> Batch {
     let mut batch = Batch::default();
     if cell.backend.is_some() {
-        batch.add_table(OWN);
+        batch.add_table(&OWN);
         for set in &SETS {
             batch.add_set(set);
         }
         return batch;
     }
     let base = |name, hook, priority| Chain { name, base: Some((hook, priority, Policy::Accept)) };
-    batch.add_table(FILTER).add_table(NAT);
-    batch.add_chain(FILTER, &base(FORWARD, Hook::FilterForward, 0));
-    batch.add_chain(NAT, &base(PREROUTING, Hook::NatPrerouting, -100));
-    batch.add_chain(NAT, &base(POSTROUTING, Hook::NatPostrouting, 100));
+    batch.add_table(&FILTER).add_table(&NAT);
+    batch.add_chain(&FILTER, &base(FORWARD, Hook::FilterForward, 0));
+    batch.add_chain(&NAT, &base(PREROUTING, Hook::NatPrerouting, -100));
+    batch.add_chain(&NAT, &base(POSTROUTING, Hook::NatPostrouting, 100));
     for (table, from, to) in [(FILTER, FORWARD, PODS), (NAT, PREROUTING, PORTS)] {
-        batch.add_chain(table, &Chain { name: to, base: None });
-        batch.add_rule(table, from, vec![jump(to)]);
+        batch.add_chain(&table, &Chain { name: to, base: None });
+        batch.add_rule(&table, from, vec![jump(to)]);
     }
     batch
 }
@@ -86,11 +86,11 @@ impl Commits {
                     let key = vec![Value::Addr(address.into())];
                     let comment = Some(owner.clone());
                     batch.add_element(set, Element { key: key.clone(), data: Vec::new(), comment });
-                    Change::Element(*set, key)
+                    Change::Element(set.clone(), key)
                 }
                 (None, 0) => {
                     for selector in [Selector::IpDaddr, Selector::IpSaddr] {
-                        batch.add_rule(FILTER, PODS, vec![is(selector, address), accept(), comment(&owner)]);
+                        batch.add_rule(&FILTER, PODS, vec![is(selector, address), accept(), comment(&owner)]);
                     }
                     Change::Rules { table: FILTER, shared: PODS, own: None }
                 }
@@ -118,13 +118,13 @@ impl Commits {
                     batch.delete_element(set, key.clone());
                 }
                 Change::Rules { table, shared, own } => {
-                    for rule in self.nft.rules(*table, shared)? {
+                    for rule in self.nft.rules(table, shared)? {
                         if rule.comment.as_ref() == Some(&self.owner) {
-                            batch.delete_rule(*table, shared, rule.handle);
+                            batch.delete_rule(table, shared, rule.handle);
                         }
                     }
                     if let Some(own) = own {
-                        batch.flush_chain(*table, own).delete_chain(*table, own);
+                        batch.flush_chain(table, own).delete_chain(table, own);
                     }
                 }
             }
@@ -150,29 +150,29 @@ impl Commits {
 /// As bridge does: a chain of the container's own.
 fn masquerade(batch: &mut Batch, address: Ipv4Addr, owner: &str) -> Change {
     let own = format!("BENCH-MASQ-{owner}");
-    batch.add_chain(NAT, &Chain { name: &own, base: None });
+    batch.add_chain(&NAT, &Chain { name: &own, base: None });
     let near = Value::Net(ipnet::Ipv4Net::from(address).into());
-    batch.add_rule(NAT, &own, vec![matches(Selector::IpDaddr, Op::Eq, near), accept()]);
-    batch.add_rule(NAT, &own, vec![Statement::Masquerade]);
-    batch.add_rule(NAT, POSTROUTING, vec![is(Selector::IpSaddr, address), jump(&own), comment(owner)]);
+    batch.add_rule(&NAT, &own, vec![matches(Selector::IpDaddr, Op::Eq, near), accept()]);
+    batch.add_rule(&NAT, &own, vec![Statement::Masquerade]);
+    batch.add_rule(&NAT, POSTROUTING, vec![is(Selector::IpSaddr, address), jump(&own), comment(owner)]);
     Change::Rules { table: NAT, shared: POSTROUTING, own: Some(own) }
 }
 
 /// As portmap does for two ports: two marks and a translation each, for which there is a verdict here.
 fn ports(batch: &mut Batch, number: u32, owner: &str) -> Change {
     let own = format!("BENCH-PORTS-{owner}");
-    batch.add_chain(NAT, &Chain { name: &own, base: None });
+    batch.add_chain(&NAT, &Chain { name: &own, base: None });
     let ports = [2 * number, 2 * number + 1].map(|port| {
         let port = Value::Port(u16::try_from(10_000 + port).unwrap_or(u16::MAX));
         matches(Selector::TcpDport, Op::Eq, port)
     });
     for port in &ports {
         for then in [Statement::OrMark(0x2000), Statement::OrMark(0x2000), accept()] {
-            batch.add_rule(NAT, &own, vec![port.clone(), then]);
+            batch.add_rule(&NAT, &own, vec![port.clone(), then]);
         }
     }
     for port in ports {
-        batch.add_rule(NAT, PORTS, vec![port, jump(&own), comment(owner)]);
+        batch.add_rule(&NAT, PORTS, vec![port, jump(&own), comment(owner)]);
     }
     Change::Rules { table: NAT, shared: PORTS, own: Some(own) }
 }

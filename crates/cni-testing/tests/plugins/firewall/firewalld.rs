@@ -327,12 +327,11 @@ fn policies_are_kept_beside_firewalld() {
     node.plugin().add(&container, "eth0", &conf).ok();
     node.plugin().check(&container, "eth0", &conf).ok();
     assert_eq!(node.sources(), in_zone(5, "trusted"));
-    let bridges = cni_nftables::Set {
-        table: cni_nftables::Table { family: cni_nftables::Family::Inet, name: "cni_firewall" },
-        name: "bridges",
-        key: &[cni_nftables::DataType::IfName],
-        data: &[],
-    };
+    let bridges = cni_nftables::Set::new(
+        cni_nftables::Table::new(cni_nftables::Family::Inet, "cni_firewall"),
+        "bridges",
+        &[cni_nftables::DataType::IfName],
+    );
     assert_eq!(cni_nftables::Nft::new().elements(&bridges).unwrap().len(), 1);
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::firewall::net::{Site, assert_reach};
 use crate::firewall::policy;
 
-const TABLE: Table = Table { family: Family::Inet, name: "cni_firewall" };
+const TABLE: Table = Table::new(Family::Inet, "cni_firewall");
 
 fn site() -> Site {
     Site::new("nftables")
@@ -19,7 +19,7 @@ fn nft() -> Nft {
 }
 
 fn rules(chain: &str) -> usize {
-    nft().rules(TABLE, chain).unwrap().len()
+    nft().rules(&TABLE, chain).unwrap().len()
 }
 
 /// The owner's rule: nothing new to containers.
@@ -30,7 +30,7 @@ fn refuse_new() {
     for (family, daddr, set) in [(2, Selector::IpDaddr, "pods4"), (10, Selector::Ip6Daddr, "pods6")] {
         let family = is(Selector::NfProto, NftValue::Proto(family));
         let to = Statement::InSet { key: vec![daddr], op: Op::Eq, set: set.into() };
-        batch.add_rule(TABLE, "admin", vec![family, to, new.clone(), Statement::Verdict(Verdict::Drop)]);
+        batch.add_rule(&TABLE, "admin", vec![family, to, new.clone(), Statement::Verdict(Verdict::Drop)]);
     }
     nft().commit(&batch).unwrap();
 }
@@ -92,8 +92,8 @@ fn a_policy_that_the_owner_gave_the_chain_is_kept_and_containers_are_let_through
     let stranger = site.network("out", 13, json!({})).join_bridge("stranger");
     let one = net.join("one");
     let base = Some((Hook::FilterForward, 0, Policy::Drop));
-    nft().commit(Batch::default().add_chain(TABLE, &Chain { name: "forward", base })).unwrap();
-    nft().commit(Batch::default().flush_chain(TABLE, "forward")).unwrap();
+    nft().commit(Batch::default().add_chain(&TABLE, &Chain { name: "forward", base })).unwrap();
+    nft().commit(Batch::default().flush_chain(&TABLE, "forward")).unwrap();
     let two = net.join("two");
     net.check(&one).ok();
     let answers = one.flows_to(&stranger);
@@ -118,10 +118,8 @@ fn rules_do_not_grow_with_containers_and_elements_tell_their_owner() {
     drop(first);
 }
 
-const PODS4: cni_nftables::Set =
-    cni_nftables::Set { table: TABLE, name: "pods4", key: &[cni_nftables::DataType::Ipv4Addr], data: &[] };
-const PODS6: cni_nftables::Set =
-    cni_nftables::Set { table: TABLE, name: "pods6", key: &[cni_nftables::DataType::Ipv6Addr], data: &[] };
+static PODS4: cni_nftables::Set = cni_nftables::Set::new(TABLE, "pods4", &[cni_nftables::DataType::Ipv4Addr]);
+static PODS6: cni_nftables::Set = cni_nftables::Set::new(TABLE, "pods6", &[cni_nftables::DataType::Ipv6Addr]);
 
 /// The owners of all elements of the containers' sets.
 fn owners() -> Vec<String> {
@@ -188,14 +186,14 @@ fn check_finds_what_was_flushed_and_add_repairs_it() {
     let (one, two) = (net.join("one"), net.join("two"));
     let before = site.rules();
 
-    nft().commit(Batch::default().flush_chain(TABLE, "forward")).unwrap();
+    nft().commit(Batch::default().flush_chain(&TABLE, "forward")).unwrap();
     let (_, msg) = net.check(&one).err();
     assert!(msg.contains("has lost its rules"), "{msg}");
     net.add(&one).ok();
     site.rules().assert_same(&before);
 
     let bridge = Table { family: Family::Bridge, ..TABLE };
-    nft().commit(Batch::default().delete_table(TABLE).delete_table(bridge)).unwrap();
+    nft().commit(Batch::default().delete_table(&TABLE).delete_table(&bridge)).unwrap();
     net.check(&one).err();
     for pod in [&one, &two] {
         net.add(pod).ok();
@@ -273,12 +271,11 @@ fn a_port_that_was_isolated_for_a_container_that_is_gone_is_not_for_the_next() {
     let same = net.with(json!({"ingressPolicy": "same-bridge"}));
     // Other plugins than ours give ports random names, which come again.
     site.host.plugin("firewall").add(&other, "eth0", &same.conf(&one.result)).ok();
-    let ports = cni_nftables::Set {
-        table: Table { family: Family::Bridge, ..TABLE },
-        name: "ports",
-        key: &[cni_nftables::DataType::IfName],
-        data: &[],
-    };
+    let ports = cni_nftables::Set::new(
+        Table::new(Family::Bridge, "cni_firewall"),
+        "ports",
+        &[cni_nftables::DataType::IfName],
+    );
     let left: Vec<_> = nft().elements(&ports).unwrap().into_iter().map(|port| port.comment).collect();
     assert_eq!(left, [Some("cni:blue:two:eth0".to_owned())]);
     drop(two);

@@ -11,16 +11,11 @@ use serde_json::{Value as Json, json};
 use crate::bridge::net::{make_bridge, set};
 use crate::firewall::net::Site;
 
-const TABLE: Table = Table { family: Family::Inet, name: "cni_firewall" };
-const PODS4: Set = Set { table: TABLE, name: "pods4", key: &[DataType::Ipv4Addr], data: &[] };
-const PODS6: Set = Set { table: TABLE, name: "pods6", key: &[DataType::Ipv6Addr], data: &[] };
-const OWNERS: Set = Set { table: TABLE, name: "owners", key: &[DataType::IfName], data: &[DataType::Mark] };
-const PORTS: Set = Set {
-    table: Table { family: Family::Bridge, name: "cni_firewall" },
-    name: "ports",
-    key: &[DataType::IfName],
-    data: &[],
-};
+const TABLE: Table = Table::new(Family::Inet, "cni_firewall");
+static PODS4: Set = Set::new(TABLE, "pods4", &[DataType::Ipv4Addr]);
+static PODS6: Set = Set::new(TABLE, "pods6", &[DataType::Ipv6Addr]);
+static OWNERS: Set = Set::map(TABLE, "owners", &[DataType::IfName], &[DataType::Mark]);
+static PORTS: Set = Set::new(Table::new(Family::Bridge, "cni_firewall"), "ports", &[DataType::IfName]);
 
 /// A host with bridge br0.
 fn site() -> Site {
@@ -117,9 +112,9 @@ fn lists(site: &Site, command: &str, container: &Container, conf: &Json) -> usiz
 /// The table as releases made it that did not count, with these addresses of container c1.
 fn earlier_release(addresses: &[&str], others_rules: usize) {
     let mut batch = Batch::default();
-    batch.add_table(TABLE).add_set(&PODS4).add_set(&PODS6);
+    batch.add_table(&TABLE).add_set(&PODS4).add_set(&PODS6);
     let base = Some((Hook::FilterForward, 0, Policy::Drop));
-    batch.add_chain(TABLE, &Chain { name: "forward", base });
+    batch.add_chain(&TABLE, &Chain { name: "forward", base });
     for (family, to, from, set) in [
         (2, Selector::IpDaddr, Selector::IpSaddr, "pods4"),
         (10, Selector::Ip6Daddr, Selector::Ip6Saddr, "pods6"),
@@ -129,18 +124,18 @@ fn earlier_release(addresses: &[&str], others_rules: usize) {
         let within = |selector| Statement::InSet { key: vec![selector], op: Op::Eq, set: String::from(set) };
         let accept = Statement::Verdict(Verdict::Accept);
         let answers = is(Selector::CtState, Value::Bits(6));
-        batch.add_rule(TABLE, "forward", vec![family.clone(), within(to), answers, accept.clone()]);
-        batch.add_rule(TABLE, "forward", vec![family, within(from), accept]);
+        batch.add_rule(&TABLE, "forward", vec![family.clone(), within(to), answers, accept.clone()]);
+        batch.add_rule(&TABLE, "forward", vec![family, within(from), accept]);
     }
     // The two that came first, and what the owner of the host may have put there beside.
     for _ in 0..2 + others_rules {
-        batch.add_rule(TABLE, "forward", vec![Statement::Counter]);
+        batch.add_rule(&TABLE, "forward", vec![Statement::Counter]);
     }
     for address in addresses {
         let address: std::net::IpAddr = address.parse().unwrap();
-        let set = if address.is_ipv4() { PODS4 } else { PODS6 };
+        let set = if address.is_ipv4() { &PODS4 } else { &PODS6 };
         let comment = Some("cni:blue:c1:eth0".to_owned());
-        batch.add_element(&set, Element { key: vec![Value::Addr(address)], data: vec![], comment });
+        batch.add_element(set, Element { key: vec![Value::Addr(address)], data: vec![], comment });
     }
     Nft::new().commit(&batch).unwrap();
 }
@@ -282,7 +277,7 @@ fn f8_the_table_of_an_earlier_release_is_completed_by_the_next_add() {
         site.host.plugin("firewall").command("STATUS", &conf(&[], json!({}))).ok();
         check().ok();
         add(&site, &two, &portless("10.11.0.9/24"));
-        assert_eq!(Nft::new().rules(TABLE, "forward").unwrap().len(), 8);
+        assert_eq!(Nft::new().rules(&TABLE, "forward").unwrap().len(), 8);
         assert_eq!((has("c1").len(), has("c2").len()), (1, 2));
         let rules = site.rules().to_string();
         assert!(rules.contains("ip daddr @pods4 ct status dnat accept"), "{rules}");

@@ -27,9 +27,9 @@ fn firewall(site: &Site, command: &str, pod: &Pod) -> Outcome {
 /// As docker and ufw leave it, or the owner.
 fn drop_what_is_forwarded(backend: &str) {
     if backend == "nftables" {
-        let table = Table { family: Family::Inet, name: "cni_firewall" };
+        let table = Table::new(Family::Inet, "cni_firewall");
         let chain = Chain { name: "forward", base: Some((Hook::FilterForward, 0, Policy::Drop)) };
-        Nft::new().commit(Batch::default().add_table(table).add_chain(table, &chain)).unwrap();
+        Nft::new().commit(Batch::default().add_table(&table).add_chain(&table, &chain)).unwrap();
         return;
     }
     for program in [backend, &backend.replacen("ip", "ip6", 1)] {

@@ -168,9 +168,9 @@ fn flush() {
     let mut nft = Nft::new();
     let mut batch = Batch::default();
     for (family, name) in TABLES {
-        let table = Table { family, name };
-        if !nft.chains(table).unwrap().is_empty() {
-            batch.delete_table(table);
+        let table = Table::new(family, name);
+        if !nft.chains(&table).unwrap().is_empty() {
+            batch.delete_table(&table);
         }
     }
     nft.commit(&batch).unwrap();
@@ -250,9 +250,9 @@ fn f2_everything_is_put_back_after_a_flush_of_the_rules_alone() {
         let mut nft = Nft::new();
         let mut batch = Batch::default();
         for (family, name) in TABLES {
-            let table = Table { family, name };
-            for chain in nft.chains(table).unwrap() {
-                batch.flush_chain(table, &chain);
+            let table = Table::new(family, name);
+            for chain in nft.chains(&table).unwrap() {
+                batch.flush_chain(&table, &chain);
             }
         }
         nft.commit(&batch).unwrap();
