@@ -10,6 +10,7 @@ mod lock;
 mod masquerade;
 mod netns;
 mod owner;
+mod packet;
 mod point_to_point;
 mod spoof_check;
 mod state_dir;
@@ -30,6 +31,7 @@ pub use masquerade::{
 };
 pub use netns::NetNs;
 pub use owner::Owner;
+pub use packet::{BpfInstruction, PacketSocket, listen_fd};
 pub use spoof_check::{
     spoof_check_add, spoof_check_check, spoof_check_del, spoof_check_gc, spoof_check_status,
 };
