@@ -15,6 +15,7 @@ use call::{CHECK, CallError, GC, call};
 use cni_dhcp::rpc::{ALLOCATE, CmdArgs, RELEASE};
 use cni_plugin::{Add, Call, Check, Context, Del, Error, Gc, Plugin, Request, Result, Status, log};
 use cni_types::{CniResult, SpecVersion};
+use serde_json::json;
 
 pub use config::{Config, Wire};
 pub use daemon::daemon;
@@ -83,7 +84,13 @@ fn del(req: &Del<Wire>) -> Result<()> {
 
 /// A daemon that is not there keeps no leases, and the reference's knows no GC.
 fn gc(req: &Gc<Wire>) -> Result<()> {
-    let args = CmdArgs { stdin: req.call.stdin.clone(), ..CmdArgs::default() };
+    // What the daemon needs of it: the whole may be longer than it takes.
+    let conf = json!({
+        "cniVersion": req.call.conf.cni_version.as_str(),
+        "name": req.call.conf.name.as_str(),
+        "cni.dev/valid-attachments": req.valid,
+    });
+    let args = CmdArgs { stdin: conf.to_string().into_bytes(), ..CmdArgs::default() };
     match call(&req.config.socket(), GC, &args, Some(PATIENCE)) {
         Err(error) if error.is_unknown_method() => Ok(()),
         Err(error @ CallError::Dial { .. }) => {

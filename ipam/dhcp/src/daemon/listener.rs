@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -106,9 +106,13 @@ fn listen(path: &Path) -> Result<UnixListener, String> {
         Err(error) if error.kind() == ErrorKind::AddrInUse => {}
         bound => return bound.map_err(|error| cannot("listen on", &shown, &error)),
     }
+    // To connect to a file is refused likewise.
+    let found = fs::symlink_metadata(path).map_err(|error| cannot("look at", &shown, &error))?;
+    if !found.file_type().is_socket() {
+        return Err(format!("cannot listen on {shown}: it is no socket, and stays"));
+    }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-        // What is no socket is nobody's to remove.
         Err(error) => return Err(cannot("replace", &shown, &error)),
         Ok(_) => return Err(format!("cannot listen on {shown}: another daemon does")),
     }
