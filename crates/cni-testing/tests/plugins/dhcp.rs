@@ -67,6 +67,7 @@ needs_servers! {
     issue_16_a_daemon_that_is_killed_forgets_no_lease: killed_and_restarted();
     issue_16_a_lease_of_twenty_seconds_is_renewed: renewed_for_long();
     issue_16_many_adds_at_once: many_at_once();
+    issue_16_the_page_of_dhcp_has_a_network_that_works: page_lives();
 }
 
 /// Ten containers; the daemon is killed between their lives.
@@ -118,6 +119,27 @@ fn sockets(daemon: &Running) -> usize {
         target.starts_with("socket:") || target.starts_with("net:")
     };
     open.filter_map(target).filter(held).count()
+}
+
+/// Its first block of JSON, and a daemon without flags.
+fn page_lives() {
+    let mut network = Network::new("macvlan");
+    network.net.host.hide(&["/run"]);
+    let _server = network.serve(Server::Isc);
+    let bin = network.net.host.bin_dir().join("dhcp");
+    let _daemon = Running::start(bin.to_str().unwrap(), &["daemon".to_owned()], &[]);
+    wait_for("the daemon", || std::path::Path::new("/run/cni/dhcp.sock").exists());
+    let page = include_str!("../../../../docs/plugins/dhcp.md");
+    let block = page.split("```json").nth(1).unwrap().split("```").next().unwrap();
+    let list: serde_json::Value = serde_json::from_str(block).unwrap();
+    network.net.conf = list["plugins"][0].clone();
+    for key in ["cniVersion", "name"] {
+        network.net.conf[key] = list[key].clone();
+    }
+    let container = network.net.host.container("one");
+    let (result, _) = network.add(&container);
+    network.check(&container, &result).ok();
+    network.del(&container).ok();
 }
 
 fn many_at_once() {
