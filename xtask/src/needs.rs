@@ -32,6 +32,8 @@ const NEEDS: &[(&str, Need)] = &[
     ("nft", Need::Program("/usr/sbin/nft", "nftables")),
     ("dbus-daemon", Need::Program("/usr/bin/dbus-daemon", "dbus-daemon")),
     ("dnsmasq", Need::Program("/usr/sbin/dnsmasq", "dnsmasq-base")),
+    ("isc-dhcp-server", Need::Program("/usr/sbin/dhcpd", "isc-dhcp-server")),
+    ("kea-dhcp4-server", Need::Program("/usr/sbin/kea-dhcp4", "kea-dhcp4-server")),
     ("containerd", Need::Program("/usr/bin/containerd", "containerd")),
     ("podman", Need::Program("/usr/bin/podman", "podman")),
     ("runc", Need::Program("/usr/sbin/runc", "runc")),

@@ -170,6 +170,7 @@ pub fn plugin_config(data: &[u8]) {
     let kind = kind.map(|kind| kind.to_string()).unwrap_or_default();
     match kind.as_str() {
         "bandwidth" => add(&cni_bandwidth::PLUGIN, args, stdin),
+        "dhcp" => add(&cni_dhcp_plugin::PLUGIN, args, stdin),
         "dummy" => add(&cni_dummy::PLUGIN, args, stdin),
         "firewall" => run(&cni_firewall::PLUGIN, args, stdin, |req| cni_firewall::fuzzing::plan(req)),
         "host-device" => add(&cni_host_device::PLUGIN, args, stdin),

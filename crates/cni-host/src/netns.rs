@@ -60,7 +60,8 @@ impl NetNs {
         Ok(self.identity()? == other.identity()?)
     }
 
-    fn identity(&self) -> Result<(u64, u64)> {
+    /// Device and inode, which no other namespace has while this one is there.
+    pub fn identity(&self) -> Result<(u64, u64)> {
         let stat = fstat(&self.fd).map_err(|errno| broken(&self.path, errno.desc()))?;
         Ok((stat.st_dev, stat.st_ino))
     }

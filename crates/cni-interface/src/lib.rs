@@ -86,7 +86,7 @@ pub use owner::{owner, valid_owners};
 pub use pair::{collect_pairs, delete_attachment, delete_pair, near_end, pair_and_ipam};
 pub use pair::{expect_near_end, far_end, far_end_interface};
 pub use result::{inside, on_host};
-pub use setup::{iface_config, lock_or_go_on, open_inside};
+pub use setup::{collect_and_release, iface_config, lock_or_go_on, open_inside};
 pub use setup::{ipam_add, ipam_wants_link, link_and_ipam, remove_and_release};
 pub use single::{add_interface, check_link};
 

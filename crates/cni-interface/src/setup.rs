@@ -47,6 +47,16 @@ pub fn remove_and_release<C>(req: &Request<C>, remove: impl FnOnce() -> Result<(
     all([removed, req.ipam_del()])
 }
 
+/// GC of interfaces by `collect`, and of their leases, in the same order.
+pub fn collect_and_release(call: &Call, collect: impl FnOnce() -> Result<()>) -> Result<()> {
+    if is_released_through_link(call) {
+        let leases = call.ipam_gc();
+        return all([collect(), leases]);
+    }
+    let collected = collect();
+    all([collected, call.ipam_gc()])
+}
+
 /// Makes the container's interface and asks IPAM for its addresses, if there is an IPAM plugin. One that wants the link
 /// ([`ipam_wants_link`]) is run when `make` has made it and set it up; any other meanwhile, which saves half of an ADD. When IPAM
 /// refuses, the interface is the caller's `Undo` to delete. That has to be a later one than `lease`: the link goes before the lease

@@ -51,6 +51,17 @@ pub fn main<W, C>(plugin: &Plugin<W, C>) -> ExitCode {
     process::run(|vars, stdin| plugin.answer(vars, stdin))
 }
 
+/// What an executable does that is called as `<plugin> daemon [arguments]`, with those arguments.
+pub type Daemon = fn(&[String]) -> ExitCode;
+
+/// The same for a plugin that has a daemon, which is the same executable.
+pub fn main_with_daemon<W, C>(plugin: &Plugin<W, C>, daemon: Daemon) -> ExitCode {
+    match process::daemon_arguments(process::arguments()) {
+        Some(arguments) => daemon(&arguments),
+        None => main(plugin),
+    }
+}
+
 /// Answers this process's request with an error, whatever it is, for an executable that is several plugins and was called by
 /// the name of none. `None` when there is no request: CNI_COMMAND is not set.
 pub fn refuse(msg: &str) -> Option<ExitCode> {

@@ -31,7 +31,7 @@ mod undo;
 mod vars;
 
 pub use cni_types as types;
-pub use dispatch::{Plugin, VERSION, main, refuse};
+pub use dispatch::{Daemon, Plugin, VERSION, main, main_with_daemon, refuse};
 pub use error::{Context, Error, Result};
 pub use process::environment;
 pub use request::{Add, Attachment, Call, Check, Del, Gc, InNetns, Request, Status};

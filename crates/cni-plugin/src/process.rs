@@ -69,6 +69,18 @@ pub fn environment(name: &str) -> String {
     std::env::var_os(name).unwrap_or_default().to_string_lossy().into_owned()
 }
 
+/// This process's arguments without its name; what is not UTF-8 has the replacement character in it.
+#[allow(clippy::disallowed_methods, reason = "this is the one place that reads them")]
+pub(crate) fn arguments() -> Vec<String> {
+    std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
+}
+
+/// The arguments of a daemon, when it is one that is wanted.
+pub(crate) fn daemon_arguments(arguments: Vec<String>) -> Option<Vec<String>> {
+    let mut arguments = arguments.into_iter();
+    (arguments.next()? == "daemon").then(|| arguments.collect())
+}
+
 /// Whether it could be.
 fn print(json: &serde_json::Value) -> bool {
     // As one text: standard output writes line by line what is formatted into it.

@@ -12,7 +12,7 @@ use std::thread;
 use cni_exec::ExecError;
 use cni_types::PluginType;
 
-use crate::dispatch::{Answer, Answers, Plugin};
+use crate::dispatch::{Answer, Answers, Daemon, Plugin};
 use crate::{log, process};
 
 /// The plugins that this executable is, where it is several.
@@ -23,16 +23,26 @@ pub struct Member {
     /// The plugin's name.
     pub name: &'static str,
     plugin: &'static dyn Answers,
+    daemon: Option<Daemon>,
 }
 
 impl Member {
     /// To be kept in a table of all.
     pub const fn new<W: 'static, C: 'static>(plugin: &'static Plugin<W, C>) -> Self {
-        Member { name: plugin.name, plugin }
+        Member { name: plugin.name, plugin, daemon: None }
     }
 
-    /// Runs the plugin as this process, as [`crate::main`] does. `members` are all that the executable is.
-    pub fn main(&self, members: &'static [Member]) -> ExitCode {
+    /// The same for a plugin that has a daemon.
+    pub const fn with_daemon<W: 'static, C: 'static>(plugin: &'static Plugin<W, C>, daemon: Daemon) -> Self {
+        Member { name: plugin.name, plugin, daemon: Some(daemon) }
+    }
+
+    /// Runs the plugin as this process, as [`crate::main`] does, or its daemon. `members` are all that the executable is, `arguments`
+    /// those behind the plugin's name.
+    pub fn main(&self, members: &'static [Member], arguments: Vec<String>) -> ExitCode {
+        if let Some((daemon, arguments)) = self.daemon.zip(process::daemon_arguments(arguments)) {
+            return daemon(&arguments);
+        }
         MEMBERS.get_or_init(|| members);
         process::run(|vars, stdin| self.plugin.answer(vars, stdin))
     }

@@ -20,8 +20,12 @@ fn main() -> ExitCode {
     let called = Path::new(&called).file_name().unwrap_or_default();
     let first = args.next();
     let plugin = |name: &OsStr| plugins::find(name.to_str()?);
-    if let Some(plugin) = plugin(called).or_else(|| plugin(first.as_deref()?)) {
-        return plugin.main(plugins::PLUGINS);
+    let texts = |args: Vec<OsString>| args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    if let Some(plugin) = plugin(called) {
+        return plugin.main(plugins::PLUGINS, texts(first.into_iter().chain(args).collect()));
+    }
+    if let Some(plugin) = first.as_deref().and_then(plugin) {
+        return plugin.main(plugins::PLUGINS, texts(args.collect()));
     }
 
     let name = called.to_string_lossy();

@@ -6,6 +6,7 @@ use cni_plugin::Member;
 pub(crate) const PLUGINS: &[Member] = &[
     Member::new(&cni_bandwidth::PLUGIN),
     Member::new(&cni_bridge::PLUGIN),
+    Member::with_daemon(&cni_dhcp_plugin::PLUGIN, cni_dhcp_plugin::daemon),
     Member::new(&cni_dummy::PLUGIN),
     Member::new(&cni_firewall::PLUGIN),
     Member::new(&cni_host_device::PLUGIN),

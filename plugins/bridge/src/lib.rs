@@ -13,7 +13,9 @@ use cni_host::{NewVethPair, SpoofCheck, VethPair, announce};
 use cni_interface::{
     Container, all, far_end, far_end_interface, iface_config, ipam_wants_link, on_host, owner, valid_owners,
 };
-use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam};
+use cni_interface::{
+    collect_and_release, collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam,
+};
 use cni_netlink::{Link, LinkMonitor, OperState, Socket};
 use cni_plugin::{Add, Context as _, Del, Error, Gc, Plugin, Result, Status, Undo, log};
 use cni_types::{CniResult, SpecVersion};
@@ -112,11 +114,15 @@ fn del(req: &Del<Wire>) -> Result<()> {
 fn gc(req: &Gc<Wire>) -> Result<()> {
     let valid = valid_owners(req);
     let network = req.call.conf.name.as_str();
-    let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
-    let gateway = log::step("delete an unused gateway's interface", || vlan::remove_left_over(&req.config));
-    let filter =
-        log::step("delete the packet filter's rules of no attachment", || filter::collect(network, &valid));
-    all([links, gateway, filter, req.call.ipam_gc()])
+    collect_and_release(&req.call, || {
+        let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
+        let gateway =
+            log::step("delete an unused gateway's interface", || vlan::remove_left_over(&req.config));
+        let filter = log::step("delete the packet filter's rules of no attachment", || {
+            filter::collect(network, &valid)
+        });
+        all([links, gateway, filter])
+    })
 }
 
 fn status(req: &Status<Config>) -> Result<()> {

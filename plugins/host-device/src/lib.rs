@@ -11,8 +11,8 @@ use std::rc::Rc;
 
 use cni_host::{NetNs, Owner};
 use cni_interface::{
-    Container, Reported, all, check_mac, inside as reported, ipam_wants_link, open_inside, owner,
-    remove_and_release, valid_owners,
+    Container, Reported, all, check_mac, collect_and_release, inside as reported, ipam_wants_link,
+    open_inside, owner, remove_and_release, valid_owners,
 };
 use cni_netlink::{Link, Socket};
 use cni_plugin::{Add, Check, Context as _, Del, Error, Gc, Plugin, Request, Result, Status, Undo, log};
@@ -316,8 +316,9 @@ fn gc(req: &Gc<Wire>) -> Result<()> {
     let mut stale = records.all();
     let valid: HashSet<Owner> = valid.into_iter().collect();
     stale.retain(|record| record.network == network && !valid.contains(&record.owner()));
-    let outcomes: Vec<_> = stale.iter().map(|record| collect(&records, record)).collect();
-    all(outcomes.into_iter().chain([req.call.ipam_gc()]))
+    collect_and_release(&req.call, || {
+        all(stale.iter().map(|record| collect(&records, record)).collect::<Vec<_>>())
+    })
 }
 
 /// Takes the device out of the namespace that it was moved to, if that is still there and it is still in it.

@@ -11,7 +11,9 @@ use cni_interface::{
     Container, Masquerade, all, far_end, far_end_interface, iface_config, ipam_wants_link, on_host, owner,
     valid_owners,
 };
-use cni_interface::{collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam};
+use cni_interface::{
+    collect_and_release, collect_pairs, delete_attachment, delete_pair, enable_forwarding, pair_and_ipam,
+};
 use cni_netlink::{LinkMonitor, Socket};
 use cni_plugin::{Add, Del, Error, Gc, Plugin, Result, Status, Undo, log};
 use cni_types::{CniResult, SpecVersion};
@@ -92,9 +94,11 @@ fn del(req: &Del<Wire>) -> Result<()> {
 fn gc(req: &Gc<Wire>) -> Result<()> {
     let valid = valid_owners(req);
     let network = req.call.conf.name.as_str();
-    let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
-    let masquerade = log::step("stop masquerading for no attachment", || Masquerade::gc(network, &valid));
-    all([links, masquerade, req.call.ipam_gc()])
+    collect_and_release(&req.call, || {
+        let links = log::step("delete the veth pairs of no attachment", || collect_pairs(network, &valid));
+        let masquerade = log::step("stop masquerading for no attachment", || Masquerade::gc(network, &valid));
+        all([links, masquerade])
+    })
 }
 
 fn status(req: &Status<Config>) -> Result<()> {

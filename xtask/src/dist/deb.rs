@@ -49,12 +49,20 @@ fn data(release: &Release, content: &Content) -> Archive {
         data.symlink("usr/bin/cni-plugins", &format!("../../{first}"));
     }
     data.program("usr/bin/cnitool", &*content.cnitool);
+    for (name, unit) in &content.units {
+        data.file(format!("usr/lib/systemd/system/{name}"), of_debian(unit));
+    }
     let documents = format!("usr/share/doc/{NAME}");
     data.file(format!("{documents}/copyright"), copyright(release));
     for (name, bytes) in &content.documents {
         data.file(format!("{documents}/{name}"), &**bytes);
     }
     data
+}
+
+/// A unit that runs the plugin where this package has it. The package enables none: who needs dhcp does.
+fn of_debian(unit: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(unit).replace("/opt/cni/bin/", &format!("/{PLUGINS}/")).into_bytes()
 }
 
 /// Whoever has Debian's package of the reference has files of the same names; what depends on that is served by this one.
@@ -74,9 +82,8 @@ fn control_file(release: &Release, bytes: usize) -> String {
          Priority: optional\n\
          Homepage: {repository}\n\
          Description: plugins of the Container Network Interface, in Rust\n\
-         \x20They take the place of the reference plugins, of which dhcp alone is not among\n\
-         \x20them. All are links to one static executable. The command line cnitool\n\
-         \x20connects network namespaces by them.\n"
+         \x20They take the place of the reference plugins. All are links to one static\n\
+         \x20executable. The command line cnitool connects network namespaces by them.\n"
     )
 }
 
@@ -133,6 +140,7 @@ mod tests {
         for (mode, path) in [
             ("-rwxr-xr-x", "usr/lib/cni/bandwidth"),
             ("hrwxr-xr-x", "usr/lib/cni/vrf link to usr/lib/cni/bandwidth"),
+            ("-rw-r--r--", "usr/lib/systemd/system/cni-dhcp.service"),
             ("-rw-r--r--", "usr/share/doc/cni-plugins-rs/licences/packages.txt"),
             ("lrwxrwxrwx", "usr/bin/cni-plugins -> ../../usr/lib/cni/bandwidth"),
         ] {

@@ -29,6 +29,9 @@ const ROOTS: [&str; 2] = [binaries::ONE, "cnitool"];
 /// The recipe of an image, whose context is the unpacked archive.
 const DOCKERFILE: &str = "packaging/container/Dockerfile";
 
+/// The units of systemd.
+const UNITS: &str = "packaging/systemd";
+
 /// What a release is called, and when it was.
 struct Release {
     version: &'static str,
@@ -50,6 +53,8 @@ struct Content {
     /// Licences and the list of packages, which go with the executables in every form.
     documents: Vec<(String, Vec<u8>)>,
     dockerfile: Vec<u8>,
+    /// Of systemd, for the dhcp plugin's daemon, by name.
+    units: Vec<(String, Vec<u8>)>,
 }
 
 /// Builds, and makes everything.
@@ -88,8 +93,19 @@ impl Content {
             single: single.collect::<Result<_>>()?,
             documents,
             dockerfile: read(&cargo::root().join(DOCKERFILE))?,
+            units: units()?,
         })
     }
+}
+
+/// The examples of packaging, as they are.
+fn units() -> Result<Vec<(String, Vec<u8>)>> {
+    let read = |name: &&str| {
+        let path = cargo::root().join(UNITS).join(name);
+        let text = fs::read(&path).map_err(|error| tools::cannot("read", &path, error))?;
+        Ok(((*name).to_owned(), text))
+    };
+    ["cni-dhcp.service", "cni-dhcp.socket"].iter().map(read).collect()
 }
 
 impl Release {
@@ -146,6 +162,9 @@ fn archive_of_one(top: &str, content: &Content) -> Archive {
     archive.program(format!("{top}/{}", binaries::ONE), &*content.one);
     archive.program(format!("{top}/cnitool"), &*content.cnitool);
     archive.file(format!("{top}/Dockerfile"), &*content.dockerfile);
+    for (name, unit) in &content.units {
+        archive.file(format!("{top}/systemd/{name}"), &**unit);
+    }
     archive
 }
 

@@ -24,6 +24,7 @@ pub(super) fn content() -> Content {
         single: ["bandwidth", "bridge", "vrf"].map(named).into(),
         documents: ["LICENSE", "licences/packages.txt", "sbom.spdx.json"].map(named).into(),
         dockerfile: fs::read(cargo::root().join(DOCKERFILE)).unwrap(),
+        units: units().unwrap(),
     }
 }
 
@@ -61,8 +62,17 @@ fn each_archive_has_its_executables_and_all_licences_below_one_folder() {
     let paths = |archive: Archive| archive.paths().map(str::to_owned).collect::<Vec<_>>();
     let one = paths(archive_of_one("top", &content()));
     let documents = ["top/LICENSE", "top/licences/packages.txt", "top/sbom.spdx.json"];
-    let expected =
-        ["top/Dockerfile", documents[0], "top/cni-plugins", "top/cnitool", documents[1], documents[2]];
+    let units = ["top/systemd/cni-dhcp.service", "top/systemd/cni-dhcp.socket"];
+    let expected = [
+        "top/Dockerfile",
+        documents[0],
+        "top/cni-plugins",
+        "top/cnitool",
+        documents[1],
+        documents[2],
+        units[0],
+        units[1],
+    ];
     assert_eq!(one, expected);
     let single = paths(archive_of_single("top", &content()));
     let expected =

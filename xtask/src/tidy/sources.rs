@@ -171,8 +171,10 @@ fn plugin_mains_are_one_statement(source: &Source) -> Vec<String> {
     }
     let body = source.code.trim().strip_prefix("fn main() -> std::process::ExitCode {");
     let body = body.and_then(|body| body.strip_suffix('}')).map(str::trim);
-    let is_one_call =
-        body.is_some_and(|body| body.starts_with("cni_plugin::main(") && !body.contains([';', '{']));
+    let is_one_call = body.is_some_and(|body| {
+        ["cni_plugin::main(", "cni_plugin::main_with_daemon("].iter().any(|call| body.starts_with(call))
+            && !body.contains([';', '{'])
+    });
     if is_one_call {
         return Vec::new();
     }

@@ -99,10 +99,10 @@ fn a_link_is_the_plugin_also_when_its_first_argument_names_another() {
 #[test]
 fn a_request_to_no_plugin_is_answered_with_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let dhcp = dir.path().join("dhcp");
-    symlink(ONE, &dhcp).unwrap();
+    let flannel = dir.path().join("flannel");
+    symlink(ONE, &flannel).unwrap();
     for (program, args, name) in [
-        (dhcp.as_path(), &[][..], "dhcp"),
+        (flannel.as_path(), &[][..], "flannel"),
         (Path::new(ONE), &[], "cni-plugins"),
         (Path::new(ONE), &["brige"], "brige"),
     ] {

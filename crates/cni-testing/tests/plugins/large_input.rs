@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use cni_testing::Host;
 use serde_json::{Value, json};
 
-const PLUGINS: [&str; 17] = [
+const PLUGINS: [&str; 18] = [
     "bandwidth",
     "bridge",
+    "dhcp",
     "dummy",
     "firewall",
     "host-device",

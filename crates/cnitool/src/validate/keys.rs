@@ -257,7 +257,10 @@ const DHCP: &[Key] = &[
     key("daemonSocketPath", Kind::Text),
     key("provide", Kind::List(&Kind::Object(DHCP_PROVIDE))),
     key("request", Kind::List(&Kind::Object(DHCP_REQUEST))),
-    key("priority", INT),
+    key("priority", U32),
+    // This project's, as `routes` is.
+    key("suppress", Kind::List(&Kind::OneOf(&["gateway"]))),
+    key("routes", ROUTES),
 ];
 const DHCP_PROVIDE: &[Key] =
     &[key("option", Kind::Text), key("value", Kind::Text), key("fromArg", Kind::Text)];

@@ -39,6 +39,7 @@ const IPAM_PLUGINS: &[(&str, Read)] = &[
     ("host-local", |path| {
         [fields::<cni_host_local::Wire>(path), fields::<cni_host_local::FolderWire>(path)].concat()
     }),
+    ("dhcp", |path| fields::<cni_dhcp_plugin::Wire>(path)),
     ("static", |path| fields::<cni_static::Wire>(path)),
 ];
 
