@@ -1,11 +1,13 @@
 //! The Debian package. It is put together here and not by dpkg-deb, so that any machine can make it, and makes the same bytes.
 //!
+//! dhcp is a file of its own, since the executable of all plugins has not its daemon.
+//!
 //! The plugins go to /usr/lib/cni, where Debian's containerd and podman look and its package of the reference's plugins has
 //! them; /opt is not for packages of the system. They are hard links to one file, so that the folder is whole wherever it is
 //! mounted.
 
 use super::archive::{Archive, ar};
-use super::{Content, Release};
+use super::{Content, Release, WITH_DAEMON};
 use crate::Result;
 
 /// The package's name. Debian's own of the reference is `containernetworking-plugins`.
@@ -36,8 +38,12 @@ pub(super) fn package(release: &Release, content: &Content) -> Result<Vec<u8>> {
 fn data(release: &Release, content: &Content) -> Archive {
     let mut data = Archive::default();
     let mut first: Option<String> = None;
-    for (plugin, _) in &content.single {
+    for (plugin, alone) in &content.single {
         let path = format!("{PLUGINS}/{plugin}");
+        if plugin == WITH_DAEMON {
+            data.program(path, &**alone);
+            continue;
+        }
         match &first {
             None => data.program(&*path, &*content.one),
             Some(first) => data.hard_link(&*path, first),
@@ -139,6 +145,7 @@ mod tests {
         let list = run(Command::new("dpkg-deb").arg("-c").arg(&file));
         for (mode, path) in [
             ("-rwxr-xr-x", "usr/lib/cni/bandwidth"),
+            ("-rwxr-xr-x", "usr/lib/cni/dhcp"),
             ("hrwxr-xr-x", "usr/lib/cni/vrf link to usr/lib/cni/bandwidth"),
             ("-rw-r--r--", "usr/lib/systemd/system/cni-dhcp.service"),
             ("-rw-r--r--", "usr/share/doc/cni-plugins-rs/licences/packages.txt"),

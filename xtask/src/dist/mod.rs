@@ -29,6 +29,9 @@ const ROOTS: [&str; 2] = [binaries::ONE, "cnitool"];
 /// The recipe of an image, whose context is the unpacked archive.
 const DOCKERFILE: &str = "packaging/container/Dockerfile";
 
+/// The plugin whose daemon only its own executable has.
+const WITH_DAEMON: &str = "dhcp";
+
 /// The units of systemd.
 const UNITS: &str = "packaging/systemd";
 
@@ -162,6 +165,9 @@ fn archive_of_one(top: &str, content: &Content) -> Archive {
     archive.program(format!("{top}/{}", binaries::ONE), &*content.one);
     archive.program(format!("{top}/cnitool"), &*content.cnitool);
     archive.file(format!("{top}/Dockerfile"), &*content.dockerfile);
+    for (name, alone) in content.single.iter().filter(|(name, _)| name == WITH_DAEMON) {
+        archive.program(format!("{top}/{name}"), &**alone);
+    }
     for (name, unit) in &content.units {
         archive.file(format!("{top}/systemd/{name}"), &**unit);
     }

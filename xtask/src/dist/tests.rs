@@ -21,7 +21,7 @@ pub(super) fn content() -> Content {
     Content {
         one: b"the plugins".to_vec(),
         cnitool: b"the tool".to_vec(),
-        single: ["bandwidth", "bridge", "vrf"].map(named).into(),
+        single: ["bandwidth", "bridge", "dhcp", "vrf"].map(named).into(),
         documents: ["LICENSE", "licences/packages.txt", "sbom.spdx.json"].map(named).into(),
         dockerfile: fs::read(cargo::root().join(DOCKERFILE)).unwrap(),
         units: units().unwrap(),
@@ -68,6 +68,7 @@ fn each_archive_has_its_executables_and_all_licences_below_one_folder() {
         documents[0],
         "top/cni-plugins",
         "top/cnitool",
+        "top/dhcp",
         documents[1],
         documents[2],
         units[0],
@@ -75,8 +76,15 @@ fn each_archive_has_its_executables_and_all_licences_below_one_folder() {
     ];
     assert_eq!(one, expected);
     let single = paths(archive_of_single("top", &content()));
-    let expected =
-        [documents[0], "top/bin/bandwidth", "top/bin/bridge", "top/bin/vrf", documents[1], documents[2]];
+    let expected = [
+        documents[0],
+        "top/bin/bandwidth",
+        "top/bin/bridge",
+        "top/bin/dhcp",
+        "top/bin/vrf",
+        documents[1],
+        documents[2],
+    ];
     assert_eq!(single, expected);
 }
 

@@ -69,6 +69,7 @@ needs_servers! {
     issue_16_bridge_lives_by_dhcp: with_each_server("bridge");
     issue_16_macvlan_lives_by_dhcp: with_each_server("macvlan");
     issue_16_host_device_lives_by_dhcp: with_each_server("host-device");
+    issue_16_ptp_lives_by_dhcp: lives("ptp", Server::Dnsmasq);
     issue_16_a_daemon_that_is_killed_forgets_no_lease: killed_and_restarted();
     issue_16_a_lease_of_twenty_seconds_is_renewed: renewed_for_long();
     issue_16_many_adds_at_once: many_at_once();
@@ -223,4 +224,25 @@ fn issue_16_an_add_that_fails_leaves_nothing() {
     assert!(msg.contains("no lease within 1 seconds: no server made an offer"), "{msg}");
     network.net.host.snapshot().assert_same(&before.0);
     container.snapshot().assert_same(&before.1);
+}
+
+/// As systemd starts it: the socket is the third descriptor, and stays when the daemon ends.
+#[test]
+fn issue_16_a_socket_of_systemd_is_listened_on_and_left() {
+    let network = Network::new("bridge");
+    let listener = std::os::unix::net::UnixListener::bind(network.socket()).unwrap();
+    let bin = network.net.host.bin_dir().join("dhcp");
+    let script = format!("exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec {} daemon", bin.display());
+    #[allow(clippy::disallowed_methods, reason = "plays systemd")]
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", &script]).stdin(std::os::fd::OwnedFd::from(listener.try_clone().unwrap()));
+    let mut daemon = Running(command.stderr(std::process::Stdio::null()).spawn().unwrap());
+    // A GC is answered, by the daemon and not by the queue of the socket.
+    let mut conf = network.net.conf.clone();
+    conf["cni.dev/valid-attachments"] = json!([]);
+    network.net.host.plugin("dhcp").command("GC", &conf).ok();
+    daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(daemon.0.wait().unwrap().success());
+    assert!(network.socket().exists());
+    drop(listener);
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cni_host::{NetNs, announce, configure_iface};
 use cni_interface::iface_config;
 use cni_netlink::{Link, LinkChange, OperState, RouteSpec, Socket};
-use cni_types::CniResult;
+use cni_types::{CniResult, IpConfig};
 
 use super::record::Place;
 
@@ -83,15 +83,22 @@ impl Place {
                 take_away(&mut socket, link.index, old, new)?;
             }
             let Some(new) = new else { return Ok(()) };
-            let there = socket.addr_dump(link.index).map_err(|error| error.to_string())?;
-            let missing: Vec<_> =
-                new.ips.iter().filter(|ip| !there.iter().any(|addr| addr.address == ip.address)).collect();
-            let mut config = iface_config(missing, &new.routes, false);
-            config.routes = routes(new, link.index);
-            let has = socket.route_dump(link.index, None).map_err(|error| error.to_string())?;
-            config.routes.retain(|route| !has.iter().any(|has| leads_as(has, route)));
+            let is_old =
+                |ip: &&IpConfig| old.is_some_and(|old| old.ips.iter().any(|old| old.address == ip.address));
+            let added: Vec<_> = new.ips.iter().filter(|ip| !is_old(ip)).collect();
+            for ip in &added {
+                // The container may have it already, by its own doing.
+                let _ = socket.addr_del(link.index, ip.address);
+            }
+            let config = iface_config(added, &[], false);
             configure_iface(&mut socket, link.index, &link.name, &config)
                 .map_err(|error| error.to_string())?;
+            for route in routes(new, link.index) {
+                match socket.route_add_ecmp(&route) {
+                    Err(error) if !error.is_exists() => return Err(error.to_string()),
+                    _ => {}
+                }
+            }
             // Neighbours find out anyway.
             let _ = announce(&mut socket, link.index, &link.name);
             Ok(())
@@ -140,11 +147,6 @@ fn routes(result: &CniResult, index: u32) -> Vec<RouteSpec> {
 
 /// RT_SCOPE_LINK of rtnetlink(7).
 const SCOPE_LINK: u8 = 253;
-
-fn leads_as(has: &RouteSpec, wanted: &RouteSpec) -> bool {
-    (has.dst, has.metric.unwrap_or(0), &has.next_hops)
-        == (wanted.dst, wanted.metric.unwrap_or(0), &wanted.next_hops)
-}
 
 /// Virtual links that have no carrier to speak of are of unknown state.
 fn has_carrier(link: &Link) -> bool {

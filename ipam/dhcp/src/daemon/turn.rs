@@ -1,6 +1,6 @@
 //! What the daemon does, turn by turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
@@ -280,11 +280,11 @@ impl Daemon {
     fn collect(&mut self, args: &CmdArgs) -> Result<CniResult, String> {
         let conf = PluginConf::for_gc(&args.stdin).map_err(|error| error.to_string())?;
         let ValidAttachments::Known(valid) = &conf.valid_attachments else { return Ok(CniResult::default()) };
+        let valid: HashSet<_> =
+            valid.iter().map(|valid| (valid.container_id.as_str(), valid.ifname.as_str())).collect();
         let is_left = |record: &Record| {
-            let of = |valid: &cni_types::GcAttachment| {
-                (&valid.container_id, &valid.ifname) == (&record.container_id, &record.ifname)
-            };
-            record.network == conf.name.as_str() && !valid.iter().any(of)
+            record.network == conf.name.as_str()
+                && !valid.contains(&(record.container_id.as_str(), record.ifname.as_str()))
         };
         let left = self.attachments.values().map(|attachment| &attachment.record);
         let left: Vec<_> = left.chain(self.earlier.values()).filter(|record| is_left(record)).collect();

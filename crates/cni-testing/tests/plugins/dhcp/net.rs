@@ -69,8 +69,8 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new(plugin: &str) -> Self {
         let (mut net, outside, interface, server) = match plugin {
-            "bridge" => {
-                let net = Net::layer2(json!({}));
+            "bridge" | "ptp" => {
+                let net = Net::layer2(json!({"type": plugin}));
                 let br0 = make_bridge("br0");
                 let address = "10.88.0.1/24".parse().unwrap();
                 Socket::open().unwrap().addr_add(br0.index, address, AddrFlags::default()).unwrap();
@@ -135,9 +135,12 @@ impl Network {
         let (first, last) = RANGE;
         match server {
             Server::Dnsmasq => {
+                // What a container of ptp asks comes by its own veth pair, and is answered as if it came by the bridge.
+                let pairs = self.net.plugin() == "ptp";
+                let binding = if pairs { "--bridge-interface=br0,veth*" } else { "--bind-interfaces" };
                 let running = run(
                     &format!(
-                        "/usr/sbin/dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --bind-interfaces \
+                        "/usr/sbin/dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 {binding} \
                          --except-interface=lo --user=root --no-ping --dhcp-authoritative --interface={} \
                          --dhcp-range=10.88.0.{first},10.88.0.{last},255.255.255.0,2m --pid-file={} --dhcp-leasefile={}",
                         self.interface,
