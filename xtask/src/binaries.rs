@@ -19,7 +19,7 @@ const LIMIT: u64 = 1_800_000;
 /// Others, with what they may have: the executable that is all of them, and those above the limit, of which docs/performance.md says
 /// what they consist of.
 const LARGE: &[(&str, u64)] = &[
-    (ONE, 4_200_000),
+    (ONE, 4_300_000),
     ("bridge", 2_360_000),
     ("portmap", 2_300_000),
     ("ptp", 2_270_000),
