@@ -6,8 +6,8 @@
 //! |---|---|
 //! | a container's network namespace | [`NetNs`]: opened by its path, entered for the length of a closure |
 //! | an interface's addresses and routes | [`configure_iface`], [`check_iface`], [`announce`] |
-//! | links | [`veth_add`] and its relatives, [`tap_add`] and its; other kinds are `cni_netlink`'s own |
-//! | the packet filter | [`masquerade_add`], [`spoof_check_add`] and their relatives |
+//! | links | [`VethPair`], [`Tap`]; other kinds are `cni_netlink`'s own |
+//! | the packet filter | [`Masquerade`], [`SpoofCheck`] |
 //! | whose something is | [`Owner`]: aliases of links, comments of rules, names made from the key |
 //! | state and locks | [`StateDir`], [`AddressRecords`], [`LockFile`] |
 //! | settings of the kernel | [`sysctl_read`], [`sysctl_write`] |
@@ -17,7 +17,7 @@
 //! With root's rights, and a namespace that the runtime has made:
 //!
 //! ```no_run
-//! use cni_host::{IfaceConfig, NetNs, NewVethPair, Owner, configure_iface, veth_add};
+//! use cni_host::{IfaceConfig, NetNs, NewVethPair, Owner, VethPair, configure_iface};
 //! use cni_netlink::Socket;
 //!
 //! let owner = Owner { network: "blue".into(), container_id: "web-1".into(), ifname: "eth0".into() };
@@ -27,7 +27,7 @@
 //! // Both ends in one message: one is a port of the bridge, the other begins in the container.
 //! let master = Some(host.link_by_name("cni0")?.index);
 //! let new = NewVethPair { master, ..NewVethPair::new(&container, &owner) };
-//! let pair = veth_add(&mut host, &new)?.ok_or("there is an interface of that name")?;
+//! let pair = VethPair::add(&mut host, &new)?.ok_or("there is an interface of that name")?;
 //!
 //! let config = IfaceConfig {
 //!     addresses: vec![("10.1.0.5/16".parse()?, Some("10.1.0.1".parse()?))],

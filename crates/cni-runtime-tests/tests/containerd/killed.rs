@@ -129,18 +129,22 @@ fn meet(some: &[String], others: &[String]) -> bool {
     some.iter().any(|id| others.contains(id))
 }
 
+/// A node whose containerd was killed while a pod was being added that has such a thing already. On a busy machine the rest of the
+/// ADD may be done before the kill is.
+fn killed_when_there_is_a_new(thing: fn(&Node) -> Vec<String>) -> Site {
+    let mut tries = (0..5).map(|_| {
+        let site = Site::new();
+        site.kill_when_there_is_a_new(thing);
+        site
+    });
+    tries.find(|site| meet(&site.half_started(), &thing(&site.node))).expect("no pod was being added")
+}
+
 /// A lease is the first that an ADD leaves, so the chain ends after its first plugin.
 #[test]
 #[ignore = "needs root, containerd, runc, busybox-static and iptables: `cargo xtask test` as root installs and runs it"]
 fn what_was_half_added_when_containerd_was_killed_is_deleted() {
-    let mut tries = (0..5).map(|_| {
-        let site = Site::new();
-        site.kill_when_there_is_a_new(Node::leases);
-        site
-    });
-    // On a busy machine the rest of the ADD may be done before the kill is.
-    let is_half = |site: &Site| meet(&site.half_started(), &site.node.leases());
-    let site = tries.find(is_half).expect("no pod was being added");
+    let site = killed_when_there_is_a_new(Node::leases);
     site.assert_running_reachable();
     site.remove_known();
     site.assert_nothing_left();
@@ -150,9 +154,7 @@ fn what_was_half_added_when_containerd_was_killed_is_deleted() {
 #[test]
 #[ignore = "needs root, containerd, runc, busybox-static and iptables: `cargo xtask test` as root installs and runs it"]
 fn what_was_added_for_a_pod_that_never_ran_is_deleted() {
-    let site = Site::new();
-    site.kill_when_there_is_a_new(Node::results);
-    assert!(meet(&site.half_started(), &site.node.results()), "no pod had been added");
+    let site = killed_when_there_is_a_new(Node::results);
     site.assert_running_reachable();
     site.remove_known();
     site.assert_nothing_left();
@@ -191,10 +193,8 @@ fn what_was_half_deleted_when_containerd_was_killed_is_deleted_again() {
 #[test]
 #[ignore = "needs root, containerd, runc, busybox-static and iptables: `cargo xtask test` as root installs and runs it"]
 fn what_containerd_has_forgotten_is_collected() {
-    let site = Site::new();
-    site.kill_when_there_is_a_new(Node::leases);
+    let site = killed_when_there_is_a_new(Node::leases);
     let mut lost = site.half_started();
-    assert!(meet(&lost, &site.node.leases()), "no pod was being added");
     let running = site.started().len() - 2;
     lost.extend(site.started.lock().unwrap().drain(running..).map(|(_, id)| id));
     for id in &lost {
