@@ -81,7 +81,7 @@ pub use keys::{dns, mac, mtu};
 pub use link::link_del;
 pub use masquerade::{Masquerade, not_ready};
 pub use master::{Master, expect_mtu_fits};
-pub use outcome::{absent_is_fine, all};
+pub use outcome::{absent_is_fine, all, io_failure};
 pub use owner::{owner, valid_owners};
 pub use pair::{collect_pairs, delete_attachment, delete_pair, near_end, pair_and_ipam};
 pub use pair::{expect_near_end, far_end, far_end_interface};

@@ -6,6 +6,8 @@ use cni_plugin::{Error, Request, Result, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode};
 use ipnet::IpNet;
 
+use crate::io_failure;
+
 /// How the container's addresses are masqueraded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Masquerade {
@@ -41,11 +43,8 @@ impl Masquerade {
         });
         let added =
             log::step("masquerade", || cni_host::Masquerade::new(self.backend, &path).add(owner, &addresses));
-        added.map_err(|error| match error {
-            // The record of what iptables' rules do not tell.
-            cni_host::Error::Io { .. } => Error::new(ErrorCode::IO_FAILURE, error.to_string()),
-            error => error.into(),
-        })
+        // The record of what iptables' rules do not tell is a file.
+        added.map_err(io_failure)
     }
 
     /// Compares with what ADD made.

@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use cni_host::{Owner, StateDir};
-use cni_plugin::{Error, Result, log};
-use cni_types::ErrorCode;
+use cni_interface::io_failure;
+use cni_plugin::{Result, log};
 
 use crate::Pod;
 
@@ -144,10 +144,6 @@ impl Records {
     pub(crate) fn has_unfinished(&self) -> bool {
         self.state.has_unfinished()
     }
-}
-
-fn io_failure(error: cni_host::Error) -> Error {
-    Error::new(ErrorCode::IO_FAILURE, error.to_string())
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@
 //! after a reboot, as the containers are.
 
 use cni_host::{Owner, StateDir};
+use cni_interface::io_failure;
 use cni_netlink::Link;
-use cni_plugin::{Error, Result, log};
-use cni_types::{ErrorCode, IfName};
+use cni_plugin::{Result, log};
+use cni_types::IfName;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// A device that is away.
@@ -186,10 +187,6 @@ const NETWORK: &str = ".network";
 
 fn network_name(owner: &Owner) -> String {
     format!("{}{NETWORK}", name(owner))
-}
-
-fn io_failure(error: cni_host::Error) -> Error {
-    Error::new(ErrorCode::IO_FAILURE, error.to_string())
 }
 
 fn as_text<S: Serializer>(name: &IfName, serializer: S) -> std::result::Result<S::Ok, S::Error> {

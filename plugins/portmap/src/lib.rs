@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use cni_host::{AddressRecord, AddressRecords, Owner};
-use cni_interface::{all, owner, valid_owners};
+use cni_interface::{all, io_failure, owner, valid_owners};
 use cni_nftables::Nft;
 use cni_plugin::{Add, Call, Check, Del, Error, Gc, Plugin, Result, Status, Undo, environment, log};
 use cni_types::{CniResult, ErrorCode, SpecVersion};
@@ -127,18 +127,10 @@ fn remember<'a>(pod: &'a Pod, netns: &str, undo: &mut Undo<'a>) -> Result<()> {
         return Ok(());
     }
     undo.push("put the record of addresses back", move || match before {
-        Some(before) => kept(AddressRecords::new(NAME).set(&before)),
-        None => kept(AddressRecords::new(NAME).remove(&pod.owner)),
+        Some(before) => AddressRecords::new(NAME).set(&before).map_err(io_failure),
+        None => AddressRecords::new(NAME).remove(&pod.owner).map_err(io_failure),
     });
-    kept(records.set(&record))
-}
-
-/// A file of the plugin's own that could not be written has a code of its own.
-fn kept(done: cni_host::Result<()>) -> Result<()> {
-    done.map_err(|error| match error {
-        cni_host::Error::Io { .. } => Error::new(ErrorCode::IO_FAILURE, error.to_string()),
-        error => error.into(),
-    })
+    records.set(&record).map_err(io_failure)
 }
 
 fn check(req: &Check<Config>) -> Result<()> {
@@ -190,7 +182,7 @@ fn del(req: &Del<Wire>) -> Result<()> {
     // The last, since by it whoever comes next tells whose the rules were.
     all([
         log::step("turn route_localnet off", || localnet::release(nft, &owner, &path)),
-        kept(records.remove(&owner)),
+        records.remove(&owner).map_err(io_failure),
     ])
 }
 
@@ -247,7 +239,7 @@ fn gc(req: &Gc<Wire>) -> Result<()> {
     let forgotten = collected.and_then(|()| {
         all([
             log::step("turn route_localnet off", || localnet::collect(nft, network, &owners, &path)),
-            kept(AddressRecords::new(NAME).retain(network, &valid)),
+            AddressRecords::new(NAME).retain(network, &valid).map_err(io_failure),
         ])
     });
     all([guarded, forgotten])

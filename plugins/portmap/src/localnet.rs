@@ -10,14 +10,14 @@ use std::fs;
 use std::net::IpAddr;
 
 use cni_host::{Owner, StateDir, sysctl_read, sysctl_write};
-use cni_interface::all;
+use cni_interface::{all, io_failure};
 use cni_netlink::{Link, Socket};
 use cni_nftables::{Batch, Nft};
 use cni_plugin::{Context as _, Error, Result, Undo, log};
 use cni_types::CniResult;
 
 use crate::config::{Backend, Forward};
-use crate::{iptables, kept, leftovers, nftables, ruleset};
+use crate::{iptables, leftovers, nftables, ruleset};
 
 /// Of an owner's digest, as the name of its file.
 const DIGITS: usize = 32;
@@ -79,7 +79,7 @@ pub(crate) fn enable<'a>(
                 undo.push("turn route_localnet off", move || release(&mut Nft::new(), owner, path));
             }
             // Before it is on, so that whoever is killed in between has left no more than a file, which DEL finds.
-            kept(folder.write(&file, owner.comment().as_bytes()))?;
+            folder.write(&file, owner.comment().as_bytes()).map_err(io_failure)?;
         }
         turn_on()
     })
@@ -89,7 +89,7 @@ pub(crate) fn enable<'a>(
 pub(crate) fn release(nft: &mut Nft, owner: &Owner, path: &str) -> Result<()> {
     let state = state();
     let folders = folders(&state);
-    let removed = all(folders.iter().map(|folder| kept(folder.remove(&owner.digest(DIGITS)))));
+    let removed = all(folders.iter().map(|folder| folder.remove(&owner.digest(DIGITS)).map_err(io_failure)));
     // An empty one that is left may be that of a DEL that was killed, or of mappings that have no files.
     if folders.iter().any(is_empty) {
         let settled = state.locked(|| all(folders.iter().map(|folder| settle(nft, folder, path))));
@@ -109,7 +109,7 @@ pub(crate) fn collect(nft: &mut Nft, network: &str, valid: &HashSet<String>, pat
     let collect = |folder: &StateDir| {
         folder.remove_all_unfinished();
         let stale = folder.names().into_iter().filter(|file| folder.read(file).is_some_and(is_stale));
-        all(stale.map(|file| kept(folder.remove(&file))))
+        all(stale.map(|file| folder.remove(&file).map_err(io_failure)))
     };
     state.locked(|| all(folders.iter().flat_map(|folder| [collect(folder), settle(nft, folder, path)])))
 }

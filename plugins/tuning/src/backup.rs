@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use cni_host::{Owner, StateDir};
+use cni_interface::io_failure;
 use cni_plugin::{Error, Result};
 use cni_types::{ErrorCode, json};
 use serde::{Deserialize, Serialize};
@@ -147,10 +148,6 @@ pub(crate) fn is_usable(data_dir: &Path) -> Result<()> {
         // A path that is relative to wherever the runtime is.
         None => Ok(()),
     }
-}
-
-fn io_failure(error: cni_host::Error) -> Error {
-    Error::new(ErrorCode::IO_FAILURE, error.to_string())
 }
 
 #[cfg(test)]
