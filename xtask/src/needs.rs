@@ -30,6 +30,7 @@ const NEEDS: &[(&str, Need)] = &[
     ("iptables-legacy", Need::LegacyTables),
     ("iptables", Need::Program("/usr/sbin/iptables-save", "iptables")),
     ("nft", Need::Program("/usr/sbin/nft", "nftables")),
+    ("iproute2", Need::Program("/usr/bin/ip", "iproute2")),
     ("dbus-daemon", Need::Program("/usr/bin/dbus-daemon", "dbus-daemon")),
     ("dnsmasq", Need::Program("/usr/sbin/dnsmasq", "dnsmasq-base")),
     ("isc-dhcp-server", Need::Program("/usr/sbin/dhcpd", "isc-dhcp-server")),

@@ -92,7 +92,7 @@ fn a_policy_for_what_is_no_bridge_is_refused_with_iptables() {
 
 /// Rules go by the name that a link has, so that one by an alternative name would hold nothing back.
 #[test]
-#[ignore = "needs ip: add -- --ignored firewall::no_bridge"]
+#[ignore = "needs iproute2: add -- --ignored firewall::no_bridge"]
 fn a_policy_for_an_alternative_name_of_a_bridge_is_refused() {
     let (host, _machine) = host();
     run("ip", &["link", "property", "add", "dev", "br0", "altname", "other0"]);
